@@ -1,0 +1,165 @@
+// Package authz answers two questions about a request to vend a token: who is
+// asking, and may they have one.
+//
+// It trusts the issuers it was configured with, for what their published keys
+// verify, and nothing else: no URL, key or algorithm is ever taken from a
+// token. It knows nothing of HTTP servers or of Telnyx.
+package authz
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Bounds of what an issuer's configuration may say.
+const (
+	DefaultUserClaim = "sub"
+	DefaultClockSkew = 30 * time.Second
+	MaxClockSkew     = 5 * time.Minute
+	MaxUserValue     = 256 // bytes of the user claim's value
+)
+
+// DefaultAlgorithms is every algorithm that can be allowed: asymmetric ones
+// only (RFC 7518 section 3.1, RFC 8037 section 3.1), because with HMAC a
+// published key would be a signing key.
+var DefaultAlgorithms = []string{
+	"RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
+	"ES256", "ES384", "ES512", "EdDSA",
+}
+
+// An Issuer is an OpenID Connect provider whose bearers are accepted.
+type Issuer struct {
+	// Name is our own short name for the issuer, the first part of its users'
+	// keys: lower case letters, digits and dashes, at most 32. Changing it
+	// makes everybody somebody else.
+	Name string
+	// URL is the issuer identifier, compared with the iss claim byte by byte.
+	// https, or http on a loopback address. Discovery reads
+	// URL/.well-known/openid-configuration.
+	URL string
+	// Audiences are the accepted values of the aud claim. At least one: without
+	// it, a token meant for any other service of the issuer would do.
+	Audiences []string
+	// UserClaim names the claim whose value identifies the user. Default "sub".
+	// "email" counts only when email_verified is true.
+	UserClaim string
+	// Algorithms are the accepted signature algorithms, a subset of
+	// DefaultAlgorithms, which is also the default.
+	Algorithms []string
+	// ClockSkew is how far the issuer's clock may differ from ours. Default
+	// 30 s, at most 5 min. A negative value means none.
+	ClockSkew time.Duration
+	// Require lists what the claims must say besides. All of it must hold.
+	Require []Requirement
+}
+
+// A Problem is one thing wrong with an Issuer. Field is the configuration key
+// it is about; Text names no secret.
+type Problem struct {
+	Field string
+	Text  string
+}
+
+var issuerName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
+
+// Problems returns everything that is wrong with the issuer's configuration,
+// so that it can be reported at once, or nothing.
+func (i Issuer) Problems() []Problem {
+	var all []Problem
+	report := func(field, format string, args ...any) {
+		all = append(all, Problem{field, fmt.Sprintf(format, args...)})
+	}
+	if !issuerName.MatchString(i.Name) {
+		report("name", "must be 1 to 32 lower case letters, digits and inner dashes")
+	}
+	if err := CheckURL(i.URL); err != nil {
+		report("issuer", "%v", err)
+	}
+	if len(i.Audiences) == 0 || slices.Contains(i.Audiences, "") {
+		report("audience", "is required: the value of aud in tokens meant for this service")
+	}
+	for _, alg := range i.Algorithms {
+		if !slices.Contains(DefaultAlgorithms, alg) {
+			report("algorithms", "must be among %s", strings.Join(DefaultAlgorithms, ", "))
+			break
+		}
+	}
+	if i.ClockSkew > MaxClockSkew {
+		report("clock_skew", "must be at most %v", MaxClockSkew)
+	}
+	for _, r := range i.Require {
+		if err := r.check(); err != nil {
+			report("require", "%v", err)
+		}
+	}
+	return all
+}
+
+func (i Issuer) withDefaults() Issuer {
+	if i.UserClaim == "" {
+		i.UserClaim = DefaultUserClaim
+	}
+	if len(i.Algorithms) == 0 {
+		i.Algorithms = DefaultAlgorithms
+	}
+	if i.ClockSkew == 0 {
+		i.ClockSkew = DefaultClockSkew
+	}
+	i.ClockSkew = max(i.ClockSkew, 0)
+	return i
+}
+
+// CheckURL refuses an address that keys or discovery must not be read from:
+// anything but https, except http on a loopback address, and anything with
+// user information, query or fragment. The error does not repeat the address.
+func CheckURL(s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case s == "":
+		return errors.New("is required")
+	case err != nil || u.Host == "" || u.Opaque != "":
+		return errors.New("must be an absolute URL")
+	case u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
+		return errors.New("must have no user information, query or fragment")
+	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+		return errors.New("must be https: plain http is accepted on loopback addresses only")
+	case u.Scheme != "https" && u.Scheme != "http":
+		return errors.New("must be https")
+	}
+	return nil
+}
+
+func isLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+// A Principal is a verified caller. It is shared between requests: nobody
+// changes it.
+type Principal struct {
+	Issuer    string         // the issuer's configured name
+	Subject   string         // the sub claim, empty if there is none
+	User      string         // the user key: "<issuer name>:<value of the user claim>"
+	Claims    map[string]any // as decoded from JSON; numbers are float64
+	ExpiresAt time.Time      // of the bearer
+}
+
+// usableUserValue reports whether a claim's value can stand in a user key:
+// short, printable, nothing that could break a line of a log or a file.
+func usableUserValue(s string) bool {
+	if s == "" || len(s) > MaxUserValue || !utf8.ValidString(s) || strings.TrimSpace(s) != s {
+		return false
+	}
+	return !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+}
