@@ -1,0 +1,142 @@
+package authz
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/json"
+)
+
+const (
+	minRSABits = 2048
+	// A bearer that names no key is tried against this many at most.
+	maxUnnamedTries = 4
+)
+
+// keySet is what an issuer published at one moment. Immutable.
+type keySet struct {
+	byID map[string][]publicKey
+	all  []publicKey
+}
+
+type publicKey struct {
+	key        any      // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
+	algorithms []string // what this key may verify
+}
+
+// matching returns the keys that may have made a signature. A bearer without a
+// kid is matched by algorithm alone.
+func (s *keySet) matching(kid, algorithm string) []any {
+	candidates := s.byID[kid]
+	if kid == "" {
+		candidates = s.all
+	}
+	var keys []any
+	for _, k := range candidates {
+		if slices.Contains(k.algorithms, algorithm) && len(keys) < maxUnnamedTries {
+			keys = append(keys, k.key)
+		}
+	}
+	return keys
+}
+
+// parseKeySet reads a JWK Set (RFC 7517 section 5), and like it passes over keys
+// it cannot use: of other kinds, for other uses, private, symmetric or weak. A
+// set without one usable key is an error.
+func parseKeySet(body []byte) (*keySet, error) {
+	var doc struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal(body, &doc); err != nil {
+		return nil, errors.New("is not a JWK set")
+	}
+	set := &keySet{byID: make(map[string][]publicKey)}
+	for _, raw := range doc.Keys {
+		var jwk jose.JSONWebKey
+		if err := jwk.UnmarshalJSON(raw); err != nil {
+			continue
+		}
+		algorithms := usableFor(jwk)
+		if len(algorithms) == 0 {
+			continue
+		}
+		k := publicKey{jwk.Key, algorithms}
+		set.all = append(set.all, k)
+		if jwk.KeyID != "" {
+			set.byID[jwk.KeyID] = append(set.byID[jwk.KeyID], k)
+		}
+	}
+	if len(set.all) == 0 {
+		return nil, errors.New("has no usable signing key")
+	}
+	return set, nil
+}
+
+// usableFor returns the algorithms that a published key may verify, none if it
+// must not be used. A key is tied to its kind of algorithm here, so that no
+// header can make an RSA key check an HMAC.
+func usableFor(jwk jose.JSONWebKey) []string {
+	if jwk.Use != "" && jwk.Use != "sig" {
+		return nil
+	}
+	fit := algorithmsOf(jwk.Key)
+	if jwk.Algorithm == "" {
+		return fit
+	}
+	if slices.Contains(fit, jwk.Algorithm) {
+		return []string{jwk.Algorithm}
+	}
+	return nil
+}
+
+func algorithmsOf(key any) []string {
+	switch k := key.(type) {
+	case *rsa.PublicKey:
+		if k.N.BitLen() >= minRSABits {
+			return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
+		}
+	case *ecdsa.PublicKey:
+		switch k.Curve.Params().BitSize {
+		case 256:
+			return []string{"ES256"}
+		case 384:
+			return []string{"ES384"}
+		case 521:
+			return []string{"ES512"}
+		}
+	case ed25519.PublicKey:
+		return []string{"EdDSA"}
+	}
+	return nil
+}
+
+// find returns the keys that may have made a signature, asking the issuer again
+// if it is a key we have not seen.
+func (s *keySource) find(ctx context.Context, kid, algorithm string) ([]any, error) {
+	set := s.current.Load()
+	if set == nil {
+		if err := s.await(ctx); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrIssuerUnavailable, err)
+		}
+		set = s.current.Load()
+	}
+	if keys := set.matching(kid, algorithm); len(keys) > 0 {
+		return keys, nil
+	}
+	if kid == "" || len(set.byID[kid]) > 0 { // no news would help
+		return nil, invalid(ReasonKey)
+	}
+	if err := s.refetch(ctx); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrIssuerUnavailable, err)
+	}
+	if keys := s.current.Load().matching(kid, algorithm); len(keys) > 0 {
+		return keys, nil
+	}
+	return nil, invalid(ReasonKey)
+}

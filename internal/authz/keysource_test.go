@@ -1,0 +1,226 @@
+package authz_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tokensvc/tokensvc/internal/authz"
+	"github.com/tokensvc/tokensvc/internal/authz/oidctest"
+	"github.com/tokensvc/tokensvc/internal/secret"
+)
+
+func TestForgedBearersCauseAtMostOneKeyFetch(t *testing.T) {
+	issuer := oidctest.StartT(t, oidctest.Options{Audience: audience})
+	clock := newClock() // stands still: all of it falls into one cooldown
+	v := newVerifier(t, authz.Config{Issuers: []authz.Issuer{issuerOf(issuer)}, Now: clock.Now})
+	before := issuer.KeyFetches()
+
+	header, payload, signature := parts(issuer.Bearer("alice", nil))
+	_ = header
+	forge := func(kid string) string {
+		return encode(`{"alg":"ES256","kid":"`+kid+`"}`) + "." + payload + "." + flip(signature)
+	}
+	known := issuer.Key().ID
+	const each, workers = 20_000, 8
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			for i := range each / workers {
+				if got := outcome(v, forge(known)); got != "signature" {
+					t.Errorf("known kid: %s", got)
+					return
+				}
+				if got := outcome(v, forge(fmt.Sprintf("invented-%d-%d", w, i))); got != "key" {
+					t.Errorf("unknown kid: %s", got)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := issuer.KeyFetches() - before; n > 1 {
+		t.Errorf("%d key fetches, want at most 1", n)
+	}
+	if got := outcome(v, issuer.Bearer("alice", nil)); got != "main:alice" {
+		t.Errorf("alice after the flood: %s", got)
+	}
+}
+
+func TestKeyRotation(t *testing.T) {
+	clock := newClock()
+	issuer := oidctest.StartT(t, oidctest.Options{Audience: audience, Now: clock.Now})
+	v := newVerifier(t, authz.Config{Issuers: []authz.Issuer{issuerOf(issuer)}, Now: clock.Now})
+	old := issuer.Bearer("alice", nil)
+
+	issuer.Rotate()
+	if got := outcome(v, issuer.Bearer("bob", nil)); got != "main:bob" {
+		t.Errorf("signed with a new key: %s", got)
+	}
+	if got := outcome(v, old); got != "key" {
+		t.Errorf("signed with the key that was taken away: %s", got)
+	}
+
+	issuer.Rotate()
+	next := issuer.Bearer("carol", nil)
+	if got := outcome(v, next); got != "key" {
+		t.Errorf("a second rotation within the cooldown: %s", got)
+	}
+	clock.Advance(31 * time.Second)
+	if got := outcome(v, next); got != "main:carol" {
+		t.Errorf("and after it: %s", got)
+	}
+}
+
+func TestAnUnknownKeyIsFetchedOnceForAllWhoWait(t *testing.T) {
+	issuer := oidctest.StartT(t, oidctest.Options{Audience: audience})
+	v := newVerifier(t, authz.Config{Issuers: []authz.Issuer{issuerOf(issuer)}})
+	before := issuer.KeyFetches()
+	issuer.Rotate()
+	var wg sync.WaitGroup
+	for i := range 64 {
+		bearer := issuer.Bearer(fmt.Sprint("user-", i), nil)
+		wg.Go(func() {
+			if got, want := outcome(v, bearer), fmt.Sprint("main:user-", i); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
+	}
+	wg.Wait()
+	if n := issuer.KeyFetches() - before; n != 1 {
+		t.Errorf("%d key fetches, want 1", n)
+	}
+}
+
+func TestTheIssuersOutage(t *testing.T) {
+	clock := newClock()
+	issuer := oidctest.StartT(t, oidctest.Options{Audience: audience, Now: clock.Now})
+	down := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }
+
+	issuer.Break(down)
+	cold := newVerifier(t, authz.Config{Issuers: []authz.Issuer{issuerOf(issuer)}, Now: clock.Now})
+	if got := outcome(cold, issuer.Bearer("alice", nil)); got != "issuer_unavailable" {
+		t.Errorf("keys never had: %s", got)
+	}
+	if cold.Ready() || len(cold.Missing()) != 1 {
+		t.Errorf("ready is %v and missing %v without any key", cold.Ready(), cold.Missing())
+	}
+
+	issuer.Break(nil)
+	warm := newVerifier(t, authz.Config{Issuers: []authz.Issuer{issuerOf(issuer)}, Now: clock.Now})
+	if !warm.Ready() {
+		t.Error("not ready with keys")
+	}
+	issuer.Break(down)
+	if got := outcome(warm, issuer.Bearer("bob", nil)); got != "main:bob" {
+		t.Errorf("known keys during an outage: %s", got)
+	}
+	rotated := oidctest.NewKey("rotated")
+	bearer := rotated.Sign(nil, issuer.Claims("carol", nil))
+	for _, moment := range []string{"at once", "within the cooldown"} {
+		if got := outcome(warm, bearer); got != "issuer_unavailable" {
+			t.Errorf("an unknown key during an outage, %s: %s", moment, got)
+		}
+	}
+	if got := outcome(warm, issuer.Bearer("dave", nil)); got != "main:dave" {
+		t.Errorf("known keys after a failed fetch: %s", got)
+	}
+}
+
+func TestACallerWhoLeavesDoesNotEndTheFetchForOthers(t *testing.T) {
+	issuer := oidctest.StartT(t, oidctest.Options{Audience: audience})
+	v := newVerifier(t, authz.Config{Issuers: []authz.Issuer{issuerOf(issuer)}})
+	asked, answer := make(chan struct{}, 1), make(chan struct{})
+	issuer.Break(func(w http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-answer
+		http.Error(w, "late", http.StatusInternalServerError)
+	})
+	rotated := issuer.Rotate()
+	bearer := secret.New(rotated.Sign(nil, issuer.Claims("alice", nil)))
+
+	leaving, leave := context.WithCancel(context.Background())
+	left := make(chan error)
+	go func() { _, err := v.Verify(leaving, bearer); left <- err }()
+	<-asked
+	leave()
+	if err := <-left; err == nil {
+		t.Error("verified without the key")
+	}
+	stayed := make(chan string)
+	go func() { stayed <- outcome(v, bearer.Reveal()) }()
+	issuer.Break(nil)
+	close(answer)
+	// Whoever joined the failed fetch is told to come again, whoever came after
+	// it finds the cooldown; nobody is told that the bearer is bad.
+	if got := <-stayed; got != "issuer_unavailable" && got != "main:alice" {
+		t.Errorf("the one who stayed: %s", got)
+	}
+}
+
+// TestWhatAnIssuerMustNotAnswer serves one wrong answer each and expects that no
+// key is taken from it.
+func TestWhatAnIssuerMustNotAnswer(t *testing.T) {
+	var self string // the wrong issuer's own URL
+	good := oidctest.StartT(t, oidctest.Options{Audience: audience})
+	document := func(issuer, keys string) string {
+		return fmt.Sprintf(`{"issuer":%q,"jwks_uri":%q}`, issuer, keys)
+	}
+	type answer struct{ discovery, keys string }
+	for name, row := range map[string]struct {
+		answer func() answer
+		says   string
+	}{
+		"another issuer's name": {func() answer { return answer{document(self+"/", self+"/keys"), "{}"} }, "names another issuer"},
+		"no keys' address":      {func() answer { return answer{document(self, ""), "{}"} }, "no usable jwks_uri"},
+		"plain http elsewhere":  {func() answer { return answer{document(self, "http://keys.example.com/"), "{}"} }, "not https"},
+		"a file":                {func() answer { return answer{document(self, "file:///etc/passwd"), "{}"} }, "no usable jwks_uri"},
+		"HTML":                  {func() answer { return answer{"<html>", "{}"} }, "not JSON"},
+		"HTML for keys":         {func() answer { return answer{document(self, self+"/keys"), "<html>"} }, "not a JWK set"},
+		"no keys":               {func() answer { return answer{document(self, self+"/keys"), `{"keys":[]}`} }, "no usable signing key"},
+		"only a secret":         {func() answer { return answer{document(self, self+"/keys"), `{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}`} }, "no usable signing key"},
+		"only nonsense":         {func() answer { return answer{document(self, self+"/keys"), `{"keys":[7,{"kty":"x"}]}`} }, "no usable signing key"},
+		"far too much":          {func() answer { return answer{strings.Repeat(" ", 2<<20), ""} }, "larger than"},
+		"a redirect elsewhere":  {func() answer { return answer{"redirect " + good.URL() + "/.well-known/openid-configuration", ""} }, "another host"},
+		"a redirect in circles": {func() answer { return answer{"redirect " + self + "/.well-known/openid-configuration", ""} }, "redirects"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var a answer
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				body := a.discovery
+				if r.URL.Path == "/keys" {
+					body = a.keys
+				}
+				if to, ok := strings.CutPrefix(body, "redirect "); ok {
+					http.Redirect(w, r, to, http.StatusFound)
+					return
+				}
+				_, _ = w.Write([]byte(body))
+			}))
+			defer server.Close()
+			self = server.URL
+			a = row.answer()
+			told := make(chan error, 1)
+			v := newVerifier(t, authz.Config{
+				Issuers: []authz.Issuer{{Name: "wrong", URL: self, Audiences: []string{audience}}},
+				OnFetch: func(_ string, err error) {
+					select {
+					case told <- err:
+					default:
+					}
+				},
+			})
+			if err := <-told; err == nil || !strings.Contains(err.Error(), row.says) {
+				t.Errorf("the fetch says %v, want a word of %q", err, row.says)
+			}
+			if v.Ready() {
+				t.Error("ready with keys that must not be taken")
+			}
+		})
+	}
+}
