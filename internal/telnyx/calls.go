@@ -1,0 +1,142 @@
+package telnyx
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+)
+
+// MaxAnswerBytes bounds every answer but the token's. A full page of 250
+// credentials has about 150 kB.
+const MaxAnswerBytes = 4 << 20
+
+const credentials = "/telephony_credentials"
+
+var (
+	errNoCredential = errors.New("no credential id")
+	errOtherID      = errors.New("the answer is about another credential")
+
+	okOnly      = []int{http.StatusOK}
+	created     = []int{http.StatusCreated}
+	createdOrOK = []int{http.StatusCreated, http.StatusOK}
+)
+
+// Mint asks for a new login token. The token may have any lifetime, none left
+// included: see its ExpiresAt. Repeating a mint is harmless, so it is repeated
+// after connection errors, 5xx and 429, within the Timeout.
+func (c *Client) Mint(ctx context.Context, id CredentialID) (LoginToken, error) {
+	k := call{
+		op: "mint", credential: id, method: http.MethodPost, path: credentialPath(id) + "/token",
+		accept: createdOrOK, maxBody: MaxTokenBytes, repeatable: true,
+	}
+	body, err := c.about(ctx, k)
+	if err != nil {
+		return LoginToken{}, err
+	}
+	token, why := ParseLoginToken(string(body))
+	if why != nil {
+		return LoginToken{}, unusable(k, why)
+	}
+	return token, nil
+}
+
+// Credential reads a credential.
+func (c *Client) Credential(ctx context.Context, id CredentialID) (Credential, error) {
+	k := call{
+		op: "get", credential: id, method: http.MethodGet, path: credentialPath(id),
+		accept: okOnly, maxBody: MaxAnswerBytes, repeatable: true,
+	}
+	body, err := c.about(ctx, k)
+	if err != nil {
+		return Credential{}, err
+	}
+	got, why := decodeCredential(body)
+	if why == nil && got.ID != id {
+		why = errOtherID
+	}
+	if why != nil {
+		return Credential{}, unusable(k, why)
+	}
+	return got, nil
+}
+
+// Credentials reads one page of the account's credentials.
+func (c *Client) Credentials(ctx context.Context, q Query) (Page, error) {
+	if why := q.check(); why != nil {
+		return Page{}, refused("list", CredentialID{}, ErrInvalid, why)
+	}
+	k := call{
+		op: "list", method: http.MethodGet, path: credentials + q.encode(),
+		accept: okOnly, maxBody: MaxAnswerBytes, repeatable: true,
+	}
+	body, err := c.do(ctx, k)
+	if err != nil {
+		return Page{}, err
+	}
+	page, why := decodePage(body)
+	if why != nil {
+		return Page{}, unusable(k, why)
+	}
+	return page, nil
+}
+
+// CreateCredential creates a credential. Telnyx has no idempotency key for
+// it, so it is not repeated once it may have reached Telnyx: such an Error is
+// Uncertain, and the caller should look by name before creating again. A new
+// credential may not be usable for its first 5 seconds or so.
+func (c *Client) CreateCredential(ctx context.Context, n NewCredential) (Credential, error) {
+	if why := n.check(); why != nil {
+		return Credential{}, refused("create", CredentialID{}, ErrInvalid, why)
+	}
+	k := call{
+		op: "create", method: http.MethodPost, path: credentials, body: n.encode(),
+		accept: created, maxBody: MaxAnswerBytes,
+	}
+	body, err := c.do(ctx, k)
+	if err != nil {
+		return Credential{}, err
+	}
+	got, why := decodeCredential(body)
+	if why != nil {
+		return Credential{}, unusable(k, why)
+	}
+	return got, nil
+}
+
+// DeleteCredential deletes a credential for good. One that Telnyx does not
+// know is an ErrCredentialRejected with status 404, unless an earlier attempt
+// of this call may have deleted it.
+func (c *Client) DeleteCredential(ctx context.Context, id CredentialID) error {
+	k := call{
+		op: "delete", credential: id, method: http.MethodDelete, path: credentialPath(id),
+		accept: okOnly, maxBody: MaxAnswerBytes, repeatable: true,
+	}
+	body, err := c.about(ctx, k)
+	if err != nil {
+		if err.Status == http.StatusNotFound && err.Uncertain {
+			return nil
+		}
+		return err
+	}
+	// A page with status 200 is no proof that anything was deleted; the
+	// credential that comes back is.
+	if got, why := decodeID(body); why != nil || got != id {
+		return unusable(k, errOtherID)
+	}
+	return nil
+}
+
+// about makes a call about one credential.
+func (c *Client) about(ctx context.Context, k call) ([]byte, *Error) {
+	if k.credential.IsZero() {
+		return nil, refused(k.op, k.credential, ErrCredentialRejected, errNoCredential)
+	}
+	return c.do(ctx, k)
+}
+
+// credentialPath escapes the id although a CredentialID can only be a UUID:
+// "../balance" in its place has minted nothing and called something else.
+func credentialPath(id CredentialID) string {
+	return credentials + "/" + url.PathEscape(id.String())
+}
