@@ -1,0 +1,188 @@
+package main
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/tokensvc/tokensvc/internal/authz"
+	"github.com/tokensvc/tokensvc/internal/secret"
+)
+
+// Config is everything that can be set. Load fills it from the file and the
+// environment; what Load returns without problems is complete and consistent.
+// The table in config_settings.go says how each field is spelled.
+type Config struct {
+	// Listen is the host:port of the public listener. Default 127.0.0.1:8080;
+	// port 0 lets the kernel choose.
+	Listen string
+	// OpsListen is the host:port of the listener for health, metrics and
+	// administration. Default 127.0.0.1:9090. It must differ from Listen: what
+	// it serves is not for the public.
+	OpsListen string
+	// BasePath goes before every path of the public listener: "" (the default)
+	// or like "/x/y", clean and without a slash at the end.
+	BasePath string
+	// TrustedProxies are the networks whose X-Forwarded-For counts. Default
+	// none; a /0 is refused, because then anybody could choose their address.
+	TrustedProxies []netip.Prefix
+	// CORSOrigins are the web origins that may call from a browser, compared
+	// exactly: scheme://host[:port] in lower case, https, or http on a loopback
+	// host. Default none.
+	CORSOrigins []string
+
+	Telnyx    TelnyxConfig
+	Issuers   []authz.Issuer // at least one; names and URLs are distinct
+	Directory DirectoryConfig
+
+	// Cache is where tokens are kept between requests: "memory", the default
+	// and so far the only one.
+	Cache   string
+	Vending VendingConfig
+	Limits  LimitsConfig
+	Log     LogConfig
+}
+
+// TelnyxConfig says how Telnyx is reached.
+type TelnyxConfig struct {
+	// BaseURL has no slash at the end. Default https://api.telnyx.com/v2. It is
+	// https, or http on a loopback address: the API key travels there.
+	BaseURL string
+	// APIKey is TELNYX_API_KEY, or what APIKeyFile held when it was loaded. It
+	// cannot be written into the YAML file.
+	APIKey secret.Text
+	// APIKeyFile is the file to read the key from, again whenever it changes,
+	// or "" when the key came from TELNYX_API_KEY.
+	APIKeyFile string
+	// Timeout bounds one call. Default 10 s, 100 ms to 2 min, and less than
+	// Limits.RequestTimeout, so that the caller hears of it.
+	Timeout time.Duration
+}
+
+// DirectoryConfig says where a user's telephony credentials are found.
+type DirectoryConfig struct {
+	// Kind is "file" or "claim". Required.
+	Kind string
+	// Value is the users file's path, or the claim's name.
+	Value string
+}
+
+// VendingConfig says when a token may be handed out again.
+type VendingConfig struct {
+	// MinLife is the share of a token's life that must be left to hand it out
+	// from the cache. Default 0.5, more than 0 and less than 1.
+	MinLife float64
+}
+
+// LimitsConfig bounds what the service takes on.
+type LimitsConfig struct {
+	// UserPerMinute is how many tokens a user may ask for in a minute, in the
+	// long run. Default 30, 1 to 60000.
+	UserPerMinute int
+	// UserBurst is how many a user may ask for at once. Default 10, 1 to 10000.
+	UserBurst int
+	// InFlight is how many requests are worked on at once; more are refused.
+	// Default 1024, 1 to 1000000.
+	InFlight int
+	// RequestTimeout bounds one request. Default 15 s, 100 ms to 5 min.
+	RequestTimeout time.Duration
+	// DrainTimeout is how long requests have to end after a stop signal.
+	// Default 30 s, at least RequestTimeout, at most 1 h.
+	DrainTimeout time.Duration
+	// DrainDelay is how long to go on accepting requests after a stop signal,
+	// while no longer ready, so that balancers notice first. Default 0, at most
+	// 5 min.
+	DrainDelay time.Duration
+}
+
+// LogConfig says what is logged and how.
+type LogConfig struct {
+	// Level is debug, info (the default), warn or error.
+	Level string
+	// Format is json, console, or "" (the default): console on a terminal,
+	// else json.
+	Format string
+}
+
+// A Problem is one thing wrong with the configuration. It holds no value from
+// the configuration, since any value may be a misplaced secret.
+type Problem struct {
+	// Where is "tokensvc.yaml:12: limits.in_flight", or a variable's name.
+	Where string
+	// Text says what is expected there.
+	Text string
+}
+
+func (p Problem) String() string { return p.Where + ": " + p.Text }
+
+// Load reads the YAML file, unless path is empty, then the environment
+// (entries like os.Environ's) over it, key by key. It returns everything that
+// is wrong: the file's problems in its order, then the environment's. With
+// problems, the Config is not to be used. Load touches no network.
+func Load(path string, environ []string) (Config, []Problem) {
+	l := &configLoader{path: path, places: map[string]configPlace{}, broken: map[string]bool{}}
+	l.applyDefaults()
+	// What cannot be parsed says nothing about what it meant to set: to go on
+	// would bury the reason under things reported as missing.
+	if path == "" || l.readFile() {
+		l.readEnviron(environ)
+		l.check()
+	}
+	return l.config, l.problems()
+}
+
+// A configLoader is one Load under way.
+type configLoader struct {
+	path     string
+	config   Config
+	places   map[string]configPlace // where each key was set, rightly or not
+	broken   map[string]bool        // keys already reported: not judged further
+	findings []configFinding
+}
+
+// A configPlace is where something was set, with what is needed to sort by it.
+type configPlace struct {
+	where        string
+	environ      bool
+	line, column int // of the file; in the environment, line is the table's order
+}
+
+type configFinding struct {
+	place configPlace
+	text  string
+}
+
+// refuse records a problem with key, and that key need not be judged further.
+func (l *configLoader) refuse(key string, at configPlace, text string) {
+	l.broken[key] = true
+	l.findings = append(l.findings, configFinding{at, text})
+}
+
+func (l *configLoader) isSet(key string) bool {
+	_, ok := l.places[key]
+	return ok
+}
+
+func (l *configLoader) applyDefaults() {
+	for _, s := range settings(&l.config, &authz.Issuer{}) {
+		s.applyDefault()
+	}
+}
+
+func (l *configLoader) problems() []Problem {
+	slices.SortStableFunc(l.findings, func(a, b configFinding) int {
+		if a.place.environ != b.place.environ {
+			if b.place.environ {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(cmp.Compare(a.place.line, b.place.line), cmp.Compare(a.place.column, b.place.column))
+	})
+	var all []Problem
+	for _, f := range l.findings {
+		all = append(all, Problem{f.place.where, f.text})
+	}
+	return slices.Compact(all) // a list's flaws may all be the same, on one line
+}

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"strings"
+	"time"
+
+	"github.com/tokensvc/tokensvc/internal/authz"
+)
+
+// A setting is one thing that can be configured. The YAML file, the
+// environment and the table in docs/configuration.md all follow from it.
+type setting struct {
+	key       string // in the YAML file; "" if it cannot be set there
+	variable  string
+	field     field
+	byDefault string // taken through the same parser as any other value
+	unset     string // for the manual: what holds instead of a default
+	help      string
+}
+
+// name identifies the setting among the others.
+func (s setting) name() string {
+	if s.key == "" {
+		return s.variable
+	}
+	return s.key
+}
+
+// ofIssuer reports whether the setting is about one issuer, not the service.
+func (s setting) ofIssuer() bool { return strings.HasPrefix(s.key, "issuers[].") }
+
+// applyDefault sets the default. A default that is not accepted would be left
+// out; a test sees that there is none.
+func (s setting) applyDefault() []flaw {
+	if s.byDefault == "" {
+		return nil
+	}
+	return s.field.accept(value{words: []word{{text: s.byDefault}}})
+}
+
+// newIssuer returns an issuer with the defaults of the table.
+func newIssuer() authz.Issuer {
+	var issuer authz.Issuer
+	for _, s := range settings(&Config{}, &issuer) {
+		if s.ofIssuer() {
+			s.applyDefault()
+		}
+	}
+	return issuer
+}
+
+// settings is the table of everything that can be set, bound to the Config
+// and, for the keys under issuers[], to the issuer that they are to change.
+func settings(c *Config, issuer *authz.Issuer) []setting {
+	return []setting{
+		{
+			key: "listen", variable: "TOKENSVC_LISTEN", byDefault: "127.0.0.1:8080",
+			field: asAddress(&c.Listen),
+			help:  "Address of the public listener. Port 0 lets the system choose.",
+		}, {
+			key: "ops_listen", variable: "TOKENSVC_OPS_LISTEN", byDefault: "127.0.0.1:9090",
+			field: asAddress(&c.OpsListen),
+			help:  "Address of the listener for health, metrics and administration. Not for the public.",
+		}, {
+			key: "base_path", variable: "TOKENSVC_BASE_PATH", unset: "none",
+			field: asBasePath(&c.BasePath),
+			help:  "Prefix of every path of the public listener, behind a proxy that keeps it.",
+		}, {
+			key: "trusted_proxies", variable: "TOKENSVC_TRUSTED_PROXIES", unset: "none",
+			field: asNetworks(&c.TrustedProxies),
+			help:  "Networks of the proxies whose `X-Forwarded-For` counts.",
+		}, {
+			key: "cors.origins", variable: "TOKENSVC_CORS_ORIGINS", unset: "none",
+			field: asOrigins(&c.CORSOrigins),
+			help:  "Web origins whose pages may call from a browser.",
+		}, {
+			variable: "TELNYX_API_KEY", unset: "required, or the next",
+			field: asAPIKey(&c.Telnyx.APIKey),
+			help:  "The Telnyx API key. Only a variable: it cannot be written into the file.",
+		}, {
+			key: "telnyx.api_key_file", variable: "TELNYX_API_KEY_FILE", unset: "required, or the previous",
+			field: asPath(&c.Telnyx.APIKeyFile),
+			help:  "File that holds the Telnyx API key and nothing else.",
+		}, {
+			key: "telnyx.base_url", variable: "TELNYX_BASE_URL", byDefault: "https://api.telnyx.com/v2",
+			field: asBaseURL(&c.Telnyx.BaseURL),
+			help:  "Where Telnyx's API is.",
+		}, {
+			key: "telnyx.timeout", variable: "TELNYX_TIMEOUT", byDefault: "10s",
+			field: asDuration(&c.Telnyx.Timeout, 100*time.Millisecond, 2*time.Minute),
+			help:  "Longest wait for one call to Telnyx. Less than `limits.request_timeout`.",
+		}, {
+			key: "issuers[].name", variable: "TOKENSVC_OIDC_NAME", unset: "`main` if there is one issuer, else required",
+			field: asText(&issuer.Name, "1 to 32 lower case letters, digits and inner dashes"),
+			help:  "Our short name of the issuer, the first part of its users' keys. Changing it makes everybody somebody else.",
+		}, {
+			key: "issuers[].issuer", variable: "TOKENSVC_OIDC_ISSUER", unset: "required",
+			field: asText(&issuer.URL, "an https URL, or http on a loopback address"),
+			help:  "The issuer, exactly as its tokens spell it in `iss`.",
+		}, {
+			key: "issuers[].audience", variable: "TOKENSVC_OIDC_AUDIENCE", unset: "required",
+			field: asTexts(&issuer.Audiences, "text, or a list of texts, as in the aud of tokens meant for this service"),
+			help:  "Accepted values of `aud`; one of them must be there.",
+		}, {
+			key: "issuers[].user_claim", variable: "TOKENSVC_OIDC_USER_CLAIM", byDefault: authz.DefaultUserClaim,
+			field: asText(&issuer.UserClaim, "the name of a claim"),
+			help:  "Claim that identifies the user. `email` counts only when `email_verified` is true.",
+		}, {
+			key: "issuers[].algorithms", variable: "TOKENSVC_OIDC_ALGORITHMS", unset: "all of them",
+			field: asTexts(&issuer.Algorithms, "a list out of "+strings.Join(authz.DefaultAlgorithms, ", ")),
+			help:  "Accepted signature algorithms.",
+		}, {
+			key: "issuers[].clock_skew", variable: "TOKENSVC_OIDC_CLOCK_SKEW", byDefault: authz.DefaultClockSkew.String(),
+			field: asClockSkew(&issuer.ClockSkew),
+			help:  "How far the issuer's clock may differ from ours.",
+		}, {
+			key: "issuers[].require", variable: "TOKENSVC_OIDC_REQUIRE", unset: "none",
+			field: asRules(&issuer.Require),
+			help:  "Claims that must be there with one of the values; all of them must hold. A dotted name is a path into nested claims.",
+		}, {
+			key: "directory", variable: "TOKENSVC_DIRECTORY", unset: "required",
+			field: asDirectory(&c.Directory),
+			help:  "Where a user's telephony credentials are found: a users file, or a claim of the caller's token.",
+		}, {
+			key: "cache", variable: "TOKENSVC_CACHE", byDefault: "memory",
+			field: asCache(&c.Cache),
+			help:  "Where tokens are kept between requests.",
+		}, {
+			key: "vending.min_life", variable: "TOKENSVC_VENDING_MIN_LIFE", byDefault: "0.5",
+			field: asShare(&c.Vending.MinLife),
+			help:  "Share of a token's life that must be left to hand it out from the cache.",
+		}, {
+			key: "limits.user_per_minute", variable: "TOKENSVC_LIMITS_USER_PER_MINUTE", byDefault: "30",
+			field: asWhole(&c.Limits.UserPerMinute, 1, 60000),
+			help:  "Tokens a user may ask for in a minute, in the long run.",
+		}, {
+			key: "limits.user_burst", variable: "TOKENSVC_LIMITS_USER_BURST", byDefault: "10",
+			field: asWhole(&c.Limits.UserBurst, 1, 10000),
+			help:  "Tokens a user may ask for at once.",
+		}, {
+			key: "limits.in_flight", variable: "TOKENSVC_LIMITS_IN_FLIGHT", byDefault: "1024",
+			field: asWhole(&c.Limits.InFlight, 1, 1000000),
+			help:  "Requests worked on at once; more are refused.",
+		}, {
+			key: "limits.request_timeout", variable: "TOKENSVC_LIMITS_REQUEST_TIMEOUT", byDefault: "15s",
+			field: asDuration(&c.Limits.RequestTimeout, 100*time.Millisecond, 5*time.Minute),
+			help:  "Longest that one request may take. More than `telnyx.timeout`.",
+		}, {
+			key: "limits.drain_timeout", variable: "TOKENSVC_LIMITS_DRAIN_TIMEOUT", byDefault: "30s",
+			field: asDuration(&c.Limits.DrainTimeout, 100*time.Millisecond, time.Hour),
+			help:  "How long requests have to end after a stop signal. At least `limits.request_timeout`.",
+		}, {
+			key: "limits.drain_delay", variable: "TOKENSVC_LIMITS_DRAIN_DELAY", byDefault: "0s",
+			field: asDuration(&c.Limits.DrainDelay, 0, 5*time.Minute),
+			help:  "How long to go on accepting requests after a stop signal, while no longer ready.",
+		}, {
+			key: "log.level", variable: "TOKENSVC_LOG_LEVEL", byDefault: "info",
+			field: asOneOf(&c.Log.Level, "debug", "info", "warn", "error"),
+			help:  "The least important kind of line that is logged.",
+		}, {
+			key: "log.format", variable: "TOKENSVC_LOG_FORMAT", unset: "`console` on a terminal, else `json`",
+			field: asOneOf(&c.Log.Format, "json", "console"),
+			help:  "How lines are logged.",
+		},
+	}
+}

@@ -1,0 +1,267 @@
+package main
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/tokensvc/tokensvc/internal/authz"
+	"github.com/tokensvc/tokensvc/internal/secret"
+)
+
+const testKey = "KEY0123_abc"
+
+// enough is an environment in which nothing required is missing.
+var enough = []string{
+	"TELNYX_API_KEY=" + testKey,
+	"TOKENSVC_OIDC_ISSUER=https://login.example.com",
+	"TOKENSVC_OIDC_AUDIENCE=softphone",
+	"TOKENSVC_DIRECTORY=file:users.yaml",
+}
+
+// enoughYAML is a file in which nothing but the API key is missing.
+const enoughYAML = `directory: file:users.yaml
+issuers:
+  - issuer: https://login.example.com
+    audience: softphone
+`
+
+var compareConfigs = []cmp.Option{
+	cmpopts.EquateComparable(netip.Prefix{}),
+	cmp.Comparer(func(a, b secret.Text) bool { return a.Reveal() == b.Reveal() }),
+}
+
+// withEnviron returns enough with more variables, which count if they are
+// there already.
+func withEnviron(more ...string) []string {
+	return append(append([]string{}, enough...), more...)
+}
+
+// configFile writes a file tokensvc.yaml into a folder of its own.
+func configFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "tokensvc.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// problemLines returns what Load complains of, without the file's folder.
+func problemLines(t *testing.T, path string, environ []string) []string {
+	t.Helper()
+	_, problems := Load(path, environ)
+	var lines []string
+	for _, p := range problems {
+		line := p.String()
+		if path != "" {
+			line = strings.ReplaceAll(line, filepath.Dir(path)+string(filepath.Separator), "")
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+func mustLoad(t *testing.T, path string, environ ...string) Config {
+	t.Helper()
+	c, problems := Load(path, environ)
+	for _, p := range problems {
+		t.Error(p)
+	}
+	return c
+}
+
+func TestConfigVariablesAloneSuffice(t *testing.T) {
+	want := Config{
+		Listen:    "127.0.0.1:8080",
+		OpsListen: "127.0.0.1:9090",
+		Telnyx: TelnyxConfig{
+			BaseURL: "https://api.telnyx.com/v2",
+			APIKey:  secret.New(testKey),
+			Timeout: 10 * time.Second,
+		},
+		Issuers: []authz.Issuer{{
+			Name:      "main",
+			URL:       "https://login.example.com",
+			Audiences: []string{"softphone"},
+			UserClaim: "sub",
+			ClockSkew: 30 * time.Second,
+		}},
+		Directory: DirectoryConfig{Kind: "file", Value: "users.yaml"},
+		Cache:     "memory",
+		Vending:   VendingConfig{MinLife: 0.5},
+		Limits: LimitsConfig{
+			UserPerMinute:  30,
+			UserBurst:      10,
+			InFlight:       1024,
+			RequestTimeout: 15 * time.Second,
+			DrainTimeout:   30 * time.Second,
+		},
+		Log: LogConfig{Level: "info"},
+	}
+	if diff := cmp.Diff(want, mustLoad(t, "", enough...), compareConfigs...); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// everything has every key, with values that are not the defaults.
+func everything(folder string) Config {
+	return Config{
+		Listen:         ":8081",
+		OpsListen:      "[::1]:9091",
+		BasePath:       "/tokens",
+		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")},
+		CORSOrigins:    []string{"https://phone.example.com", "http://localhost:3000"},
+		Telnyx: TelnyxConfig{
+			BaseURL:    "http://127.0.0.1:4010/v2",
+			APIKey:     secret.New(testKey),
+			APIKeyFile: filepath.Join(folder, "key"),
+			Timeout:    5 * time.Second,
+		},
+		Issuers: []authz.Issuer{{
+			Name:       "acme",
+			URL:        "https://login.example.com",
+			Audiences:  []string{"softphone", "desk"},
+			UserClaim:  "email",
+			Algorithms: []string{"RS256", "ES256"},
+			ClockSkew:  time.Minute,
+			Require: []authz.Requirement{
+				{Claim: "groups", AnyOf: []any{"agents", "leads"}},
+				{Claim: "email_verified", AnyOf: []any{true}},
+				{Claim: "realm_access.roles", AnyOf: []any{"phone"}},
+			},
+		}},
+		Directory: DirectoryConfig{Kind: "claim", Value: "telnyx"},
+		Cache:     "memory",
+		Vending:   VendingConfig{MinLife: 0.25},
+		Limits: LimitsConfig{
+			UserPerMinute:  60,
+			UserBurst:      20,
+			InFlight:       12,
+			RequestTimeout: 6 * time.Second,
+			DrainTimeout:   7 * time.Second,
+			DrainDelay:     8 * time.Second,
+		},
+		Log: LogConfig{Level: "debug", Format: "console"},
+	}
+}
+
+func TestConfigEveryKeyInTheFile(t *testing.T) {
+	path := configFile(t, `
+listen: :8081
+ops_listen: "[::1]:9091"
+base_path: /tokens
+trusted_proxies: [10.0.0.0/8, fd00::/8]
+cors: {origins: [https://phone.example.com, http://localhost:3000]}
+telnyx: {api_key_file: key, base_url: http://127.0.0.1:4010/v2/, timeout: 5s}
+issuers:
+  - name: acme
+    issuer: https://login.example.com
+    audience: [softphone, desk]
+    user_claim: email
+    algorithms: [RS256, ES256]
+    clock_skew: 1m
+    require: {groups: [agents, leads], email_verified: true, realm_access.roles: phone}
+directory: claim:telnyx
+cache: memory
+vending: {min_life: 0.25}
+limits: {user_per_minute: 60, user_burst: 20, in_flight: 12, request_timeout: 6s, drain_timeout: 7s, drain_delay: 8s}
+log: {level: debug, format: console}
+`)
+	folder := filepath.Dir(path)
+	writeKey(t, filepath.Join(folder, "key"), testKey+"\n")
+	if diff := cmp.Diff(everything(folder), mustLoad(t, path), compareConfigs...); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestConfigEveryVariable(t *testing.T) {
+	folder := t.TempDir()
+	writeKey(t, filepath.Join(folder, "key"), testKey+"\n")
+	got := mustLoad(t, "",
+		"TOKENSVC_LISTEN=:8081",
+		"TOKENSVC_OPS_LISTEN=[::1]:9091",
+		"TOKENSVC_BASE_PATH=/tokens",
+		"TOKENSVC_TRUSTED_PROXIES=10.0.0.0/8, fd00::/8",
+		"TOKENSVC_CORS_ORIGINS=https://phone.example.com,http://localhost:3000",
+		"TELNYX_API_KEY_FILE="+filepath.Join(folder, "key"),
+		"TELNYX_BASE_URL=http://127.0.0.1:4010/v2",
+		"TELNYX_TIMEOUT=5s",
+		"TOKENSVC_OIDC_NAME=acme",
+		"TOKENSVC_OIDC_ISSUER=https://login.example.com",
+		"TOKENSVC_OIDC_AUDIENCE=softphone,desk",
+		"TOKENSVC_OIDC_USER_CLAIM=email",
+		"TOKENSVC_OIDC_ALGORITHMS=RS256,ES256",
+		"TOKENSVC_OIDC_CLOCK_SKEW=1m",
+		"TOKENSVC_OIDC_REQUIRE={groups: [agents, leads], email_verified: true, realm_access.roles: phone}",
+		"TOKENSVC_DIRECTORY=claim:telnyx",
+		"TOKENSVC_CACHE=memory",
+		"TOKENSVC_VENDING_MIN_LIFE=0.25",
+		"TOKENSVC_LIMITS_USER_PER_MINUTE=60",
+		"TOKENSVC_LIMITS_USER_BURST=20",
+		"TOKENSVC_LIMITS_IN_FLIGHT=12",
+		"TOKENSVC_LIMITS_REQUEST_TIMEOUT=6s",
+		"TOKENSVC_LIMITS_DRAIN_TIMEOUT=7s",
+		"TOKENSVC_LIMITS_DRAIN_DELAY=8s",
+		"TOKENSVC_LOG_LEVEL=debug",
+		"TOKENSVC_LOG_FORMAT=console",
+	)
+	if diff := cmp.Diff(everything(folder), got, compareConfigs...); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestConfigEnvironmentBeatsFilePerKey(t *testing.T) {
+	path := configFile(t, enoughYAML+"listen: :8081\nlimits: {in_flight: 12, user_burst: 5}\n")
+	c := mustLoad(t, path, "TELNYX_API_KEY="+testKey, "TOKENSVC_LIMITS_IN_FLIGHT=13", "TOKENSVC_LISTEN=")
+	if c.Limits.InFlight != 13 || c.Limits.UserBurst != 5 || c.Listen != ":8081" {
+		t.Errorf("in_flight %d, user_burst %d, listen %s", c.Limits.InFlight, c.Limits.UserBurst, c.Listen)
+	}
+}
+
+// A file's paths are relative to the file, a variable's to the process.
+func TestConfigRelativePaths(t *testing.T) {
+	path := configFile(t, enoughYAML)
+	want := filepath.Join(filepath.Dir(path), "users.yaml")
+	if c := mustLoad(t, path, "TELNYX_API_KEY="+testKey); c.Directory.Value != want {
+		t.Errorf("from the file: %s, want %s", c.Directory.Value, want)
+	}
+	c := mustLoad(t, path, "TELNYX_API_KEY="+testKey, "TOKENSVC_DIRECTORY=file:other.yaml")
+	if c.Directory.Value != "other.yaml" {
+		t.Errorf("from the environment: %s", c.Directory.Value)
+	}
+}
+
+// A clock skew of 0 is a wish for none, not for the default.
+func TestConfigClockSkewOfZeroMeansNone(t *testing.T) {
+	c := mustLoad(t, "", withEnviron("TOKENSVC_OIDC_CLOCK_SKEW=0s")...)
+	if c.Issuers[0].ClockSkew >= 0 {
+		t.Errorf("ClockSkew %v, want negative", c.Issuers[0].ClockSkew)
+	}
+}
+
+// Every problem of a file and of the environment at once, in order.
+func TestConfigAllProblemsAtOnce(t *testing.T) {
+	environ := []string{"TOKENSVC_LOG_LEVEL=verbose", "TOKENSVC_LISTEM=:1", "TOKENSVC_OIDC_NAME=acme"}
+	got := problemLines(t, filepath.Join("testdata", "config", "wrong.yaml"), environ)
+	want, err := os.ReadFile(filepath.Join("testdata", "config", "wrong.golden"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), strings.Join(got, "\n")+"\n"); diff != "" {
+		t.Errorf("%s\ngot:\n%s", diff, strings.Join(got, "\n"))
+	}
+}
+
+func writeKey(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,271 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tokensvc/tokensvc/internal/authz"
+)
+
+// A field is where a setting goes and what may go there. Its flaws never
+// repeat what they refuse.
+type field struct {
+	shape   shape
+	expects string // completes "must be …"
+	accept  func(value) []flaw
+}
+
+// A shape is how a value is written: what YAML calls its type.
+type shape int
+
+const (
+	oneText shape = iota
+	oneInteger
+	oneNumber
+	someTexts
+	someRules
+)
+
+// A value is what was written for a setting, not yet understood: the words, or
+// for rules the node.
+type value struct {
+	words []word
+	node  *yaml.Node
+}
+
+// A word is one text, with its node if it comes from the file.
+type word struct {
+	text string
+	node *yaml.Node
+}
+
+// A flaw is what is wrong with a value, at a node of its own if it has one.
+type flaw struct {
+	node *yaml.Node
+	text string
+}
+
+// errUnexpected says that a text is not what the field expects.
+var errUnexpected = errors.New("unexpected")
+
+func (f field) flawAt(node *yaml.Node, err error) flaw {
+	if errors.Is(err, errUnexpected) {
+		return flaw{node, "must be " + f.expects}
+	}
+	return flaw{node, err.Error()}
+}
+
+// asOne is a field of one text that parse understands.
+func asOne[T any](into *T, s shape, expects string, parse func(string) (T, error)) field {
+	f := field{shape: s, expects: expects}
+	f.accept = func(v value) []flaw {
+		parsed, err := parse(v.words[0].text)
+		if err != nil {
+			return []flaw{f.flawAt(v.words[0].node, err)}
+		}
+		*into = parsed
+		return nil
+	}
+	return f
+}
+
+// asMany is a field of several texts that parse understands one by one.
+func asMany[T any](into *[]T, expects string, parse func(string) (T, error)) field {
+	f := field{shape: someTexts, expects: expects}
+	f.accept = func(v value) []flaw {
+		var all []T
+		var flaws []flaw
+		for _, w := range v.words {
+			parsed, err := parse(w.text)
+			if err != nil {
+				flaws = append(flaws, f.flawAt(w.node, err))
+			}
+			all = append(all, parsed)
+		}
+		if len(flaws) == 0 {
+			*into = all
+		}
+		return flaws
+	}
+	return f
+}
+
+// only makes a parser of a predicate.
+func only(valid func(string) bool) func(string) (string, error) {
+	return func(s string) (string, error) {
+		if !valid(s) {
+			return "", errUnexpected
+		}
+		return s, nil
+	}
+}
+
+func isText(s string) bool { return s != "" && strings.TrimSpace(s) == s }
+
+func asText(into *string, expects string) field {
+	return asOne(into, oneText, expects, only(isText))
+}
+
+func asPath(into *string) field { return asText(into, "the path of a file") }
+
+func asTexts(into *[]string, expects string) field {
+	f := asMany(into, expects, only(isText))
+	each := f.accept
+	f.accept = func(v value) []flaw {
+		if len(v.words) == 0 {
+			return []flaw{f.flawAt(nil, errUnexpected)}
+		}
+		return each(v)
+	}
+	return f
+}
+
+func asOneOf(into *string, words ...string) field {
+	return asOne(into, oneText, "one of "+strings.Join(words, ", "), only(func(s string) bool {
+		return slices.Contains(words, s)
+	}))
+}
+
+func asWhole(into *int, least, most int) field {
+	expects := fmt.Sprintf("a whole number from %d to %d", least, most)
+	return asOne(into, oneInteger, expects, func(s string) (int, error) {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < least || n > most {
+			return 0, errUnexpected
+		}
+		return n, nil
+	})
+}
+
+func asShare(into *float64) field {
+	return asOne(into, oneNumber, "a number between 0 and 1, both excluded", func(s string) (float64, error) {
+		x, err := strconv.ParseFloat(s, 64)
+		if err != nil || !(x > 0 && x < 1) { // so, and not the other way round, for NaN
+			return 0, errUnexpected
+		}
+		return x, nil
+	})
+}
+
+func asDuration(into *time.Duration, least, most time.Duration) field {
+	expects := fmt.Sprintf("a duration with its unit, from %s to %s", brief(least), brief(most))
+	return asOne(into, oneText, expects, func(s string) (time.Duration, error) {
+		d, err := time.ParseDuration(s)
+		if err != nil || d < least || d > most {
+			return 0, errUnexpected
+		}
+		return d, nil
+	})
+}
+
+// asClockSkew takes a written 0 for none, where authz takes a zero for the
+// default.
+func asClockSkew(into *time.Duration) field {
+	f := asDuration(into, 0, authz.MaxClockSkew)
+	accept := f.accept
+	f.accept = func(v value) []flaw {
+		flaws := accept(v)
+		if len(flaws) == 0 && *into == 0 {
+			*into = -1
+		}
+		return flaws
+	}
+	return f
+}
+
+var wholeUnits = regexp.MustCompile(`([a-z])0[ms].*$`)
+
+// brief prints 5m0s as 5m.
+func brief(d time.Duration) string { return wholeUnits.ReplaceAllString(d.String(), "$1") }
+
+var hostName = regexp.MustCompile(`^[A-Za-z0-9.-]*$`)
+
+func asAddress(into *string) field {
+	return asOne(into, oneText, "host:port, such as 127.0.0.1:8080 or :8080", only(func(s string) bool {
+		host, port, err := net.SplitHostPort(s)
+		if err != nil {
+			return false
+		}
+		_, err = strconv.ParseUint(port, 10, 16)
+		_, notIP := netip.ParseAddr(host)
+		return err == nil && (notIP == nil || hostName.MatchString(host))
+	}))
+}
+
+// The characters that need no escaping in a path: a router's patterns use
+// others, such as braces and stars.
+var basePath = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)*$`)
+
+func asBasePath(into *string) field {
+	return asOne(into, oneText, "a path such as /tokens, clean and without a slash at the end", only(func(s string) bool {
+		return s == "" || basePath.MatchString(s) && path.Clean(s) == s
+	}))
+}
+
+func asNetworks(into *[]netip.Prefix) field {
+	expects := "a list of networks such as 10.0.0.0/8, with no bits beyond the prefix, and not /0"
+	return asMany(into, expects, func(s string) (netip.Prefix, error) {
+		p, err := netip.ParsePrefix(s)
+		if err != nil || p != p.Masked() || p.Bits() == 0 || p.Addr().Is4In6() {
+			return netip.Prefix{}, errUnexpected
+		}
+		return p, nil
+	})
+}
+
+var origin = regexp.MustCompile(`^https?://([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:[0-9]+)?$`)
+
+func asOrigins(into *[]string) field {
+	expects := "a list of origins, scheme://host[:port] as browsers send them: lower case, no path, no default port, no *; https, or http on a loopback host"
+	return asMany(into, expects, only(func(s string) bool {
+		u, err := url.Parse(s)
+		if err != nil || !origin.MatchString(s) || authz.CheckURL(s) != nil {
+			return false
+		}
+		port, err := strconv.ParseUint(u.Port(), 10, 16)
+		standard := u.Scheme == "https" && port == 443 || u.Scheme == "http" && port == 80
+		return u.Port() == "" || err == nil && port > 0 && !standard
+	}))
+}
+
+func asBaseURL(into *string) field {
+	return asOne(into, oneText, "an https URL, or http on a loopback address", func(s string) (string, error) {
+		return strings.TrimRight(s, "/"), authz.CheckURL(s)
+	})
+}
+
+func asDirectory(into *DirectoryConfig) field {
+	return asOne(into, oneText, "file:PATH or claim:NAME", func(s string) (DirectoryConfig, error) {
+		kind, rest, _ := strings.Cut(s, ":")
+		switch {
+		case kind == "sqlite" || kind == "postgres" || kind == "postgresql":
+			return DirectoryConfig{}, errors.New("must be file:PATH or claim:NAME: databases are not in this version yet")
+		case kind != "file" && kind != "claim" || !isText(rest):
+			return DirectoryConfig{}, errUnexpected
+		}
+		return DirectoryConfig{Kind: kind, Value: rest}, nil
+	})
+}
+
+func asCache(into *string) field {
+	return asOne(into, oneText, "memory", func(s string) (string, error) {
+		switch scheme, _, _ := strings.Cut(s, ":"); {
+		case s == "memory":
+			return s, nil
+		case scheme == "redis" || scheme == "rediss":
+			return "", errors.New("must be memory: a shared cache is not in this version yet")
+		}
+		return "", errUnexpected
+	})
+}
