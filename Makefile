@@ -1,0 +1,61 @@
+# What one types in this repository; `make help` lists it. Everything works on a
+# new machine with Go, Node and npm. What else is needed is fetched by the
+# target that needs it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME ?= 1m
+
+# Static, and the same bytes from the same sources wherever they lie. The
+# version comes from -ldflags, so Go need not ask git, which refuses to answer
+# in a checkout that belongs to somebody else, as in many a container.
+GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
+GOLANGCI := go tool -modfile=tools/lint.mod golangci-lint
+GOFILES = $(shell find . -name node_modules -prune -o -name '*.go' -print)
+
+# The real identity provider that the end-to-end tests run.
+PROVIDER := e2e/provider/node_modules/.package-lock.json
+
+.PHONY: help
+help: ## list the targets
+	@sed -En 's/^([a-z]+):[^#]*## (.*)/make \1\t\2/p' Makefile | expand -t 16
+
+.PHONY: dev
+dev: build ## run the service on this machine, with a fake Telnyx and identity provider
+	bin/tokensvc dev
+
+.PHONY: build
+build: ## build bin/tokensvc
+	$(GOBUILD) -o bin/tokensvc ./cmd/tokensvc
+
+.PHONY: test
+test: need lint $(PROVIDER) ## check everything, as CI does; a skipped test is a failure
+	@go build -o bin/gotest ./tools/gotest
+	NO_SKIP=1 bin/gotest -race -count=1 -timeout=5m ./...
+
+.PHONY: lint
+lint: ## gofmt, go vet, golangci-lint
+	@bad=$$(gofmt -l $(GOFILES)); [[ -z $$bad ]] || { printf 'gofmt would change:\n%s\n' "$$bad"; exit 1; }
+	go vet ./...
+	$(GOLANGCI) run
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (1m) each
+	@grep -rEo --include='*_test.go' --exclude-dir=node_modules '^func Fuzz\w*' . | sort | \
+	while IFS=: read -r file func; do \
+		echo "$${file%/*} $${func#func }"; \
+		go test -run='^$$' -fuzz="^$${func#func }\$$" -fuzztime=$(FUZZTIME) "$${file%/*}" </dev/null; \
+	done
+
+# The race detector wants a C compiler.
+.PHONY: need
+need:
+	@tools/need gcc:gcc /usr/include/stdlib.h:libc6-dev
+
+$(PROVIDER): e2e/provider/package.json e2e/provider/package-lock.json
+	npm ci --prefix e2e/provider --no-audit --no-fund
+	@touch $@
