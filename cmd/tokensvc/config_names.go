@@ -46,18 +46,18 @@ var keyLike = regexp.MustCompile(`^[a-z_]{1,32}$`)
 
 // unknown reports an entry whose key is not in the table.
 func (l *configLoader) unknown(name *yaml.Node, prefix string, table []setting) {
-	key := strings.TrimSuffix(prefix, ".")
-	if keyLike.MatchString(name.Value) {
+	key, shown := strings.TrimSuffix(prefix, "."), keyLike.MatchString(name.Value)
+	if shown {
 		key = prefix + name.Value
 	}
 	text := "unknown key"
 	switch near := nearestKey(name.Value, prefix, table); {
 	case name.Value == "api_key":
 		text += ": the API key does not go into this file; use telnyx.api_key_file, or the variable TELNYX_API_KEY"
-	case key != prefix+name.Value && near == "":
-		text += ", not shown in case it is a secret"
 	case near != "":
 		text += "; did you mean " + near + "?"
+	case !shown:
+		text += ", not shown in case it is a secret"
 	}
 	l.refuse(key, l.inFile(name, key), text)
 }

@@ -110,12 +110,12 @@ func syntaxFlaw(err error) *flaw {
 	if errors.Is(err, io.EOF) {
 		return &flaw{text: "is empty"}
 	}
-	f := &flaw{text: "is not valid YAML, here or next to here"}
-	if match := yamlLine.FindStringSubmatch(err.Error()); match != nil {
-		line, _ := strconv.Atoi(match[1])
-		f.node = &yaml.Node{Line: line}
+	match := yamlLine.FindStringSubmatch(err.Error())
+	if match == nil {
+		return &flaw{text: "is not valid YAML"}
 	}
-	return f
+	line, _ := strconv.Atoi(match[1])
+	return &flaw{&yaml.Node{Line: line}, "is not valid YAML, here or next to here"}
 }
 
 // inFile is the place of a node, or of the file as a whole.
