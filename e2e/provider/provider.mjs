@@ -1,0 +1,140 @@
+// A real OpenID provider (the certified oidc-provider) on loopback, for tests
+// that must not trust our own idea of what a provider does.
+//
+//   node provider.mjs [port]        the port may also come from PORT; 0, the default, takes a free one
+//
+// It writes one JSON object a line on stdout, {"event":"ready","issuer":…,"kids":[…]}
+// first, and reads one command a line on stdin:
+//
+//   rotate keep     sign with a new key from now on, publish the old ones too
+//   rotate drop     sign with a new key from now on, publish only that
+//
+// each answered by {"event":"rotated","kids":[…]}, the signing key first. It
+// ends on SIGTERM, on SIGINT, and when stdin is closed, so it cannot outlive
+// the test that started it.
+//
+// Everything here is public knowledge and nothing is worth protecting: any
+// login name and password are accepted, and the login name becomes `sub`.
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { createServer } from 'node:http';
+import { createInterface } from 'node:readline';
+
+// stdout belongs to our events; the library's notices go to stderr.
+console.log = console.info = console.error;
+
+const { Provider } = await import('oidc-provider');
+
+// Where an access token is for. A resource indicator must be an absolute URI
+// (RFC 8707), which aud in the token need not be.
+const RESOURCE = 'urn:tokensvc:softphone';
+const AUDIENCE = 'softphone';
+
+// Groups of the people who can log in; anyone else is in none.
+const GROUPS = { alice: ['agents', 'supervisors'], bob: ['agents'] };
+
+const clients = [
+  {
+    // A softphone: public, authorization code with PKCE. Being native, it may
+    // use any port of the loopback redirect (RFC 8252 section 7.3).
+    client_id: 'phone',
+    application_type: 'native',
+    token_endpoint_auth_method: 'none',
+    redirect_uris: ['http://127.0.0.1/callback'],
+    grant_types: ['authorization_code'],
+    response_types: ['code'],
+  },
+  // Machines: sub is the client's own id.
+  ...['lobby', 'stranger'].map((id) => ({
+    client_id: id,
+    client_secret: `${id}-secret`,
+    redirect_uris: [],
+    grant_types: ['client_credentials'],
+    response_types: [],
+  })),
+];
+
+let keys = []; // private JWKs, the signing one first
+
+function addKey() {
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  keys = [{
+    ...privateKey.export({ format: 'jwk' }), kid: randomUUID(), alg: 'RS256', use: 'sig',
+  }, ...keys];
+}
+
+function configuration() {
+  return {
+    clients,
+    jwks: { keys },
+    cookies: { keys: ['only for tests'] },
+    pkce: { required: () => true },
+    ttl: {
+      AccessToken: 600, ClientCredentials: 600, IdToken: 600, Grant: 600, Interaction: 600, Session: 600,
+    },
+    findAccount: (ctx, id) => ({
+      accountId: id,
+      claims: () => ({ sub: id, email: `${id}@example.test`, email_verified: true }),
+    }),
+    claims: { openid: ['sub'], email: ['email', 'email_verified'] },
+    extraTokenClaims: (ctx, token) => ({ groups: GROUPS[token.accountId] ?? [] }),
+    features: {
+      clientCredentials: { enabled: true },
+      devInteractions: { enabled: true }, // the login and consent pages
+      introspection: { enabled: true },
+      resourceIndicators: {
+        enabled: true,
+        getResourceServerInfo: () => ({
+          audience: AUDIENCE,
+          scope: 'token',
+          accessTokenFormat: 'jwt',
+          jwt: { sign: { alg: 'RS256' } },
+        }),
+        // What was granted is what the code is exchanged for, whether or not
+        // the client names the resource again.
+        useGrantedResource: () => true,
+      },
+    },
+  };
+}
+
+let callback;
+
+// The issuer stays, and so does its store, which belongs to the module: codes
+// and sessions of before a rotation are good after it, as with any provider.
+function reload(issuer) {
+  const provider = new Provider(issuer, configuration());
+  provider.on('server_error', (ctx, err) => console.error(err));
+  callback = provider.callback();
+}
+
+function emit(event) {
+  process.stdout.write(`${JSON.stringify({ ...event, kids: keys.map((k) => k.kid) })}\n`);
+}
+
+const server = createServer((req, res) => callback(req, res));
+server.on('error', (err) => {
+  console.error(err.message);
+  process.exit(1);
+});
+server.listen(Number(process.argv[2] ?? process.env.PORT ?? 0), '127.0.0.1', () => {
+  const issuer = `http://127.0.0.1:${server.address().port}`;
+  addKey();
+  reload(issuer);
+  emit({ event: 'ready', issuer });
+
+  const commands = createInterface({ input: process.stdin });
+  commands.on('line', (line) => {
+    const [word, old] = line.trim().split(/\s+/);
+    if (word !== 'rotate' || !['keep', 'drop'].includes(old)) {
+      emit({ event: 'error', text: `unknown command: ${line}` });
+      return;
+    }
+    if (old === 'drop') keys = [];
+    addKey();
+    reload(issuer);
+    emit({ event: 'rotated' });
+  });
+  commands.on('close', () => process.exit(0));
+});
+
+for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => process.exit(0));
