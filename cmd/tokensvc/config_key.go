@@ -59,5 +59,5 @@ func parseAPIKey(s string) (secret.Text, error) {
 }
 
 func asAPIKey(into *secret.Text) field {
-	return asOne(into, oneText, "an API key", parseAPIKey)
+	return asOne(into, oneText, "at most 512 bytes of printable ASCII without white space", parseAPIKey)
 }

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/tokensvc/tokensvc/internal/authz"
+)
+
+const manual = "../../docs/configuration.md"
+
+func readManual(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.FromSlash(manual))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// manualRow is the setting's row in the manual's table.
+func manualRow(s setting) string {
+	code := func(s, otherwise string) string {
+		if s == "" {
+			return otherwise
+		}
+		return "`" + s + "`"
+	}
+	return fmt.Sprintf("| %s | %s | %s | %s | %s |",
+		code(s.key, "–"), code(s.variable, "–"), s.help, code(s.byDefault, s.unset), s.field.expects)
+}
+
+// The manual's table is the settings' table: every row, none else, in order.
+func TestConfigManualHasEverySetting(t *testing.T) {
+	var want []string
+	for _, s := range settings(&Config{}, &authz.Issuer{}) {
+		want = append(want, manualRow(s))
+	}
+	_, table, _ := strings.Cut(readManual(t), "| key | variable |")
+	_, table, _ = strings.Cut(table, "|---|---|---|---|---|\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	if table != strings.Join(want, "\n") {
+		t.Errorf("the table in %s should be\n%s", manual, strings.Join(want, "\n"))
+	}
+}
+
+// The manual's examples work as they stand, but for the key file's path.
+func TestConfigManualExamples(t *testing.T) {
+	examples := regexp.MustCompile("(?s)```(yaml|sh)\n# tokensvc\\.(?:yaml|env)\n(.*?)```").FindAllStringSubmatch(readManual(t), -1)
+	if len(examples) != 2 {
+		t.Fatalf("%d complete examples, want 2", len(examples))
+	}
+	keyFile := filepath.Join(t.TempDir(), "key")
+	writeKey(t, keyFile, testKey)
+	for _, example := range examples {
+		text := strings.ReplaceAll(example[2], "/run/secrets/telnyx", keyFile)
+		if example[1] == "yaml" {
+			if c := mustLoad(t, configFile(t, text)); len(c.Issuers) != 2 {
+				t.Errorf("%d issuers, want 2", len(c.Issuers))
+			}
+			continue
+		}
+		mustLoad(t, "", strings.Split(strings.TrimSpace(text), "\n")...)
+	}
+}
+
+// Two settings of one name would overwrite one another.
+func TestConfigNamesAreUnique(t *testing.T) {
+	seen := map[string]bool{}
+	for _, s := range settings(&Config{}, &authz.Issuer{}) {
+		for _, name := range []string{s.key, s.variable} {
+			if name != "" && seen[name] {
+				t.Errorf("%s is there twice", name)
+			}
+			seen[name] = true
+		}
+	}
+}
