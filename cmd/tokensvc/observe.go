@@ -1,0 +1,89 @@
+package main
+
+import (
+	"log"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/rs/zerolog"
+
+	"github.com/tokensvc/tokensvc/internal/handler"
+)
+
+// observer logs and counts what goes on between requests.
+type observer struct {
+	log         zerolog.Logger
+	fetches     *prometheus.CounterVec
+	mints       *prometheus.CounterVec
+	mintSeconds prometheus.Histogram
+}
+
+// newRegistry returns a registry that knows the process and the build.
+func newRegistry() *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name:        "tokensvc_build_info",
+		Help:        "1, with the version for a label.",
+		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()},
+	})
+	build.Set(1)
+	registry.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return registry
+}
+
+func newObserver(log zerolog.Logger, registry prometheus.Registerer) *observer {
+	o := &observer{
+		log: log,
+		fetches: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tokensvc_issuer_key_fetches_total",
+			Help: "Attempts to fetch an issuer's keys, by issuer and whether they succeeded.",
+		}, []string{"issuer", "success"}),
+		mints: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tokensvc_mints_total",
+			Help: "Tokens asked of Telnyx, by outcome.",
+		}, []string{"outcome"}),
+		mintSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "tokensvc_mint_seconds",
+			Help:    "Time until Telnyx gave a token, or the attempt ended.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}),
+	}
+	registry.MustRegister(o.fetches, o.mints, o.mintSeconds)
+	return o
+}
+
+// keyFetch is told of every attempt to fetch an issuer's keys.
+func (o *observer) keyFetch(issuer string, err error) {
+	if err != nil {
+		o.fetches.WithLabelValues(issuer, "false").Inc()
+		o.log.Warn().Str("issuer", issuer).Err(err).Msg("issuer keys not fetched")
+		return
+	}
+	o.fetches.WithLabelValues(issuer, "true").Inc()
+	o.log.Debug().Str("issuer", issuer).Msg("issuer keys fetched")
+}
+
+// mint is told of every token asked of Telnyx.
+func (o *observer) mint(took time.Duration, err error) {
+	o.mints.WithLabelValues(string(handler.OutcomeOf(err))).Inc()
+	o.mintSeconds.Observe(took.Seconds())
+	if err != nil {
+		o.log.Debug().Err(err).Dur("duration_ms", took).Msg("mint failed")
+	}
+}
+
+// newErrorLog takes what net/http has to say, such as a panic outside every
+// handler of ours, which it prints with its stack.
+func newErrorLog(l zerolog.Logger) *log.Logger {
+	return log.New(lines{l}, "", 0)
+}
+
+type lines struct{ log zerolog.Logger }
+
+func (l lines) Write(p []byte) (int, error) {
+	l.log.Warn().Str("error", strings.TrimSpace(string(p))).Msg("http server")
+	return len(p), nil
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"io"
+	"os"
+
+	"github.com/mattn/go-isatty"
+	"github.com/rs/zerolog"
+)
+
+// serve is `tokensvc serve`.
+func serve(ctx context.Context, t terminal, args []string) int {
+	flags := newFlags("serve", t)
+	path := flags.String("config", "", "`file` in YAML; without one, environment variables alone")
+	if status, ok := parse(flags, args); !ok {
+		return status
+	}
+	cfg, problems := Load(*path, t.environ)
+	if len(problems) > 0 {
+		for _, p := range problems {
+			say(t.err, "%s\n", p)
+		}
+		return exitUsage
+	}
+	log := newLog(cfg.Log, t.err)
+	s, err := newService(cfg, log)
+	if err != nil {
+		say(t.err, "%v\n", err)
+		return exitUsage
+	}
+	s.followRules(*path, t.environ)
+	if err := s.listen(ctx); err != nil {
+		log.Error().Err(err).Msg("cannot listen")
+		return exitFailed
+	}
+	if err := s.run(ctx); err != nil {
+		log.Error().Err(err).Msg("stopped")
+		return exitFailed
+	}
+	return exitOK
+}
+
+func newFlags(name string, t terminal) *flag.FlagSet {
+	flags := flag.NewFlagSet("tokensvc "+name, flag.ContinueOnError)
+	flags.SetOutput(t.err)
+	return flags
+}
+
+// parse reads flags, and says with what status to exit if that is all. No
+// argument may be left over: it would be a flag misspelt.
+func parse(flags *flag.FlagSet, args []string) (status int, ok bool) {
+	switch err := flags.Parse(args); {
+	case err == flag.ErrHelp: //nolint:errorlint // documented as exactly this
+		return exitOK, false
+	case err != nil:
+		return exitUsage, false
+	case flags.NArg() > 0:
+		say(flags.Output(), "%s takes no arguments, only flags\n", flags.Name())
+		return exitUsage, false
+	}
+	return exitOK, true
+}
+
+func newLog(cfg LogConfig, w io.Writer) zerolog.Logger {
+	level, err := zerolog.ParseLevel(cfg.Level)
+	if err != nil {
+		panic(err) // the configuration allows only levels that there are
+	}
+	if cfg.Format == "console" || cfg.Format == "" && isTerminal(w) {
+		w = zerolog.ConsoleWriter{Out: w}
+	}
+	return zerolog.New(w).Level(level).With().Timestamp().Logger()
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && isatty.IsTerminal(f.Fd())
+}

@@ -1,0 +1,61 @@
+// Package directory knows which telephony credential belongs to a user's device.
+// It is asked about verified users only; it grants nothing that was not put into
+// it.
+package directory
+
+import (
+	"errors"
+	"regexp"
+
+	"github.com/tokensvc/tokensvc/internal/telnyx"
+)
+
+// What Find may say besides a credential.
+var (
+	// ErrNoCredential says that the user has no telephony credential for the
+	// device.
+	ErrNoCredential = errors.New("no telephony credential")
+	// ErrUnavailable says that the store does not answer.
+	ErrUnavailable = errors.New("the directory does not answer")
+)
+
+// A Device is a caller-chosen label that selects among the user's own
+// credentials: 1 to 64 of a-z, 0-9, dot, underscore and dash.
+type Device string
+
+// DefaultDevice is the device of a caller that names none.
+const DefaultDevice Device = "default"
+
+var deviceForm = regexp.MustCompile(`^[a-z0-9._-]{1,64}$`)
+
+// ParseDevice checks a label. The error does not repeat it.
+func ParseDevice(s string) (Device, error) {
+	if !deviceForm.MatchString(s) {
+		return "", errors.New("a device is 1 to 64 of a-z, 0-9, dot, underscore and dash")
+	}
+	return Device(s), nil
+}
+
+// A Query asks for a verified user's credential.
+type Query struct {
+	User   string         // the user key, "<issuer name>:<value>"
+	Claims map[string]any // of the user's bearer
+	Device Device
+}
+
+// holding is what one user has: one credential that all devices share, or one
+// for each device.
+type holding struct {
+	shared   telnyx.CredentialID
+	byDevice map[Device]telnyx.CredentialID
+}
+
+func (h holding) find(d Device) (telnyx.CredentialID, error) {
+	if !h.shared.IsZero() {
+		return h.shared, nil
+	}
+	if id, ok := h.byDevice[d]; ok {
+		return id, nil
+	}
+	return telnyx.CredentialID{}, ErrNoCredential
+}

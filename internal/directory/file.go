@@ -1,0 +1,91 @@
+package directory
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tokensvc/tokensvc/internal/telnyx"
+)
+
+// MaxFileBytes is the largest users file that is read.
+const MaxFileBytes = 16 << 20
+
+// A File directory is a YAML file of users. The file is replaced whole: readers
+// see the old content or the new one, and content that is not in order is never
+// seen at all.
+type File struct {
+	path    string
+	issuers []string
+	users   atomic.Pointer[map[string]holding]
+
+	mu   sync.Mutex // one Reload at a time
+	seen [sha256.Size]byte
+}
+
+// OpenFile reads the file. issuers are the names of the configured issuers: with
+// only one, its name may be left out of the user keys. The error lists all that
+// is wrong, a line for each, as "path:line: what".
+func OpenFile(path string, issuers []string) (*File, error) {
+	if len(issuers) == 0 {
+		return nil, errors.New("directory: no issuer is configured")
+	}
+	f := &File{path: path, issuers: issuers}
+	if _, err := f.Reload(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// Reload reads the file again and reports whether its content had changed. If it
+// cannot be read or is not in order, the users stay what they were and the error
+// says why; it says so again only when the content changes again.
+func (f *File) Reload() (changed bool, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	content, err := readFile(f.path)
+	if err != nil {
+		return false, fmt.Errorf("users file: %w", err)
+	}
+	sum := sha256.Sum256(content)
+	if sum == f.seen {
+		return false, nil
+	}
+	users, err := parseUsers(content, filepath.Base(f.path), f.issuers)
+	f.seen = sum
+	if err != nil {
+		return false, err
+	}
+	f.users.Store(&users)
+	return true, nil
+}
+
+func readFile(path string) ([]byte, error) {
+	file, err := os.Open(path) //nolint:gosec // the operator names it
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close() //nolint:errcheck // read only
+	content, err := io.ReadAll(io.LimitReader(file, MaxFileBytes+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(content) > MaxFileBytes {
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, MaxFileBytes)
+	}
+	return content, nil
+}
+
+// Users returns how many users the file has.
+func (f *File) Users() int { return len(*f.users.Load()) }
+
+// Find returns the user's credential for the device, or ErrNoCredential.
+func (f *File) Find(_ context.Context, q Query) (telnyx.CredentialID, error) {
+	return (*f.users.Load())[q.User].find(q.Device)
+}

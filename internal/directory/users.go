@@ -1,0 +1,178 @@
+package directory
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tokensvc/tokensvc/internal/telnyx"
+)
+
+// maxUserKey bounds a user key in bytes: an issuer's name, a colon, a value.
+const maxUserKey = 32 + 1 + 256
+
+// usersFile is a users file while it is read. It goes on after an error, so that
+// all of them are reported.
+type usersFile struct {
+	name     string
+	issuers  []string
+	users    map[string]holding
+	owners   map[telnyx.CredentialID]string
+	problems []error
+}
+
+// parseUsers reads
+//
+//	users:
+//	  alice: <uuid>
+//	  acme:bob: {default: <uuid>, mobile: <uuid>}
+//
+// A single UUID serves all of a user's devices. No credential may stand under
+// two users: it is one SIP identity, and whoever registered last would get the
+// other's calls.
+func parseUsers(content []byte, name string, issuers []string) (map[string]holding, error) {
+	f := &usersFile{
+		name: name, issuers: issuers,
+		users: make(map[string]holding), owners: make(map[telnyx.CredentialID]string),
+	}
+	root, err := mappingOf(content)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	found := false
+	for key, value := range pairs(root) {
+		if key.Value != "users" || found {
+			f.report(key, "only one key is known here, users")
+			continue
+		}
+		found = true
+		f.readUsers(key, value)
+	}
+	if !found {
+		f.report(root, "the key users is missing")
+	}
+	return f.users, errors.Join(f.problems...)
+}
+
+// mappingOf returns the mapping that the content is. A message of the YAML
+// library may quote the content, so it is not passed on.
+func mappingOf(content []byte) (*yaml.Node, error) {
+	var document yaml.Node
+	if err := yaml.Unmarshal(content, &document); err != nil {
+		return nil, errors.New("is not YAML" + lineOf(err))
+	}
+	if len(document.Content) != 1 || document.Content[0].Kind != yaml.MappingNode {
+		return nil, errors.New("must be a mapping with the key users")
+	}
+	return document.Content[0], nil
+}
+
+// lineOf finds the line in a message like "yaml: line 7: did not find …".
+func lineOf(err error) string {
+	var line int
+	_, after, _ := strings.Cut(err.Error(), "line ")
+	if _, err := fmt.Sscanf(after, "%d", &line); err != nil {
+		return ""
+	}
+	return fmt.Sprintf(", at line %d", line)
+}
+
+// pairs iterates over the keys and values of a mapping.
+func pairs(mapping *yaml.Node) func(yield func(key, value *yaml.Node) bool) {
+	return func(yield func(key, value *yaml.Node) bool) {
+		for i := 0; i+1 < len(mapping.Content); i += 2 {
+			if !yield(mapping.Content[i], mapping.Content[i+1]) {
+				return
+			}
+		}
+	}
+}
+
+func (f *usersFile) report(at *yaml.Node, format string, args ...any) {
+	f.problems = append(f.problems, fmt.Errorf("%s:%d: %s", f.name, at.Line, fmt.Sprintf(format, args...)))
+}
+
+func (f *usersFile) readUsers(key, users *yaml.Node) {
+	if users.Kind != yaml.MappingNode {
+		f.report(key, "users must map a user key to a credential")
+		return
+	}
+	for key, value := range pairs(users) {
+		user, err := f.userKey(key)
+		if err != nil {
+			f.report(key, "%v", err)
+			continue
+		}
+		if _, twice := f.users[user]; twice {
+			f.report(key, "this user stands in the file twice")
+			continue
+		}
+		f.users[user] = f.readHolding(user, value)
+	}
+}
+
+// userKey returns the key in full. A part before a colon that is no issuer's
+// name belongs to the value.
+func (f *usersFile) userKey(n *yaml.Node) (string, error) {
+	key := n.Value
+	if n.Kind != yaml.ScalarNode || !usableUserKey(key) {
+		return "", errors.New("a user key is 1 to 256 printable characters")
+	}
+	issuer, value, prefixed := strings.Cut(key, ":")
+	switch {
+	case prefixed && value != "" && slices.Contains(f.issuers, issuer):
+		return key, nil
+	case len(f.issuers) == 1:
+		return f.issuers[0] + ":" + key, nil
+	}
+	return "", fmt.Errorf("with several issuers a user key begins with one of their names and a colon: %s", strings.Join(f.issuers, ", "))
+}
+
+func usableUserKey(s string) bool {
+	return s != "" && len(s) <= maxUserKey && utf8.ValidString(s) && strings.TrimSpace(s) == s &&
+		!strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+}
+
+func (f *usersFile) readHolding(user string, value *yaml.Node) holding {
+	if value.Kind != yaml.MappingNode {
+		return holding{shared: f.credential(user, value)}
+	}
+	h := holding{byDevice: make(map[Device]telnyx.CredentialID)}
+	for key, value := range pairs(value) {
+		device, err := ParseDevice(key.Value)
+		if err != nil {
+			f.report(key, "%v", err)
+			continue
+		}
+		if _, twice := h.byDevice[device]; twice {
+			f.report(key, "this device stands under its user twice")
+		}
+		h.byDevice[device] = f.credential(user, value)
+	}
+	if len(h.byDevice) == 0 {
+		f.report(value, "a user needs a credential")
+	}
+	return h
+}
+
+func (f *usersFile) credential(user string, n *yaml.Node) telnyx.CredentialID {
+	if n.Kind != yaml.ScalarNode {
+		f.report(n, "a credential is a UUID, or a mapping of device to UUID")
+		return telnyx.CredentialID{}
+	}
+	id, err := telnyx.ParseCredentialID(n.Value)
+	if err != nil {
+		f.report(n, "a credential is a UUID")
+		return telnyx.CredentialID{}
+	}
+	if owner, taken := f.owners[id]; taken && owner != user {
+		f.report(n, "this credential belongs to another user already")
+	}
+	f.owners[id] = user
+	return id
+}

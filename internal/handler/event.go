@@ -1,0 +1,86 @@
+package handler
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/tokensvc/tokensvc/internal/authz"
+	"github.com/tokensvc/tokensvc/internal/directory"
+	"github.com/tokensvc/tokensvc/internal/telnyx"
+	"github.com/tokensvc/tokensvc/internal/vending"
+)
+
+// event is what is known of one request when it is over: the stuff of its log
+// line and its metrics. It holds no bearer and no token.
+type event struct {
+	began      time.Time
+	requestID  string
+	method     string
+	route      string
+	client     string // address
+	who        *authz.Principal
+	device     directory.Device
+	credential telnyx.CredentialID
+	source     vending.Source
+	outcome    Outcome
+	reason     authz.Reason
+	err        error
+	status     int
+}
+
+// end fixes what became of the request.
+func (ev *event) end(err error) {
+	ev.err = err
+	ev.outcome = OutcomeOf(err)
+	ev.reason = reasonOf(err)
+	ev.status = http.StatusOK
+	if err != nil {
+		ev.status = refusals[ev.outcome].status
+	}
+}
+
+// MarshalZerologObject names every field that is logged, and so every field that
+// is not.
+func (ev *event) MarshalZerologObject(e *zerolog.Event) {
+	e.Str("request_id", ev.requestID).
+		Str("method", ev.method).
+		Str("route", ev.route).
+		Str("client", ev.client).
+		Str("outcome", string(ev.outcome)).
+		Int("status", ev.status)
+	if ev.reason != "" {
+		e.Str("reason", string(ev.reason))
+	}
+	if ev.who != nil {
+		e.Str("issuer", ev.who.Issuer).Str("user", ev.who.User)
+	}
+	if ev.device != "" {
+		e.Str("device", string(ev.device))
+	}
+	if !ev.credential.IsZero() {
+		e.Str("credential", ev.credential.String())
+	}
+	if ev.source != "" {
+		e.Str("source", string(ev.source))
+	}
+	if ev.err != nil {
+		e.Str("error", ev.err.Error())
+	}
+}
+
+// level is how loudly an outcome is logged: what an operator must look at is an
+// error, what may pass by itself a warning, and what callers do is neither.
+func (ev *event) level() zerolog.Level {
+	switch ev.outcome {
+	case Internal, CredentialRejected, UpstreamRejected:
+		return zerolog.ErrorLevel
+	case IssuerUnavailable, DirectoryUnavailable, UpstreamLimited, UpstreamUnavailable, UpstreamTimeout, Overloaded:
+		return zerolog.WarnLevel
+	}
+	if ev.source == vending.Stale {
+		return zerolog.WarnLevel
+	}
+	return zerolog.InfoLevel
+}

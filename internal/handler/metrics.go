@@ -1,0 +1,56 @@
+package handler
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tokensvc/tokensvc/internal/vending"
+)
+
+// Metrics counts requests. Its labels take values from closed sets only.
+type Metrics struct {
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	invalid  *prometheus.CounterVec
+	vended   *prometheus.CounterVec
+}
+
+// NewMetrics registers the metrics of a Service.
+func NewMetrics(registry prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tokensvc_requests_total",
+			Help: "Requests on the public listener by what became of them.",
+		}, []string{"route", "outcome"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "tokensvc_request_seconds",
+			Help:    "Time from a request's header to its answer.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15},
+		}, []string{"route"}),
+		invalid: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tokensvc_invalid_bearers_total",
+			Help: "Bearers that did not verify, by the class of why.",
+		}, []string{"reason"}),
+		vended: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tokensvc_tokens_vended_total",
+			Help: "Tokens handed over by where they came from.",
+		}, []string{"source"}),
+	}
+	registry.MustRegister(m.requests, m.seconds, m.invalid, m.vended)
+	for _, source := range []vending.Source{vending.Cached, vending.Minted, vending.Stale} {
+		m.vended.WithLabelValues(string(source)) // so that a rate over it exists from the start
+	}
+	return m
+}
+
+func (m *Metrics) request(ev *event, took time.Duration) {
+	m.requests.WithLabelValues(ev.route, string(ev.outcome)).Inc()
+	m.seconds.WithLabelValues(ev.route).Observe(took.Seconds())
+	if ev.reason != "" {
+		m.invalid.WithLabelValues(string(ev.reason)).Inc()
+	}
+	if ev.outcome == Issued {
+		m.vended.WithLabelValues(string(ev.source)).Inc()
+	}
+}

@@ -1,0 +1,61 @@
+package handler
+
+import (
+	"net/http"
+	"sync/atomic"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Readiness says whether the service can vend tokens, and how each part is that
+// this rests on.
+type Readiness struct {
+	Ready bool              `json:"ready"`
+	Parts map[string]string `json:"parts"` // part to "ok" or what it lacks
+}
+
+// Ops is the listener for operators and their machines. It must not be reachable
+// by callers.
+type Ops struct {
+	check    func() Readiness
+	stopping atomic.Bool
+	routes   http.Handler
+}
+
+// NewOps returns the handler of the ops listener. check is asked at each request
+// for /readyz; it must not wait.
+func NewOps(check func() Readiness, registry prometheus.Gatherer) *Ops {
+	o := &Ops{check: check}
+	r := chi.NewRouter()
+	r.Use(headers)
+	r.Get("/livez", live)
+	r.Get("/readyz", o.ready)
+	r.Method(http.MethodGet, "/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	o.routes = r
+	return o
+}
+
+// ServeHTTP serves the ops listener.
+func (o *Ops) ServeHTTP(w http.ResponseWriter, r *http.Request) { o.routes.ServeHTTP(w, r) }
+
+// Stopping makes the service not ready, for good.
+func (o *Ops) Stopping() { o.stopping.Store(true) }
+
+func live(w http.ResponseWriter, _ *http.Request) {
+	write(w, http.StatusOK, "text/plain; charset=utf-8", []byte("ok\n"))
+}
+
+func (o *Ops) ready(w http.ResponseWriter, _ *http.Request) {
+	now := o.check()
+	if o.stopping.Load() {
+		now.Ready = false
+		now.Parts["service"] = "stopping"
+	}
+	status := http.StatusOK
+	if !now.Ready {
+		status = http.StatusServiceUnavailable
+	}
+	writeJSON(w, status, "application/json", now)
+}

@@ -1,0 +1,95 @@
+package handler
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/tokensvc/tokensvc/internal/directory"
+)
+
+// maxBodyBytes bounds a request's body.
+const maxBodyBytes = 4096
+
+// deviceOf reads the body of a request for a token: nothing, or a JSON object
+// whose only member is device.
+func deviceOf(w http.ResponseWriter, r *http.Request) (directory.Device, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
+	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+		return "", &requestError{outcome: TooLarge}
+	}
+	if err != nil {
+		return "", &requestError{outcome: BadRequest, detail: "The body did not arrive whole."}
+	}
+	if len(body) == 0 {
+		return directory.DefaultDevice, nil
+	}
+	if !isJSON(r.Header.Get("Content-Type")) {
+		return "", &requestError{outcome: UnsupportedMediaType}
+	}
+	return parseDevice(body)
+}
+
+func isJSON(contentType string) bool {
+	media, _, err := mime.ParseMediaType(contentType)
+	return err == nil && media == "application/json"
+}
+
+// parseDevice is strict, because a misspelt member would otherwise mean the
+// default device, which is another phone.
+func parseDevice(body []byte) (directory.Device, error) {
+	var members map[string]json.RawMessage // a struct would take "Device" for "device"
+	if err := json.Unmarshal(body, &members); err != nil || members == nil {
+		return "", &requestError{outcome: BadRequest, detail: "The body must be one JSON object."}
+	}
+	device := directory.DefaultDevice
+	for name, value := range members {
+		if name != "device" {
+			return "", &requestError{outcome: BadRequest, detail: "The body's only member is device."}
+		}
+		var label string
+		err := json.Unmarshal(value, &label)
+		if err == nil {
+			device, err = directory.ParseDevice(label)
+		}
+		if err != nil {
+			return "", &requestError{outcome: BadRequest, detail: "A device is 1 to 64 of a-z, 0-9, dot, underscore and dash."}
+		}
+	}
+	return device, nil
+}
+
+// prefersText reports whether the caller would rather have text/plain than JSON
+// (RFC 9110 section 12.5.1). Whoever accepts neither gets JSON.
+func prefersText(accept []string) bool {
+	text, json := 0.0, 0.0
+	for _, part := range strings.Split(strings.Join(accept, ","), ",") {
+		media, params, err := mime.ParseMediaType(part)
+		if err != nil {
+			continue
+		}
+		q := quality(params["q"])
+		switch media {
+		case "text/plain":
+			text = q
+		case "application/json":
+			json = q
+		}
+	}
+	return text > json
+}
+
+func quality(q string) float64 {
+	if q == "" {
+		return 1
+	}
+	f, err := strconv.ParseFloat(q, 64)
+	if err != nil || f < 0 || f > 1 {
+		return 0
+	}
+	return f
+}

@@ -1,0 +1,96 @@
+package handler
+
+import (
+	"context"
+	"crypto/rand"
+	"net/http"
+	"net/netip"
+	"regexp"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+	"github.com/go-chi/cors"
+)
+
+const (
+	requestIDHeader = "X-Request-Id"
+	preflightLife   = time.Hour
+)
+
+// routes builds the public listener's handler. The chain around the routes
+// decides nothing about the user.
+func (s *Service) routes(cfg Config) http.Handler {
+	r := chi.NewRouter()
+	r.Use(headers, clientAddress(cfg.TrustedProxies))
+	if len(cfg.Origins) > 0 { // without any, the library would allow all
+		r.Use(crossOrigin(cfg.Origins))
+	}
+	r.NotFound(s.serve("none", notFound))
+	r.MethodNotAllowed(s.serve("none", methodNotAllowed(r)))
+	r.Post(cfg.BasePath+"/v1/token", s.serve("/v1/token", s.token))
+	r.Get(cfg.BasePath+"/openapi.yaml", s.contract)
+	return r
+}
+
+var requestIDForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// headers sets what every answer carries. A caller's request id is kept if it
+// could not harm a log.
+func headers(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := r.Header.Get(requestIDHeader)
+		if !requestIDForm.MatchString(id) {
+			id = rand.Text()
+		}
+		h := w.Header()
+		h.Set(requestIDHeader, id)
+		h.Set("Cache-Control", "no-store")
+		h.Set("X-Content-Type-Options", "nosniff")
+		next.ServeHTTP(w, r)
+	})
+}
+
+func clientAddress(proxies []netip.Prefix) func(http.Handler) http.Handler {
+	if len(proxies) == 0 {
+		return middleware.ClientIPFromRemoteAddr
+	}
+	ranges := make([]string, len(proxies))
+	for i, p := range proxies {
+		ranges[i] = p.String()
+	}
+	return middleware.ClientIPFromXFF(ranges...)
+}
+
+// crossOrigin lets browsers call from these origins. It protects nobody: it only
+// tells a browser whom to let read the answer.
+func crossOrigin(origins []string) func(http.Handler) http.Handler {
+	return cors.Handler(cors.Options{
+		AllowedOrigins: origins,
+		AllowedMethods: []string{http.MethodGet, http.MethodPost},
+		AllowedHeaders: []string{"Authorization", "Content-Type", "Accept", requestIDHeader},
+		ExposedHeaders: []string{"Retry-After", requestIDHeader, "WWW-Authenticate"},
+		MaxAge:         int(preflightLife / time.Second),
+	})
+}
+
+func notFound(context.Context, *event, http.ResponseWriter, *http.Request) error {
+	return &requestError{outcome: NotFound}
+}
+
+// methodNotAllowed names the methods that would be (RFC 9110 section 15.5.6).
+func methodNotAllowed(routes chi.Routes) endpoint {
+	return func(_ context.Context, _ *event, w http.ResponseWriter, r *http.Request) error {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			if routes.Match(chi.NewRouteContext(), method, r.URL.Path) {
+				w.Header().Add("Allow", method)
+			}
+		}
+		return &requestError{outcome: MethodNotAllowed}
+	}
+}
+
+// contract serves openapi.yaml. It is no request for a token, and has no outcome.
+func (s *Service) contract(w http.ResponseWriter, _ *http.Request) {
+	write(w, http.StatusOK, "application/yaml", s.openAPI)
+}

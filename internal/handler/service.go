@@ -1,0 +1,188 @@
+// Package handler is everything inbound over HTTP: the routes, the story of a
+// token, the table of outcomes, and what operators read. It trusts nothing that
+// a request says but what authz has verified.
+package handler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"runtime"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-chi/chi/v5/middleware"
+	"github.com/rs/zerolog"
+
+	"github.com/tokensvc/tokensvc/internal/authz"
+	"github.com/tokensvc/tokensvc/internal/directory"
+	"github.com/tokensvc/tokensvc/internal/secret"
+	"github.com/tokensvc/tokensvc/internal/telnyx"
+	"github.com/tokensvc/tokensvc/internal/vending"
+)
+
+type verifier interface {
+	Verify(ctx context.Context, bearer secret.Text) (*authz.Principal, error)
+}
+
+type finder interface {
+	Find(ctx context.Context, q directory.Query) (telnyx.CredentialID, error)
+}
+
+type vendor interface {
+	Vend(ctx context.Context, id telnyx.CredentialID) (telnyx.LoginToken, vending.Source, error)
+}
+
+// Config is what a Service needs. What has no default is required.
+type Config struct {
+	Verifier  verifier
+	Policy    *authz.Policy
+	Directory finder
+	Vendor    vendor
+
+	// OpenAPI is the contract, served at /openapi.yaml.
+	OpenAPI []byte
+	// BasePath is a prefix of every path, "" or "/like/this".
+	BasePath string
+	// Origins are the origins that browsers may call from, exactly as they send
+	// them. Default none: then no cross-origin header is ever sent.
+	Origins []string
+	// TrustedProxies are the ranges whose X-Forwarded-For counts. Default none:
+	// then the client is who opened the connection.
+	TrustedProxies []netip.Prefix
+	// UserPerMinute and UserBurst bound how often one user may ask.
+	UserPerMinute, UserBurst int
+	// InFlight bounds how many requests are served at once; more are refused.
+	InFlight int
+	// Timeout bounds one request.
+	Timeout time.Duration
+
+	Metrics *Metrics
+	Log     zerolog.Logger
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+}
+
+// A Service answers requests for tokens.
+type Service struct {
+	verifier  verifier
+	policy    atomic.Pointer[authz.Policy]
+	directory finder
+	vendor    vendor
+	shares    *shares
+	metrics   *Metrics
+	log       zerolog.Logger
+	now       func() time.Time
+	timeout   time.Duration
+	room      int64 // how many requests may be in flight
+	inFlight  atomic.Int64
+	openAPI   []byte
+	public    http.Handler
+}
+
+// New returns a Service, or says what is missing.
+func New(cfg Config) (*Service, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	switch {
+	case cfg.Verifier == nil || cfg.Policy == nil || cfg.Directory == nil || cfg.Vendor == nil || cfg.Metrics == nil:
+		return nil, errors.New("handler: Verifier, Policy, Directory, Vendor and Metrics are required")
+	case len(cfg.OpenAPI) == 0:
+		return nil, errors.New("handler: OpenAPI is required")
+	case cfg.InFlight < 1 || cfg.Timeout <= 0:
+		return nil, errors.New("handler: InFlight and Timeout must be positive")
+	}
+	shares, err := newShares(cfg.UserPerMinute, cfg.UserBurst, cfg.Now)
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{
+		verifier: cfg.Verifier, directory: cfg.Directory, vendor: cfg.Vendor,
+		shares: shares, metrics: cfg.Metrics, log: cfg.Log, now: cfg.Now,
+		timeout: cfg.Timeout, room: int64(cfg.InFlight), openAPI: cfg.OpenAPI,
+	}
+	s.policy.Store(cfg.Policy)
+	s.public = s.routes(cfg)
+	return s, nil
+}
+
+// Close ends the Service's background work.
+func (s *Service) Close() { s.shares.users.StopAllGoroutines() }
+
+// SetPolicy makes these the rules, from the next request on.
+func (s *Service) SetPolicy(p *authz.Policy) { s.policy.Store(p) }
+
+// ServeHTTP serves the public listener.
+func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.public.ServeHTTP(w, r) }
+
+// endpoint answers one request, or returns why it does not, in which case it has
+// written nothing.
+type endpoint func(ctx context.Context, ev *event, w http.ResponseWriter, r *http.Request) error
+
+// serve wraps an endpoint into what every request gets: a deadline, a bound on
+// how many there are, an answer whatever happens, and one log line and one
+// metric when it is over.
+func (s *Service) serve(route string, e endpoint) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ev := &event{
+			began:     s.now(),
+			requestID: w.Header().Get(requestIDHeader),
+			method:    r.Method,
+			route:     route,
+			client:    middleware.GetClientIP(r.Context()),
+		}
+		defer s.finish(ev)
+		ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
+		defer cancel()
+		ev.end(s.attempt(ctx, e, ev, w, r))
+		if ev.err != nil {
+			s.refuse(w, ev)
+		}
+	}
+}
+
+// attempt runs an endpoint if there is room for it, and turns a panic into an
+// error.
+func (s *Service) attempt(ctx context.Context, e endpoint, ev *event, w http.ResponseWriter, r *http.Request) (err error) {
+	defer s.inFlight.Add(-1)
+	if s.inFlight.Add(1) > s.room {
+		return &requestError{outcome: Overloaded}
+	}
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = panicked(cause)
+		}
+	}()
+	return e(ctx, ev, w, r)
+}
+
+// panicError says where, and of what type, but not what: the value of a panic
+// can be anything, a secret included.
+type panicError struct {
+	cause any
+	stack []byte
+}
+
+func panicked(cause any) error { return &panicError{cause, debug.Stack()} }
+
+func (e *panicError) Error() string {
+	if known, ok := e.cause.(runtime.Error); ok { // its words are the runtime's
+		return "panic: " + known.Error()
+	}
+	return fmt.Sprintf("panic of type %T", e.cause)
+}
+
+func (s *Service) finish(ev *event) {
+	took := s.now().Sub(ev.began)
+	s.metrics.request(ev, took)
+	line := s.log.WithLevel(ev.level()).EmbedObject(ev).Dur("duration_ms", took)
+	var p *panicError
+	if errors.As(ev.err, &p) {
+		line.Bytes("stack", p.stack)
+	}
+	line.Msg("request")
+}

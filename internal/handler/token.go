@@ -1,0 +1,83 @@
+package handler
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/tokensvc/tokensvc/internal/directory"
+	"github.com/tokensvc/tokensvc/internal/telnyx"
+)
+
+// token is the whole story of a login token, from a verified person in to a
+// token out. It refuses as early as it can.
+func (s *Service) token(ctx context.Context, ev *event, w http.ResponseWriter, r *http.Request) error {
+	bearer, err := bearerOf(r.Header)
+	if err != nil {
+		return err
+	}
+	ev.who, err = s.verifier.Verify(ctx, bearer)
+	if err != nil {
+		return err
+	}
+	if err := s.policy.Load().Judge(ev.who); err != nil {
+		return err
+	}
+	if err := s.shares.take(ev.who.User); err != nil {
+		return err
+	}
+	ev.device, err = deviceOf(w, r)
+	if err != nil {
+		return err
+	}
+	ev.credential, err = s.directory.Find(ctx, directory.Query{User: ev.who.User, Claims: ev.who.Claims, Device: ev.device})
+	if err != nil {
+		return err
+	}
+	token, source, err := s.vendor.Vend(ctx, ev.credential)
+	if err != nil {
+		return err
+	}
+	ev.source = source
+	return s.hand(w, r, ev, token)
+}
+
+// issued is the answer with a token. The token is in the clear here, and only
+// here.
+type issued struct {
+	Token     string           `json:"token"`
+	ExpiresAt string           `json:"expires_at"`
+	ExpiresIn int              `json:"expires_in"`
+	RefreshIn int              `json:"refresh_in"`
+	Device    directory.Device `json:"device"`
+	RequestID string           `json:"request_id"`
+}
+
+// hand writes the token, bare if the caller prefers plain text.
+func (s *Service) hand(w http.ResponseWriter, r *http.Request, ev *event, token telnyx.LoginToken) error {
+	if err := r.Context().Err(); err != nil { // nobody is there to take it
+		return err
+	}
+	if prefersText(r.Header.Values("Accept")) {
+		write(w, http.StatusOK, "text/plain; charset=utf-8", []byte(token.JWT.Reveal()))
+		return nil
+	}
+	life := token.ExpiresAt.Sub(s.now())
+	writeJSON(w, http.StatusOK, "application/json", issued{
+		Token:     token.JWT.Reveal(),
+		ExpiresAt: token.ExpiresAt.UTC().Format(time.RFC3339),
+		ExpiresIn: int(life / time.Second),
+		RefreshIn: int(refreshIn(life) / time.Second),
+		Device:    ev.device,
+		RequestID: ev.requestID,
+	})
+	return nil
+}
+
+// refreshIn is when to come for the next token: after 75 to 85 % of the life
+// left, drawn anew each time, so that phones that logged in together do not
+// refresh together.
+func refreshIn(life time.Duration) time.Duration {
+	return time.Duration((0.75 + 0.10*rand.Float64()) * float64(life)) //nolint:gosec // spreads load, guards nothing
+}
