@@ -257,6 +257,7 @@ func TestConfigContradictions(t *testing.T) {
 		{"draining shorter than a request", enoughYAML, []string{"TOKENSVC_LIMITS_DRAIN_TIMEOUT=14s"}, "TOKENSVC_LIMITS_DRAIN_TIMEOUT: limits.drain_timeout must be at least limits.request_timeout"},
 		{"draining as long as a request", enoughYAML, []string{"TOKENSVC_LIMITS_DRAIN_TIMEOUT=15s"}, ""},
 		{"a broken time is not compared", enoughYAML, []string{"TELNYX_TIMEOUT=1000h"}, "TELNYX_TIMEOUT: must be a duration with its unit, from 100ms to 2m"},
+		{"a time is not compared with a broken one", enoughYAML + "limits: {request_timeout: 1 min}\n", []string{"TELNYX_TIMEOUT=20s"}, "tokensvc.yaml:5: limits.request_timeout: must be a duration with its unit, from 100ms to 5m"},
 		{"issuers from both", enoughYAML, []string{"TOKENSVC_OIDC_USER_CLAIM=email", "TOKENSVC_OIDC_NAME=a"}, "TOKENSVC_OIDC_NAME: cannot be used together with issuers in the file: use one or the other"},
 		{"an issuer from the environment beside a file", "directory: claim:a\n", []string{"TOKENSVC_OIDC_ISSUER=https://a.example.com", "TOKENSVC_OIDC_AUDIENCE=x"}, ""},
 		{"an issuer without audience beside a file", "directory: claim:a\n", []string{"TOKENSVC_OIDC_ISSUER=https://a.example.com"}, "TOKENSVC_OIDC_AUDIENCE: is required: the value of aud in tokens meant for this service; set issuers[].audience in the file, or TOKENSVC_OIDC_AUDIENCE"},
@@ -344,6 +345,23 @@ func TestConfigOurVariablesAreNotKubernetes(t *testing.T) {
 			if isServiceVariable(s.variable, text) {
 				t.Errorf("%s could be a Service's variable", s.variable)
 			}
+		}
+	}
+}
+
+// What a later version may take is said to be so, not to be nonsense.
+func TestConfigNotInThisVersion(t *testing.T) {
+	const database = "TOKENSVC_DIRECTORY: must be file:PATH or claim:NAME: databases are not in this version yet"
+	const cache = "TOKENSVC_CACHE: must be memory: a shared cache is not in this version yet"
+	for variable, want := range map[string]string{
+		"TOKENSVC_DIRECTORY=sqlite:users.db":   database,
+		"TOKENSVC_DIRECTORY=postgres://db/x":   database,
+		"TOKENSVC_DIRECTORY=postgresql://db/x": database,
+		"TOKENSVC_CACHE=redis://cache:6379":    cache,
+		"TOKENSVC_CACHE=rediss://cache:6379":   cache,
+	} {
+		if diff := cmp.Diff([]string{want}, problemLines(t, "", withEnviron(variable))); diff != "" {
+			t.Errorf("%s: %s", variable, diff)
 		}
 	}
 }
