@@ -38,8 +38,12 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		}, []string{"source"}),
 	}
 	registry.MustRegister(m.requests, m.seconds, m.invalid, m.vended)
+	// What has not happened yet is 0, so that a rate over it exists from the start.
+	for _, o := range Outcomes() {
+		m.requests.WithLabelValues(tokenRoute, string(o))
+	}
 	for _, source := range []vending.Source{vending.Cached, vending.Minted, vending.Stale} {
-		m.vended.WithLabelValues(string(source)) // so that a rate over it exists from the start
+		m.vended.WithLabelValues(string(source))
 	}
 	return m
 }

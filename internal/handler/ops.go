@@ -21,7 +21,7 @@ type Readiness struct {
 type Ops struct {
 	check    func() Readiness
 	stopping atomic.Bool
-	routes   http.Handler
+	routes   chi.Router
 }
 
 // NewOps returns the handler of the ops listener. check is asked at each request

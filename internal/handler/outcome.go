@@ -3,7 +3,9 @@ package handler
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/tokensvc/tokensvc/internal/authz"
@@ -91,6 +93,11 @@ var reasons = map[authz.Reason]string{
 	authz.ReasonKey:         "The bearer is signed with a key that its issuer does not publish.",
 	authz.ReasonSignature:   "The bearer's signature is wrong.",
 	authz.ReasonUserClaim:   "The bearer does not say who you are in the claim that is used here.",
+}
+
+// Outcomes returns all of them, in no order.
+func Outcomes() []Outcome {
+	return append(slices.Collect(maps.Keys(refusals)), Issued)
 }
 
 // A requestError is a fault in the request itself, or a refusal of the

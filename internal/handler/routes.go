@@ -14,13 +14,14 @@ import (
 )
 
 const (
+	tokenRoute      = "/v1/token"
 	requestIDHeader = "X-Request-Id"
 	preflightLife   = time.Hour
 )
 
 // routes builds the public listener's handler. The chain around the routes
 // decides nothing about the user.
-func (s *Service) routes(cfg Config) http.Handler {
+func (s *Service) routes(cfg Config) chi.Router {
 	r := chi.NewRouter()
 	r.Use(headers, clientAddress(cfg.TrustedProxies))
 	if len(cfg.Origins) > 0 { // without any, the library would allow all
@@ -28,7 +29,7 @@ func (s *Service) routes(cfg Config) http.Handler {
 	}
 	r.NotFound(s.serve("none", notFound))
 	r.MethodNotAllowed(s.serve("none", methodNotAllowed(r)))
-	r.Post(cfg.BasePath+"/v1/token", s.serve("/v1/token", s.token))
+	r.Post(cfg.BasePath+tokenRoute, s.serve(tokenRoute, s.token))
 	r.Get(cfg.BasePath+"/openapi.yaml", s.contract)
 	return r
 }

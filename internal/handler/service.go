@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 	"github.com/rs/zerolog"
 
@@ -80,7 +81,7 @@ type Service struct {
 	room      int64 // how many requests may be in flight
 	inFlight  atomic.Int64
 	openAPI   []byte
-	public    http.Handler
+	public    chi.Router
 }
 
 // New returns a Service, or says what is missing.
