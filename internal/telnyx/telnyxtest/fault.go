@@ -213,7 +213,7 @@ func (f Fault) rawAnswer() string {
 	case MalformedHeader:
 		return "HTTP/1.1 201 Created\r\n" + f.Mark + " no colon\r\n\r\n"
 	case ResetBody:
-		return "HTTP/1.1 201 Created\r\nContent-Length: 1000\r\n\r\n" + f.Mark
+		return fmt.Sprintf("HTTP/1.1 %d x\r\nContent-Length: 1000\r\n\r\n%s", f.statusOr(201), f.Mark)
 	}
 	return ""
 }
