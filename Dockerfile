@@ -45,6 +45,6 @@ ENV TOKENSVC_LISTEN=:8080 \
 EXPOSE 8080 9090
 
 # OCI images have no health check: buildah and podman want --format docker here.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 CMD ["/tokensvc", "healthcheck"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 CMD ["/tokensvc", "healthcheck"]
 ENTRYPOINT ["/tokensvc"]
 CMD ["serve"]
