@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -33,26 +35,29 @@ type service struct {
 
 	cmd    *exec.Cmd
 	output output
+	exited chan error // how the process ended; whoever takes it puts it back
 
 	mu      sync.Mutex
 	secrets []string // must not be in the output
 }
 
 // startService runs the binary with these variables and nothing else in its
-// environment, and returns when it is ready. When the test ends it must stop on
-// SIGTERM with status 0, and its output must hold none of the secrets it saw.
-func startService(t *testing.T, env map[string]string) *service {
+// environment, and these arguments to serve, and returns when it is ready. When
+// the test ends it must stop on SIGTERM with status 0, unless it has before, and
+// its output must hold none of the secrets it saw.
+func startService(t *testing.T, env map[string]string, args ...string) *service {
 	t.Helper()
-	s := launchService(t, env)
+	s := launchService(t, env, args...)
 	s.awaitReady(t)
 	return s
 }
 
 // launchService is startService without waiting for more than listening.
-func launchService(t *testing.T, env map[string]string) *service {
+func launchService(t *testing.T, env map[string]string, args ...string) *service {
 	t.Helper()
+	s := &service{exited: make(chan error, 1)}
 	// The test's context is done before its clean-up, and would kill.
-	s := &service{cmd: exec.CommandContext(context.WithoutCancel(t.Context()), binary, "serve")}
+	s.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), binary, append([]string{"serve"}, args...)...)
 	s.cmd.Dir = t.TempDir()
 	s.cmd.Env = []string{"TOKENSVC_LISTEN=127.0.0.1:0", "TOKENSVC_OPS_LISTEN=127.0.0.1:0"}
 	for name, value := range env {
@@ -63,14 +68,13 @@ func launchService(t *testing.T, env map[string]string) *service {
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	exited := make(chan error, 1)
-	go func() { exited <- s.cmd.Wait() }()
-	t.Cleanup(func() { s.stop(t, exited) })
+	go func() { s.exited <- s.cmd.Wait() }()
+	t.Cleanup(func() { s.stop(t) })
 
 	eventually(t, startLimit, "tokensvc serve listening", func() error {
 		select {
-		case err := <-exited:
-			exited <- err
+		case err := <-s.exited:
+			s.exited <- err
 			t.Fatalf("tokensvc serve ended before it listened: %v", err)
 		default:
 		}
@@ -82,19 +86,11 @@ func launchService(t *testing.T, env map[string]string) *service {
 }
 
 // stop asks the service to end, as a container runtime does.
-func (s *service) stop(t *testing.T, exited <-chan error) {
+func (s *service) stop(t *testing.T) {
 	t.Helper()
-	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Errorf("sending SIGTERM to tokensvc serve: %v", err)
-	}
-	select {
-	case err := <-exited:
-		if err != nil {
-			t.Errorf("tokensvc serve after SIGTERM: %v, want exit status 0", err)
-		}
-	case <-time.After(shutdownLimit):
-		_ = s.cmd.Process.Kill()
-		t.Errorf("tokensvc serve still ran %v after SIGTERM, and was killed: %v", shutdownLimit, <-exited)
+	s.signal(t, syscall.SIGTERM)
+	if err := s.awaitExit(t); err != nil {
+		t.Errorf("tokensvc serve after SIGTERM: %v, want exit status 0", err)
 	}
 	written := s.output.String()
 	s.mu.Lock()
@@ -106,6 +102,27 @@ func (s *service) stop(t *testing.T, exited <-chan error) {
 	}
 	if t.Failed() {
 		t.Logf("tokensvc serve wrote:\n%s", written)
+	}
+}
+
+func (s *service) signal(t *testing.T, sig os.Signal) {
+	t.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		t.Errorf("sending %v to tokensvc serve: %v", sig, err)
+	}
+}
+
+// awaitExit returns how the process ended after a signal, nil for status 0.
+func (s *service) awaitExit(t *testing.T) error {
+	t.Helper()
+	select {
+	case err := <-s.exited:
+		s.exited <- err
+		return err
+	case <-time.After(shutdownLimit):
+		_ = s.cmd.Process.Kill()
+		t.Errorf("tokensvc serve still ran %v after a signal to stop, and was killed", shutdownLimit)
+		return nil
 	}
 }
 
