@@ -1,0 +1,215 @@
+package handler
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tokensvc/tokensvc/internal/authz"
+	"github.com/tokensvc/tokensvc/internal/telnyx"
+)
+
+func TestWhatCountsAsABearer(t *testing.T) {
+	for name, row := range map[string]struct {
+		sent []string
+		want string // the bearer, or the outcome in brackets
+	}{
+		"a bearer":                       {[]string{"Bearer abc"}, "abc"},
+		"a scheme in lower case":         {[]string{"bearer abc"}, "abc"},
+		"two spaces":                     {[]string{"Bearer  abc"}, "abc"},
+		"what follows stays in it":       {[]string{"Bearer abc def"}, "abc def"},
+		"no header":                      {nil, "[unauthenticated]"},
+		"an empty header":                {[]string{""}, "[unauthenticated]"},
+		"only a scheme":                  {[]string{"Bearer"}, "[unauthenticated]"},
+		"a scheme and a space":           {[]string{"Bearer "}, "[unauthenticated]"},
+		"no scheme":                      {[]string{"abc"}, "[unauthenticated]"},
+		"no space":                       {[]string{"Bearerabc"}, "[unauthenticated]"},
+		"another scheme":                 {[]string{"Basic abc"}, "[unauthenticated]"},
+		"a scheme that begins so":        {[]string{"Bearerish abc"}, "[unauthenticated]"},
+		"two headers":                    {[]string{"Bearer abc", "Bearer abc"}, "[unauthenticated]"},
+		"two headers, one of them empty": {[]string{"Bearer abc", ""}, "[unauthenticated]"},
+	} {
+		bearer, err := bearerOf(http.Header{"Authorization": row.sent})
+		got := bearer.Reveal()
+		if err != nil {
+			got = "[" + string(OutcomeOf(err)) + "]"
+		}
+		if got != row.want {
+			t.Errorf("%s: %q, want %q", name, got, row.want)
+		}
+	}
+}
+
+func TestWhichDeviceIsAskedFor(t *testing.T) {
+	const json = "application/json"
+	for name, row := range map[string]struct{ contentType, body, want string }{
+		"no body":                   {"", "", "default"},
+		"no body, but a type":       {"text/html", "", "default"},
+		"an empty object":           {json, `{}`, "default"},
+		"a device":                  {json, `{"device":"desk-1"}`, "desk-1"},
+		"a type with a charset":     {json + "; charset=utf-8", `{"device":"desk"}`, "desk"},
+		"white space around":        {json, " {\"device\":\"desk\"}\n", "desk"},
+		"a form":                    {"application/x-www-form-urlencoded", `device=desk`, "[unsupported_media_type]"},
+		"no type":                   {"", `{"device":"desk"}`, "[unsupported_media_type]"},
+		"a type that only ends so":  {"text/application/json", `{}`, "[unsupported_media_type]"},
+		"not JSON":                  {json, `device`, "[bad_request]"},
+		"half of it":                {json, `{"device":`, "[bad_request]"},
+		"two objects":               {json, `{}{}`, "[bad_request]"},
+		"a list":                    {json, `["desk"]`, "[bad_request]"},
+		"null":                      {json, `null`, "[bad_request]"},
+		"an unknown member":         {json, `{"user":"bob"}`, "[bad_request]"},
+		"a member in another case":  {json, `{"Device":"desk"}`, "[bad_request]"},
+		"a device with a slash":     {json, `{"device":"desk/1"}`, "[bad_request]"},
+		"an empty device":           {json, `{"device":""}`, "[bad_request]"},
+		"a device in upper case":    {json, `{"device":"Desk"}`, "[bad_request]"},
+		"a device that is a number": {json, `{"device":7}`, "[bad_request]"},
+		"a device that is null":     {json, `{"device":null}`, "[bad_request]"},
+		"as much as is read":        {json, `{"device":"desk"}` + strings.Repeat(" ", maxBodyBytes-17), "desk"},
+		"a byte more":               {json, `{"device":"desk"}` + strings.Repeat(" ", maxBodyBytes-16), "[too_large]"},
+	} {
+		r := httptest.NewRequest(http.MethodPost, "/v1/token", strings.NewReader(row.body))
+		r.Header.Set("Content-Type", row.contentType)
+		device, err := deviceOf(httptest.NewRecorder(), r)
+		got := string(device)
+		if err != nil {
+			got = "[" + string(OutcomeOf(err)) + "]"
+		}
+		if got != row.want {
+			t.Errorf("%s: %s, want %s", name, got, row.want)
+		}
+	}
+}
+
+func TestWhoPrefersPlainText(t *testing.T) {
+	for accept, want := range map[string]bool{
+		"":                                  false,
+		"*/*":                               false,
+		"application/json":                  false,
+		"text/plain":                        true,
+		"TEXT/PLAIN; charset=utf-8":         true,
+		"text/plain, application/json":      false,
+		"text/plain, application/json;q=.5": true,
+		"text/plain;q=.2, application/json": false,
+		"text/plain;q=0":                    false,
+		"text/plain;q=nonsense":             false,
+		"text/html, text/plain":             true,
+		"text/*":                            false,
+		";;;, text/plain":                   true,
+	} {
+		if got := prefersText([]string{accept}); got != want {
+			t.Errorf("Accept: %q: %v, want %v", accept, got, want)
+		}
+	}
+}
+
+func TestPhonesDoNotRefreshInStep(t *testing.T) {
+	const life = 24 * time.Hour
+	seen := make(map[time.Duration]bool)
+	for range 1000 {
+		in := refreshIn(life)
+		if in < 75*life/100 || in > 85*life/100 {
+			t.Fatalf("refresh in %v of %v", in, life)
+		}
+		seen[in] = true
+	}
+	if len(seen) < 900 {
+		t.Errorf("%d different times in 1000", len(seen))
+	}
+}
+
+func TestAUsersShare(t *testing.T) {
+	now := time.Now()
+	s, err := newShares(30, 3, func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.users.StopAllGoroutines()
+	expect := func(user string, want time.Duration) {
+		t.Helper()
+		err := s.take(user)
+		if got := retryOf(OutcomeOf(err), err); got != want {
+			t.Errorf("%s waits %v, want %v", user, got, want)
+		}
+	}
+	for range 3 {
+		expect("alice", 0)
+	}
+	expect("alice", 2*time.Second)
+	expect("alice", 2*time.Second) // being refused costs nothing
+	expect("bob", 0)
+	now = now.Add(1500 * time.Millisecond)
+	expect("alice", 500*time.Millisecond)
+	now = now.Add(500 * time.Millisecond)
+	expect("alice", 0)
+	for _, wrong := range [][2]int{{0, 1}, {1, 0}} {
+		if _, err := newShares(wrong[0], wrong[1], time.Now); err == nil {
+			t.Errorf("a rate of %v is accepted", wrong)
+		}
+	}
+}
+
+func TestEveryDeclaredErrorHasAnOutcome(t *testing.T) {
+	for _, m := range meanings {
+		if got := OutcomeOf(m.err); got != m.outcome {
+			t.Errorf("%v is %s, want %s", m.err, got, m.outcome)
+		}
+	}
+	for _, r := range authz.Reasons {
+		err := &authz.InvalidError{Reason: r}
+		if OutcomeOf(err) != InvalidToken || detailOf(InvalidToken, err) == refusals[InvalidToken].detail {
+			t.Errorf("the reason %s has no sentence of its own", r)
+		}
+	}
+	if got := OutcomeOf(errors.New("anything")); got != Internal {
+		t.Errorf("an unknown error is %s", got)
+	}
+}
+
+func TestRetryAfterIsWhatTelnyxSays(t *testing.T) {
+	limited := &telnyx.Error{Kind: telnyx.ErrLimited, RetryAfter: 17 * time.Second}
+	if got := retryOf(UpstreamLimited, limited); got != 17*time.Second {
+		t.Errorf("retry after %v, want 17 s", got)
+	}
+	rejected := &telnyx.Error{Kind: telnyx.ErrCredentialRejected, RetryAfter: 17 * time.Second}
+	if got := retryOf(CredentialRejected, rejected); got != 0 {
+		t.Errorf("a rejected credential is retried after %v", got)
+	}
+	for d, want := range map[time.Duration]int{0: 0, 1: 1, time.Second: 1, time.Second + 1: 2} {
+		if got := wholeSeconds(d); got != want {
+			t.Errorf("%v is %d whole seconds, want %d", d, got, want)
+		}
+	}
+}
+
+func FuzzBearer(f *testing.F) {
+	f.Add("Bearer abc")
+	f.Add("bearer")
+	f.Fuzz(func(t *testing.T, header string) {
+		bearer, err := bearerOf(http.Header{"Authorization": {header}})
+		if err == nil && (bearer.Empty() || !strings.EqualFold(header[:7], "Bearer ")) {
+			t.Fatalf("%q is a bearer", header)
+		}
+	})
+}
+
+func FuzzBody(f *testing.F) {
+	f.Add([]byte(`{"device":"desk"}`))
+	f.Add([]byte(`{"device":"a","device":"b/c"}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		device, err := parseDevice(body)
+		if err != nil && OutcomeOf(err) != BadRequest {
+			t.Fatalf("%q: %v", body, err)
+		}
+		if err == nil && (device == "" || strings.ContainsAny(string(device), "/ \n")) {
+			t.Fatalf("%q asks for %q", body, device)
+		}
+	})
+}
+
+func FuzzAccept(f *testing.F) {
+	f.Add("text/plain;q=0.5, */*")
+	f.Fuzz(func(_ *testing.T, accept string) { prefersText([]string{accept}) })
+}

@@ -1,0 +1,281 @@
+package handler_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/tokensvc/tokensvc"
+	"github.com/tokensvc/tokensvc/internal/authz"
+	"github.com/tokensvc/tokensvc/internal/authz/oidctest"
+	"github.com/tokensvc/tokensvc/internal/directory"
+	"github.com/tokensvc/tokensvc/internal/handler"
+	"github.com/tokensvc/tokensvc/internal/handler/contracttest"
+	"github.com/tokensvc/tokensvc/internal/secret"
+	"github.com/tokensvc/tokensvc/internal/telnyx"
+	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
+	"github.com/tokensvc/tokensvc/internal/vending"
+)
+
+const (
+	audience = "softphone"
+	claim    = "telnyx"
+)
+
+// house is the service with its real parts, between an issuer and an emulated
+// Telnyx, on a real listener.
+type house struct {
+	t       *testing.T
+	url     string
+	issuer  *oidctest.Issuer
+	telnyx  *telnyxtest.Server
+	service *handler.Service
+	client  *http.Client
+	log     *log
+}
+
+type log struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+func build(t *testing.T, o telnyxtest.Options, change func(*handler.Config)) *house {
+	t.Helper()
+	h := &house{t: t, log: &log{}}
+	h.telnyx = telnyxtest.StartT(t, o)
+	h.issuer = oidctest.StartT(t, oidctest.Options{Audience: audience})
+	issuers := []authz.Issuer{{Name: "main", URL: h.issuer.URL(), Audiences: []string{audience}}}
+
+	verifier, err := authz.New(authz.Config{Issuers: issuers})
+	h.must(err)
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { verifier.Run(ctx); close(ended) }()
+	t.Cleanup(func() { stop(); <-ended })
+
+	client, err := telnyx.New(telnyx.Config{
+		BaseURL: h.telnyx.URL(),
+		APIKey:  func() secret.Text { return secret.New(telnyxtest.DefaultAPIKey) },
+	})
+	h.must(err)
+	t.Cleanup(client.CloseIdleConnections)
+	machine, err := vending.New(vending.Config{Minter: client})
+	h.must(err)
+	t.Cleanup(machine.Close)
+	users, err := directory.NewClaim(claim)
+	h.must(err)
+
+	cfg := handler.Config{
+		Verifier: verifier, Policy: authz.NewPolicy(issuers), Directory: users, Vendor: machine,
+		OpenAPI: tokensvc.OpenAPI, UserPerMinute: 60_000, UserBurst: 10_000, InFlight: 1000, Timeout: 10 * time.Second,
+		Metrics: handler.NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(h.log),
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	h.service, err = handler.New(cfg)
+	h.must(err)
+	t.Cleanup(h.service.Close)
+	server := httptest.NewServer(h.service)
+	t.Cleanup(server.Close)
+	h.url = server.URL
+	h.client = &http.Client{Transport: contracttest.Load(t).Transport(t, server.Client().Transport)}
+	return h
+}
+
+func (h *house) must(err error) {
+	h.t.Helper()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// person returns a bearer of somebody with a credential of their own, and its id.
+func (h *house) person(name string) (bearer, credential string) {
+	credential = h.telnyx.AddCredential(telnyxtest.Credential{})
+	return h.issuer.Bearer(name, map[string]any{claim: credential}), credential
+}
+
+// ask asks for a token and returns the status, the token if there is one, and
+// the outcome.
+func (h *house) ask(bearer string) (status int, token, outcome string) {
+	h.t.Helper()
+	req, err := http.NewRequestWithContext(h.t.Context(), http.MethodPost, h.url+"/v1/token", nil)
+	h.must(err)
+	req.Header.Set("Authorization", "Bearer "+bearer)
+	res, err := h.client.Do(req)
+	if err != nil {
+		h.t.Error(err)
+		return 0, "", err.Error()
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	h.must(err)
+	var answer struct{ Token, Code string }
+	h.must(json.Unmarshal(body, &answer))
+	if answer.Code == "" {
+		answer.Code = "issued"
+	}
+	return res.StatusCode, answer.Token, answer.Code
+}
+
+func TestThousandsOfCallersNeverGetAnothersToken(t *testing.T) {
+	h := build(t, telnyxtest.Options{}, nil)
+	const people, workers, each = 30, 16, 200
+	var bearers, credentials [people]string
+	for i := range people {
+		bearers[i], credentials[i] = h.person(fmt.Sprint("user-", i))
+	}
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			for i := range each {
+				who := (w*11 + i*7) % people
+				status, token, outcome := h.ask(bearers[who])
+				if of, _ := h.telnyx.CredentialOf(token); status != http.StatusOK || of != credentials[who] {
+					t.Errorf("user-%d: %d %s, a token for %q, want one for %q", who, status, outcome, of, credentials[who])
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := h.telnyx.Requests("token"); n != people {
+		t.Errorf("%d mints for %d people", n, people)
+	}
+}
+
+func TestATighterRuleRefusesTheNextRequestOfACachedBearer(t *testing.T) {
+	h := build(t, telnyxtest.Options{}, nil)
+	bearer, _ := h.person("alice")
+	if status, _, outcome := h.ask(bearer); status != http.StatusOK {
+		t.Fatal(outcome)
+	}
+	h.service.SetPolicy(authz.NewPolicy([]authz.Issuer{{
+		Name:    "main",
+		Require: []authz.Requirement{{Claim: "groups", AnyOf: []any{"agents"}}},
+	}}))
+	if status, _, outcome := h.ask(bearer); status != http.StatusForbidden || outcome != "denied" {
+		t.Errorf("got %d %s, want 403 denied", status, outcome)
+	}
+}
+
+// failing is a directory that fails in ways no real one does on demand.
+type failing func() error
+
+func (f failing) Find(context.Context, directory.Query) (telnyx.CredentialID, error) {
+	return telnyx.CredentialID{}, f()
+}
+
+func TestWhatGoesWrongInsideIsToldInConstants(t *testing.T) {
+	const marked = "marked-inner-detail"
+	for name, row := range map[string]struct {
+		fails  failing
+		status int
+		want   string
+		logged string
+	}{
+		"an error nobody declared":     {func() error { return errors.New(marked) }, 500, "internal", marked},
+		"a store that does not answer": {func() error { return fmt.Errorf("%w: %s", directory.ErrUnavailable, marked) }, 503, "directory_unavailable", marked},
+		"a panic":                      {func() error { panic(marked) }, 500, "internal", "panic of type string"},
+		"a panic of the runtime":       {func() error { var p *authz.Principal; return errors.New(p.User) }, 500, "internal", "nil pointer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := build(t, telnyxtest.Options{}, func(c *handler.Config) { c.Directory = row.fails })
+			bearer, _ := h.person("alice")
+			status, _, outcome := h.ask(bearer)
+			if status != row.status || outcome != row.want {
+				t.Errorf("got %d %s, want %d %s", status, outcome, row.status, row.want)
+			}
+			line := h.log.String()
+			if !strings.Contains(line, row.logged) || !strings.Contains(line, `"outcome":"`+row.want+`"`) {
+				t.Errorf("logged %s", line)
+			}
+			if strings.Contains(name, "panic") && strings.Contains(line, marked) {
+				t.Error("the log has the value of the panic")
+			}
+		})
+	}
+}
+
+func TestMoreThanThereIsRoomForIsShed(t *testing.T) {
+	waiting, proceed := make(chan struct{}), make(chan struct{})
+	h := build(t, telnyxtest.Options{}, func(c *handler.Config) {
+		c.InFlight = 1
+		c.Directory = failing(func() error { waiting <- struct{}{}; <-proceed; return directory.ErrNoCredential })
+	})
+	bearer, _ := h.person("alice")
+	first := make(chan string)
+	go func() { _, _, outcome := h.ask(bearer); first <- outcome }()
+	<-waiting
+	if status, _, outcome := h.ask(bearer); status != http.StatusServiceUnavailable || outcome != "overloaded" {
+		t.Errorf("got %d %s, want 503 overloaded", status, outcome)
+	}
+	close(proceed)
+	if outcome := <-first; outcome != "no_credential" {
+		t.Errorf("the first got %s", outcome)
+	}
+}
+
+func TestACallerWhoLeavesIsLoggedAsCanceled(t *testing.T) {
+	arrived, gone := make(chan struct{}), make(chan struct{})
+	h := build(t, telnyxtest.Options{}, func(c *handler.Config) {
+		c.Directory = failing(func() error { close(arrived); <-gone; return context.Canceled })
+	})
+	bearer, _ := h.person("alice")
+	ctx, leave := context.WithCancel(t.Context())
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.url+"/v1/token", nil)
+	h.must(err)
+	req.Header.Set("Authorization", "Bearer "+bearer)
+	left := make(chan error)
+	go func() {
+		res, err := h.client.Do(req)
+		if err == nil {
+			_ = res.Body.Close()
+		}
+		left <- err
+	}()
+	<-arrived
+	leave()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Fatalf("the caller got %v", err)
+	}
+	close(gone)
+	for !strings.Contains(h.log.String(), `"outcome":"canceled","status":499`) {
+		select {
+		case <-t.Context().Done():
+			t.Fatalf("logged %s", h.log.String())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+func TestNonsenseIsRefusedAtConstruction(t *testing.T) {
+	if _, err := handler.New(handler.Config{}); err == nil {
+		t.Error("an empty configuration is accepted")
+	}
+}
