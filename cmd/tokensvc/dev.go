@@ -9,10 +9,10 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/tokensvc/tokensvc/internal/authz/oidctest"
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
@@ -236,29 +236,13 @@ func devToken(ctx context.Context, t terminal, args []string) int {
 	return exitOK
 }
 
-const devTokenTimeout = 5 * time.Second
-
 func fetchBearer(ctx context.Context, issuer, name string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, devTokenTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(issuer, "/")+"/bearer/"+name, nil)
-	if err != nil {
-		return "", errors.New("the issuer's address is not a URL")
-	}
-	res, err := http.DefaultClient.Do(req)
+	status, body, err := get(ctx, strings.TrimSuffix(issuer, "/")+"/bearer/"+url.PathEscape(name))
 	if refused := (*net.OpError)(nil); errors.As(err, &refused) {
 		return "", fmt.Errorf("nobody answers at %s: is `tokensvc dev` running there?", issuer)
 	}
-	if err != nil {
-		return "", err
+	if err == nil && status != http.StatusOK {
+		err = errors.New(body)
 	}
-	defer res.Body.Close() //nolint:errcheck // read only
-	body, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
-	if err != nil {
-		return "", err
-	}
-	if res.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("%s: %s", name, strings.TrimSpace(string(body)))
-	}
-	return strings.TrimSpace(string(body)), nil
+	return body, err
 }

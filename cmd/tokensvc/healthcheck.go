@@ -2,13 +2,18 @@ package main
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"strings"
 	"time"
 )
 
-const healthTimeout = 3 * time.Second
+// Bounds of a question to a process on this machine.
+const (
+	askTimeout = 3 * time.Second
+	askBytes   = 64 << 10
+)
 
 // healthcheck is `tokensvc healthcheck`: status 0 if the service at the ops
 // address is ready. An image made from scratch has no curl to ask with.
@@ -26,13 +31,15 @@ func healthcheck(ctx context.Context, t terminal, args []string) int {
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1" // it listens everywhere, here included
 	}
-	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
-	defer cancel()
-	if err := ask(ctx, "http://"+net.JoinHostPort(host, port)+"/readyz"); err != nil {
+	status, body, err := get(ctx, "http://"+net.JoinHostPort(host, port)+"/readyz")
+	if err != nil {
 		say(t.err, "not ready: %v\n", err)
 		return exitFailed
 	}
-	say(t.out, "ready\n")
+	say(t.out, "%s\n", body)
+	if status != http.StatusOK {
+		return exitFailed
+	}
 	return exitOK
 }
 
@@ -47,23 +54,20 @@ func opsListen(environ []string) string {
 	return address
 }
 
-// statusError is an answer that is not 200.
-type statusError string
-
-func (e statusError) Error() string { return "answered " + string(e) }
-
-func ask(ctx context.Context, address string) error {
+// get asks a process on this machine, and returns a short answer.
+func get(ctx context.Context, address string) (status int, body string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return err
+		return 0, "", err
 	}
-	res, err := http.DefaultClient.Do(req)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Do(req)
 	if err != nil {
-		return err
+		return 0, "", err
 	}
-	defer res.Body.Close() //nolint:errcheck // read only
-	if res.StatusCode != http.StatusOK {
-		return statusError(res.Status)
-	}
-	return nil
+	defer res.Body.Close()
+	content, err := io.ReadAll(io.LimitReader(res.Body, askBytes))
+	return res.StatusCode, strings.TrimSpace(string(content)), err
 }

@@ -198,7 +198,7 @@ func (s *service) shutdown(delay time.Duration) error {
 	s.ops.Stopping()
 	s.draining.Store(true)
 	s.log.Info().Dur("delay_ms", delay).Msg("stopping")
-	time.Sleep(delay)
+	<-time.After(delay)
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Limits.DrainTimeout)
 	defer cancel()
 	err := s.public.Shutdown(ctx)

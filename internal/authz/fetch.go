@@ -78,7 +78,7 @@ func (s *keySource) get(ctx context.Context, address string) ([]byte, http.Heade
 	if err != nil {
 		return nil, nil, err
 	}
-	defer res.Body.Close() //nolint:errcheck // read only
+	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
 		return nil, nil, fmt.Errorf("answered status %d", res.StatusCode)
 	}

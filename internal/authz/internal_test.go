@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -59,7 +60,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		b, err := parse(text)
 		if err != nil {
-			if _, ok := err.(*InvalidError); !ok { //nolint:errorlint // it must be exactly this
+			if invalid := (*InvalidError)(nil); !errors.As(err, &invalid) {
 				t.Fatalf("parse gives %T", err)
 			}
 			return

@@ -180,7 +180,8 @@ func (v *Verifier) remember(sum digest, who *Principal, now time.Time, size int)
 		return
 	}
 	// Decoded claims take about three times the room of their JSON.
-	v.verified.Set(sum, verified{who, until, uint32(1024 + 3*size)})
+	weight := uint32(1024 + 3*size) //nolint:gosec // size is at most MaxBearerBytes
+	v.verified.Set(sum, verified{who, until, weight})
 }
 
 // judge makes the checks that need no key.

@@ -70,7 +70,7 @@ func TestWhichDeviceIsAskedFor(t *testing.T) {
 		"as much as is read":        {json, `{"device":"desk"}` + strings.Repeat(" ", maxBodyBytes-17), "desk"},
 		"a byte more":               {json, `{"device":"desk"}` + strings.Repeat(" ", maxBodyBytes-16), "[too_large]"},
 	} {
-		r := httptest.NewRequest(http.MethodPost, "/v1/token", strings.NewReader(row.body))
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/token", strings.NewReader(row.body))
 		r.Header.Set("Content-Type", row.contentType)
 		device, err := deviceOf(httptest.NewRecorder(), r)
 		got := string(device)
