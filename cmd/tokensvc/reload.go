@@ -34,6 +34,9 @@ const (
 // done. It watches directories, not files, because editors and Kubernetes
 // replace a file, and a watch on what was replaced sees nothing more.
 func (s *service) keepReloading(ctx context.Context) {
+	if len(s.reloads) == 0 {
+		return // and a hangup ends the process, as its terminal expects
+	}
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)

@@ -51,7 +51,7 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 	key := newKeyFile(cfg.Telnyx)
 	s.client, err = telnyx.New(telnyx.Config{
 		BaseURL: cfg.Telnyx.BaseURL, APIKey: key.Key, Timeout: cfg.Telnyx.Timeout,
-		UserAgent: "tokensvc/" + version,
+		UserAgent: "tokensvc/" + version, Proxy: http.ProxyFromEnvironment,
 	})
 	if err != nil {
 		return nil, err

@@ -2,7 +2,10 @@ package handler
 
 import (
 	"net/http"
+	"os"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -26,6 +29,23 @@ func TestTheContractNamesEveryOutcome(t *testing.T) {
 	slices.Sort(documented)
 	if !slices.Equal(declared, documented) {
 		t.Errorf("the service knows    %v\nopenapi.yaml has %v", declared, documented)
+	}
+}
+
+func TestTheReadmeNamesEveryOutcome(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range Outcomes() {
+		if !strings.Contains(string(readme), "`"+string(o)+"`") {
+			t.Errorf("README.md does not name %q", o)
+		}
+		told, refused := refusals[o]
+		row := regexp.MustCompile("(?m)^\\|[^|]*`" + string(o) + "`[^|]*\\|([^|]*)\\|").FindStringSubmatch(string(readme))
+		if refused && o != Canceled && (row == nil || !strings.Contains(row[1], strconv.Itoa(told.status))) {
+			t.Errorf("README.md does not give %q its status %d", o, told.status)
+		}
 	}
 }
 
