@@ -108,7 +108,9 @@ func TestPaging(t *testing.T) {
 	for range 7 {
 		want[parseID(t, server.AddCredential(telnyxtest.Credential{Name: "0", Tag: "t"}))] = true
 	}
-	server.AddCredential(telnyxtest.Credential{Name: "other"})
+	for range 3 {
+		server.AddCredential(telnyxtest.Credential{Name: "other"})
+	}
 	pages := 0
 	for number := 1; ; number++ {
 		page, err := client.Credentials(t.Context(), telnyx.Query{Page: number, Size: 3, Name: "0"})
