@@ -16,13 +16,12 @@ import (
 )
 
 func TestForgedBearersCauseAtMostOneKeyFetch(t *testing.T) {
-	issuer := oidctest.StartT(t, oidctest.Options{Audience: audience})
 	clock := newClock() // stands still: all of it falls into one cooldown
+	issuer := oidctest.StartT(t, oidctest.Options{Audience: audience, Now: clock.Now})
 	v := newVerifier(t, authz.Config{Issuers: []authz.Issuer{issuerOf(issuer)}, Now: clock.Now})
 	before := issuer.KeyFetches()
 
-	header, payload, signature := parts(issuer.Bearer("alice", nil))
-	_ = header
+	_, payload, signature := parts(issuer.Bearer("alice", nil))
 	forge := func(kid string) string {
 		return encode(`{"alg":"ES256","kid":"`+kid+`"}`) + "." + payload + "." + flip(signature)
 	}
