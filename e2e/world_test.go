@@ -153,6 +153,9 @@ func (c *caller) try(ctx context.Context, changes ...change) (answer, error) {
 		return answer{}, err
 	}
 	defer res.Body.Close()
+	if res.Close { // which the transport has taken out of the header
+		res.Header.Set("Connection", "close")
+	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, responseLimit))
 	return answer{status: res.StatusCode, header: res.Header, body: string(body)}, err
 }
