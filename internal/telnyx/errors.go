@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -105,7 +106,7 @@ func kindOf(status int) error {
 
 // settled reports whether an answer of this kind says that nothing was done.
 func settled(kind error) bool {
-	return kind == ErrCredentialRejected || kind == ErrKeyRejected || kind == ErrLimited || kind == ErrInvalid
+	return slices.Contains([]error{ErrCredentialRejected, ErrKeyRejected, ErrLimited, ErrInvalid}, kind)
 }
 
 // errorCode finds Telnyx's error code in the body of a refusal. Errors come

@@ -2,6 +2,7 @@ package telnyx
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -51,10 +52,10 @@ func (c *Client) again(ctx context.Context, k call, err *Error) bool {
 // Telnyx has no idempotency key for, is repeated only when it certainly was
 // not done: refused by the rate limit, or never sent.
 func (k call) mayRepeat(err *Error) bool {
-	switch err.Kind {
-	case ErrLimited:
+	switch {
+	case errors.Is(err, ErrLimited):
 		return true
-	case ErrUnavailable, ErrTimeout:
+	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrTimeout):
 		return k.repeatable || !err.Uncertain
 	}
 	return false
@@ -63,7 +64,7 @@ func (k call) mayRepeat(err *Error) bool {
 // backoff is a random wait ("full jitter") below a bound that doubles with
 // each attempt, so that callers who failed together do not return together.
 func backoff(attempt int) time.Duration {
-	return rand.N(min(backoffCap, backoffBase<<(attempt-1)))
+	return rand.N(min(backoffCap, backoffBase<<(attempt-1))) //nolint:gosec // spreads load, guards nothing
 }
 
 // retryAfter reads how long an answer asks to wait: Retry-After in seconds or

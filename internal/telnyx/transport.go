@@ -65,11 +65,11 @@ var (
 func broken(err error, answered bool) *Error {
 	cause := safeCause(err)
 	switch {
-	case cause == errTimedOut:
+	case errors.Is(cause, errTimedOut):
 		return &Error{Kind: ErrTimeout, cause: cause}
-	case cause == errCompression:
+	case errors.Is(cause, errCompression):
 		return &Error{Kind: ErrBadAnswer, cause: cause}
-	case cause == errConnection && answered:
+	case errors.Is(cause, errConnection) && answered:
 		return &Error{Kind: ErrBadAnswer, cause: errNotHTTP}
 	}
 	return &Error{Kind: ErrUnavailable, cause: cause}

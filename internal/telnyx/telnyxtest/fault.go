@@ -13,6 +13,7 @@ import (
 // second leaves HTTP.
 type Shape string
 
+// The shapes.
 const (
 	ErrorsArray  Shape = ""              // Telnyx's usual errors[]; with a status below 300, the real answer
 	ErrorsObject Shape = "errors-object" // errors as one object
