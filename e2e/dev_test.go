@@ -1,0 +1,224 @@
+package e2e_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os/exec"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// anywhere makes dev listen on free ports.
+var anywhere = []string{
+	"dev", "-listen", "127.0.0.1:0", "-ops-listen", "127.0.0.1:0", "-issuer-listen", "127.0.0.1:0", "-telnyx-listen", "127.0.0.1:0",
+}
+
+// devRun is a running `tokensvc dev`.
+type devRun struct {
+	welcome            string
+	service, ops, oidc string
+	cmd                *exec.Cmd
+	exited             chan error // how it ended; whoever takes it puts it back
+}
+
+var devAddress = regexp.MustCompile(`(?m)^  (service|ops|issuer) +(http://\S+)`)
+
+func startDev(t *testing.T) *devRun {
+	t.Helper()
+	d := &devRun{exited: make(chan error, 1)}
+	var stdout, stderr output
+	d.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), binary, anywhere...)
+	d.cmd.Dir, d.cmd.Env = t.TempDir(), []string{}
+	d.cmd.Stdout, d.cmd.Stderr = &stdout, &stderr
+	if err := d.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { d.exited <- d.cmd.Wait() }()
+	t.Cleanup(func() {
+		_ = d.cmd.Process.Kill() // if the test has not ended it
+		<-d.exited
+		if t.Failed() {
+			t.Logf("tokensvc dev wrote:\n%s%s", stdout.String(), stderr.String())
+		}
+	})
+	eventually(t, startLimit, "tokensvc dev's welcome", func() error {
+		if d.welcome = stdout.String(); !strings.Contains(d.welcome, "Ctrl-C") {
+			return errors.New("it is not there yet")
+		}
+		return nil
+	})
+	for _, match := range devAddress.FindAllStringSubmatch(d.welcome, -1) {
+		switch match[1] {
+		case "service":
+			d.service = match[2]
+		case "ops":
+			d.ops = match[2]
+		case "issuer":
+			d.oidc = match[2]
+		}
+	}
+	(&service{OpsURL: d.ops}).awaitReady(t)
+	return d
+}
+
+// What dev prints can be pasted, and does what is written above it.
+func TestDevsLinesCanBePasted(t *testing.T) {
+	for _, program := range []string{"bash", "curl"} {
+		if _, err := exec.LookPath(program); err != nil {
+			skip(t, program+" is not installed: dev's lines are for a terminal that has it")
+		}
+	}
+	d := startDev(t)
+	lines := regexp.MustCompile(`(?m)^(\w+) (.+)\n  (curl .+)$`).FindAllStringSubmatch(d.welcome, -1)
+	outcomes := map[string]string{}
+	for _, line := range lines {
+		person, shows, pasted := line[1], line[2], line[3]
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		cmd := exec.CommandContext(ctx, "bash", "-c", pasted)
+		text, err := cmd.Output()
+		cancel()
+		if err != nil {
+			t.Errorf("%s: %v", pasted, err)
+			continue
+		}
+		var got struct{ Token, Code string }
+		if err := json.Unmarshal(text, &got); err != nil {
+			t.Errorf("%s: %v in %s", person, err, text)
+		}
+		outcomes[person] = got.Code
+		if (got.Token != "") != (got.Code == "") || !strings.Contains(shows, got.Code) {
+			t.Errorf("%s %s: got %s", person, shows, text)
+		}
+	}
+	want := map[string]string{"alice": "", "bob": "no_credential", "carol": "denied", "dave": "credential_rejected"}
+	if fmt.Sprint(outcomes) != fmt.Sprint(want) {
+		t.Errorf("got %v, want %v", outcomes, want)
+	}
+}
+
+func TestDevToken(t *testing.T) {
+	d := startDev(t)
+	pasted := regexp.MustCompile(`(?m)for scripts:  (.+)$`).FindStringSubmatch(d.welcome)
+	if pasted == nil {
+		t.Fatalf("no line for scripts in:\n%s", d.welcome)
+	}
+	words := strings.Fields(pasted[1])
+	if words[0] != binary {
+		t.Errorf("the line for scripts runs %s, want %s", words[0], binary)
+	}
+	got := runBinary(t, nil, words[1:]...)
+	bearer := strings.TrimSuffix(got.stdout, "\n")
+	if got.status != 0 || got.stderr != "" || strings.Count(bearer, ".") != 2 || strings.ContainsAny(bearer, " \n") {
+		t.Fatalf("got %+v, want a bearer and nothing else", got)
+	}
+	c := &caller{t, checked(t, &http.Transport{DisableKeepAlives: true}), d.service}
+	if answered := c.send(bearing(bearer)); answered.status != http.StatusOK || answered.token() == "" {
+		t.Errorf("with that bearer: %v, want a token", answered)
+	}
+	if answered := c.send(bearing(bearer), header("Origin", "http://localhost:3000")); answered.header.Get("Access-Control-Allow-Origin") == "" {
+		t.Error("a page on localhost:3000 may not read the answer")
+	}
+
+	if got := runBinary(t, nil, "dev", "token", "-issuer", d.oidc, "mallory"); got.status != 1 || got.stdout != "" || !strings.Contains(got.stderr, "nobody of that name") {
+		t.Errorf("a bearer for a stranger: %+v", got)
+	}
+	if got := runBinary(t, nil, "dev", "token"); got.status != 2 || got.stdout != "" {
+		t.Errorf("a bearer for nobody: %+v", got)
+	}
+	if got := runBinary(t, nil, "dev", "token", "-issuer", "http://"+freeAddress(t), "alice"); got.status != 1 || !strings.Contains(got.stderr, "is `tokensvc dev` running there?") {
+		t.Errorf("a bearer from a dev that does not run: %+v", got)
+	}
+}
+
+func TestDevEndsWithCtrlC(t *testing.T) {
+	d := startDev(t)
+	if err := d.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-d.exited:
+		d.exited <- err
+		if err != nil {
+			t.Errorf("%v, want exit status 0", err)
+		}
+	case <-time.After(shutdownLimit):
+		t.Errorf("still running %v after SIGINT", shutdownLimit)
+	}
+}
+
+// dev's people are anybody who asks, so nobody else may be able to ask, and no
+// real key may be near.
+func TestDevKeepsToItself(t *testing.T) {
+	const key = "KEY0190A5E66F4B7C3E8D2A_marked"
+	busy := listening(t)
+	flagged := func(name, address string) []string { return append(append([]string{}, anywhere...), name, address) }
+
+	for _, row := range []struct {
+		what   string
+		env    []string
+		args   []string
+		status int
+		says   []string
+	}{
+		{"the service for everybody", nil, flagged("-listen", "0.0.0.0:0"), 2, []string{"loopback"}},
+		{"the service for everybody, put shortly", nil, flagged("-listen", ":0"), 2, []string{"loopback"}},
+		{"health for everybody", nil, flagged("-ops-listen", "0.0.0.0:0"), 2, []string{"loopback"}},
+		{"the issuer for everybody", nil, flagged("-issuer-listen", "0.0.0.0:0"), 2, []string{"loopback"}},
+		{"the emulator for everybody", nil, flagged("-telnyx-listen", "[::]:0"), 2, []string{"loopback"}},
+		{"a name that may be anything", nil, flagged("-listen", "phone.example.com:0"), 2, []string{"loopback"}},
+		{"a real key", []string{"TELNYX_API_KEY=" + key}, anywhere, 2, []string{"TELNYX_API_KEY"}},
+		{"a real key's file", []string{"TELNYX_API_KEY_FILE=/run/secrets/" + key}, anywhere, 2, []string{"TELNYX_API_KEY_FILE"}},
+		{"an argument too many", nil, append(append([]string{}, anywhere...), key), 2, []string{"no arguments"}},
+		{"a port that is taken, for the service", nil, flagged("-listen", busy), 1, []string{busy, "address already in use", "dev -h"}},
+		{"a port that is taken, for health", nil, flagged("-ops-listen", busy), 1, []string{busy, "address already in use", "dev -h"}},
+		{"a port that is taken, for the issuer", nil, flagged("-issuer-listen", busy), 1, []string{busy, "address already in use", "dev -h"}},
+		{"a port that is taken, for the emulator", nil, flagged("-telnyx-listen", busy), 1, []string{busy, "address already in use", "dev -h"}},
+	} {
+		t.Run(row.what, func(t *testing.T) {
+			got := runBinary(t, row.env, row.args...)
+			if got.status != row.status {
+				t.Errorf("status %d, want %d", got.status, row.status)
+			}
+			if got.stdout != "" {
+				t.Errorf("standard output %q, want nothing", got.stdout)
+			}
+			for _, words := range row.says {
+				if !strings.Contains(got.stderr, words) {
+					t.Errorf("says %q, want %q in it", got.stderr, words)
+				}
+			}
+			if strings.Contains(got.stderr, key) || strings.Contains(got.stderr, "KEY0190") {
+				t.Errorf("shows the key: %s", got.stderr)
+			}
+		})
+	}
+}
+
+// listening returns an address that is taken until the test ends.
+func listening(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l.Addr().String()
+}
+
+// freeAddress returns an address that nobody listens on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
