@@ -35,12 +35,20 @@ var DefaultAlgorithms = []string{
 	"ES256", "ES384", "ES512", "EdDSA",
 }
 
-// An Issuer is an OpenID Connect provider whose bearers are accepted.
+// An Issuer vouches for people: an OpenID Connect provider whose tokens are
+// accepted, or a trusted proxy.
 type Issuer struct {
 	// Name is our own short name for the issuer, the first part of its users'
 	// keys: lower case letters, digits and dashes, at most 32. Changing it
 	// makes everybody somebody else.
 	Name string
+	// Source is where in a request the issuer's token is: in one place only.
+	// Default the Authorization header.
+	Source Source
+	// Proxy makes the issuer a trusted proxy, which sends no token but headers
+	// of its own. URL, Source, Audiences and what else is about tokens are then
+	// not to be set. Default nil.
+	Proxy *Proxy
 	// URL is the issuer identifier, compared with the iss claim byte by byte.
 	// https, or http on a loopback address. Discovery reads
 	// URL/.well-known/openid-configuration.
@@ -80,6 +88,27 @@ func (i Issuer) Problems() []Problem {
 	if !issuerName.MatchString(i.Name) {
 		report("name", "must be 1 to 32 lower case letters, digits and inner dashes")
 	}
+	if i.Proxy != nil {
+		i.Proxy.problems(report)
+		i.noTokens(report)
+	} else {
+		i.tokenProblems(report)
+	}
+	if i.ClockSkew > MaxClockSkew {
+		report("clock_skew", "must be at most %v", MaxClockSkew)
+	}
+	for _, r := range i.Require {
+		if err := r.check(); err != nil {
+			report("require", "%v", err)
+		}
+	}
+	return all
+}
+
+type reporter func(field, format string, args ...any)
+
+// tokenProblems is about an issuer of tokens.
+func (i Issuer) tokenProblems(report reporter) {
 	if err := CheckURL(i.URL); err != nil {
 		report("issuer", "%v", err)
 	}
@@ -92,15 +121,24 @@ func (i Issuer) Problems() []Problem {
 			break
 		}
 	}
-	if i.ClockSkew > MaxClockSkew {
-		report("clock_skew", "must be at most %v", MaxClockSkew)
-	}
-	for _, r := range i.Require {
-		if err := r.check(); err != nil {
-			report("require", "%v", err)
+}
+
+// noTokens reports what a proxy's entry says of tokens, of which there are none:
+// whoever wrote it expects them to be looked at.
+func (i Issuer) noTokens(report reporter) {
+	for _, f := range []struct {
+		field string
+		isSet bool
+	}{
+		{"issuer", i.URL != ""},
+		{"audience", len(i.Audiences) > 0},
+		{"source", i.Source != Source{}},
+		{"algorithms", len(i.Algorithms) > 0},
+	} {
+		if f.isSet {
+			report(f.field, "does not go with proxy, which sends no token")
 		}
 	}
-	return all
 }
 
 func (i Issuer) withDefaults() Issuer {

@@ -24,12 +24,15 @@ const (
 	ReasonKey         Reason = "key"           // the issuer has no such key
 	ReasonSignature   Reason = "signature"     // the key says no
 	ReasonUserClaim   Reason = "user_claim"    // the user claim is missing, unverified or unusable
+	ReasonOrigin      Reason = "origin"        // a cookie that did not come from a page of an allowed origin
+	ReasonProxy       Reason = "proxy"         // headers of the trusted proxy's that did not come from it
 )
 
 // Reasons lists every Reason.
 var Reasons = []Reason{
 	ReasonMalformed, ReasonAlgorithm, ReasonCritical, ReasonType, ReasonIssuer, ReasonAudience,
 	ReasonNoExpiry, ReasonExpired, ReasonNotYetValid, ReasonKey, ReasonSignature, ReasonUserClaim,
+	ReasonOrigin, ReasonProxy,
 }
 
 // An InvalidError says that a bearer does not verify, and the class of why.

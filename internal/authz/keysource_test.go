@@ -12,7 +12,6 @@ import (
 
 	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/authz/oidctest"
-	"github.com/tokensvc/tokensvc/internal/secret"
 )
 
 func TestForgedBearersCauseAtMostOneKeyFetch(t *testing.T) {
@@ -141,18 +140,18 @@ func TestACallerWhoLeavesDoesNotEndTheFetchForOthers(t *testing.T) {
 		http.Error(w, "late", http.StatusInternalServerError)
 	})
 	rotated := issuer.Rotate()
-	bearer := secret.New(rotated.Sign(nil, issuer.Claims("alice", nil)))
+	bearer := rotated.Sign(nil, issuer.Claims("alice", nil))
 
 	leaving, leave := context.WithCancel(context.Background())
 	left := make(chan error)
-	go func() { _, err := v.Verify(leaving, bearer); left <- err }()
+	go func() { _, err := v.Verify(leaving, bearing(bearer)); left <- err }()
 	<-asked
 	leave()
 	if err := <-left; err == nil {
 		t.Error("verified without the key")
 	}
 	stayed := make(chan string)
-	go func() { stayed <- outcome(v, bearer.Reveal()) }()
+	go func() { stayed <- outcome(v, bearer) }()
 	issuer.Break(nil)
 	close(answer)
 	// Whoever joined the failed fetch is told to come again, whoever came after

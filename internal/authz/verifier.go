@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/maypok86/otter/v2"
-
-	"github.com/tokensvc/tokensvc/internal/secret"
 )
 
 // Bounds of verification.
@@ -28,6 +26,12 @@ type Config struct {
 	// Issuers are the accepted issuers, at least one, none with Problems, no two
 	// with the same name or URL.
 	Issuers []Issuer
+	// Origins are the web origins whose pages a cookie may come from, exactly as
+	// browsers send them.
+	Origins []string
+	// ProxyListener says that the trusted proxy has a listener of its own, and
+	// is to be believed nowhere else.
+	ProxyListener bool
 	// Transport carries the requests for keys. Default http.DefaultTransport.
 	Transport http.RoundTripper
 	// CacheBytes bounds the memory of verified bearers, roughly. Default 64 MiB.
@@ -44,6 +48,7 @@ type Config struct {
 // what an older one accepted.
 type Verifier struct {
 	issuers  map[string]*trusted // by URL, the value of iss
+	places   places
 	verified *otter.Cache[digest, verified]
 	now      func() time.Time
 }
@@ -59,6 +64,7 @@ type digest = [sha256.Size]byte
 // verified is a cached answer. The bearer itself is not kept.
 type verified struct {
 	who    *Principal
+	source Source // where the issuer's tokens must be
 	until  time.Time
 	weight uint32
 }
@@ -72,20 +78,21 @@ func New(cfg Config) (*Verifier, error) {
 	if cfg.CacheBytes == 0 {
 		cfg.CacheBytes = defaultCacheBytes
 	}
-	v := &Verifier{issuers: make(map[string]*trusted), now: cfg.Now}
+	v := &Verifier{issuers: make(map[string]*trusted), places: places{origins: cfg.Origins}, now: cfg.Now}
 	names := make(map[string]bool)
 	for _, i := range cfg.Issuers {
 		if wrong := i.Problems(); len(wrong) > 0 {
 			return nil, fmt.Errorf("authz: issuer %q: %s %s", i.Name, wrong[0].Field, wrong[0].Text)
 		}
-		if names[i.Name] || v.issuers[i.URL] != nil {
+		if names[i.Name] {
 			return nil, fmt.Errorf("authz: issuer %q is configured twice", i.Name)
 		}
 		names[i.Name] = true
-		i = i.withDefaults()
-		v.issuers[i.URL] = &trusted{i, newKeySource(i, cfg)}
+		if err := v.add(i.withDefaults(), cfg); err != nil {
+			return nil, fmt.Errorf("authz: issuer %q: %w", i.Name, err)
+		}
 	}
-	if len(v.issuers) == 0 {
+	if len(names) == 0 {
 		return nil, errors.New("authz: no issuer is configured")
 	}
 	var err error
@@ -100,6 +107,24 @@ func New(cfg Config) (*Verifier, error) {
 		return nil, fmt.Errorf("authz: cache of verified bearers: %w", err)
 	}
 	return v, nil
+}
+
+// add takes an issuer without Problems.
+func (v *Verifier) add(i Issuer, cfg Config) error {
+	if i.Proxy != nil {
+		if v.places.proxy != nil {
+			return errors.New("one proxy is configured already")
+		}
+		p, err := newProxy(i, cfg.ProxyListener)
+		v.places.proxy = p
+		return err
+	}
+	if v.issuers[i.URL] != nil {
+		return errors.New("its URL is configured twice")
+	}
+	v.places.add(i.Source)
+	v.issuers[i.URL] = &trusted{i, newKeySource(i, cfg)}
+	return nil
 }
 
 // Run fetches the keys of every issuer and keeps them fresh until ctx is done.
@@ -131,30 +156,44 @@ func (v *Verifier) Missing() []string {
 // Ready reports whether anybody can be verified: the keys of at least one
 // issuer are there. One issuer that is down does not make the service useless
 // to the people of the others.
-func (v *Verifier) Ready() bool { return len(v.Missing()) < len(v.issuers) }
+func (v *Verifier) Ready() bool {
+	return v.places.proxy != nil || len(v.Missing()) < len(v.issuers)
+}
 
-// Verify returns the principal whose bearer this is. The error is an
-// *InvalidError if the bearer does not verify, or is ErrIssuerUnavailable if
-// that cannot be told because the issuer's keys cannot be had.
+// Verify returns who sent a request. The error is ErrUnauthenticated if the
+// request has no credential and ErrAmbiguous if it has several; an *InvalidError
+// if the one it has does not verify; or is ErrIssuerUnavailable if that cannot
+// be told because the issuer's keys cannot be had.
+func (v *Verifier) Verify(ctx context.Context, e *Evidence) (*Principal, error) {
+	sent, err := v.places.find(e)
+	if err != nil {
+		return nil, err
+	}
+	if sent.proxy != nil {
+		return sent.proxy.principal(e)
+	}
+	return v.verify(ctx, sent)
+}
+
+// verify returns whose token it is.
 //
 // Cheap checks come before expensive ones: size and form, algorithm and type,
 // issuer, audience and time, and only then keys and the signature.
-func (v *Verifier) Verify(ctx context.Context, bearer secret.Text) (*Principal, error) {
-	text := bearer.Reveal()
-	if len(text) > MaxBearerBytes {
+func (v *Verifier) verify(ctx context.Context, sent sent) (*Principal, error) {
+	if len(sent.text) > MaxBearerBytes {
 		return nil, invalid(ReasonMalformed)
 	}
-	sum := sha256.Sum256([]byte(text))
+	sum := sha256.Sum256([]byte(sent.text))
 	now := v.now()
-	if e, ok := v.verified.GetIfPresent(sum); ok && now.Before(e.until) {
+	if e, ok := v.verified.GetIfPresent(sum); ok && e.source == sent.source && now.Before(e.until) {
 		return e.who, nil
 	}
-	t, err := parse(text)
+	t, err := parse(sent.text)
 	if err != nil {
 		return nil, err
 	}
 	issuer := v.issuers[t.issuer]
-	if issuer == nil {
+	if issuer == nil || issuer.Source != sent.source {
 		return nil, invalid(ReasonIssuer)
 	}
 	if err := issuer.judge(t, now); err != nil {
@@ -167,11 +206,11 @@ func (v *Verifier) Verify(ctx context.Context, bearer secret.Text) (*Principal, 
 	if err != nil {
 		return nil, err
 	}
-	v.remember(sum, who, now, len(text))
+	v.remember(sum, who, issuer.Source, now, len(sent.text))
 	return who, nil
 }
 
-func (v *Verifier) remember(sum digest, who *Principal, now time.Time, size int) {
+func (v *Verifier) remember(sum digest, who *Principal, source Source, now time.Time, size int) {
 	until := now.Add(maxVerifiedLife)
 	if who.ExpiresAt.Before(until) {
 		until = who.ExpiresAt
@@ -181,7 +220,7 @@ func (v *Verifier) remember(sum digest, who *Principal, now time.Time, size int)
 	}
 	// Decoded claims take about three times the room of their JSON.
 	weight := uint32(1024 + 3*size) //nolint:gosec // size is at most MaxBearerBytes
-	v.verified.Set(sum, verified{who, until, weight})
+	v.verified.Set(sum, verified{who, source, until, weight})
 }
 
 // judge makes the checks that need no key.

@@ -3,6 +3,7 @@ package handler
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"github.com/tokensvc/tokensvc/internal/authz"
@@ -27,14 +28,12 @@ func BenchmarkVerifiedBefore(b *testing.B) {
 	if err := <-fetched; err != nil {
 		b.Fatal(err)
 	}
-	header := http.Header{"Authorization": {"Bearer " + issuer.Bearer("alice", map[string]any{"groups": []string{"agents"}})}}
+	s, ev := &Service{}, &event{}
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, tokenRoute, nil)
+	r.Header.Set("Authorization", "Bearer "+issuer.Bearer("alice", map[string]any{"groups": []string{"agents"}}))
 	b.ReportAllocs()
 	for b.Loop() {
-		bearer, err := bearerOf(header)
-		if err != nil {
-			b.Fatal(err)
-		}
-		if _, err := verifier.Verify(ctx, bearer); err != nil {
+		if _, err := verifier.Verify(ctx, s.evidence(ev, r)); err != nil {
 			b.Fatal(err)
 		}
 	}

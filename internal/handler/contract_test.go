@@ -67,7 +67,7 @@ func TestTheContractNamesEveryRoute(t *testing.T) {
 		return nil
 	}
 	s := &Service{}
-	s.public = s.routes(Config{Origins: []string{"https://phone.example.com"}})
+	s.public = s.routes(Config{Origins: []string{"https://phone.example.com"}}, false)
 	ops := NewOps(nil, prometheus.NewRegistry())
 	for _, routes := range []chi.Routes{s.public, ops.routes} {
 		if err := chi.Walk(routes, walk); err != nil {

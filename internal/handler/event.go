@@ -20,6 +20,7 @@ type event struct {
 	method     string
 	route      string
 	client     string // address
+	fromProxy  bool   // came in over the trusted proxy's listener
 	who        *authz.Principal
 	device     directory.Device
 	credential telnyx.CredentialID

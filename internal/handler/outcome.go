@@ -93,6 +93,8 @@ var reasons = map[authz.Reason]string{
 	authz.ReasonKey:         "The bearer is signed with a key that its issuer does not publish.",
 	authz.ReasonSignature:   "The bearer's signature is wrong.",
 	authz.ReasonUserClaim:   "The bearer does not say who you are in the claim that is used here.",
+	authz.ReasonOrigin:      "A cookie counts only from a page of an allowed origin.",
+	authz.ReasonProxy:       "Headers that only a trusted proxy may send do not come from one.",
 }
 
 // Outcomes returns all of them, in no order.
@@ -121,6 +123,8 @@ var meanings = []struct {
 	outcome Outcome
 }{
 	{context.Canceled, Canceled},
+	{authz.ErrUnauthenticated, Unauthenticated},
+	{authz.ErrAmbiguous, Unauthenticated},
 	{authz.ErrIssuerUnavailable, IssuerUnavailable},
 	{authz.ErrDenied, Denied},
 	{directory.ErrNoCredential, NoCredential},
@@ -159,6 +163,9 @@ func detailOf(outcome Outcome, err error) string {
 	var request *requestError
 	if errors.As(err, &request) && request.detail != "" {
 		return request.detail
+	}
+	if errors.Is(err, authz.ErrAmbiguous) {
+		return "Send exactly one credential: there are several in this request."
 	}
 	if sentence, ok := reasons[reasonOf(err)]; ok {
 		return sentence

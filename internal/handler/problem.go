@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/tokensvc/tokensvc/internal/authz"
 )
 
 // problemType begins the type of every problem; the outcome follows. It names,
@@ -52,7 +54,7 @@ func challenge(ev *event) string {
 	switch {
 	case ev.outcome == InvalidToken:
 		return scheme + `, error="invalid_token", error_description="` + string(ev.reason) + `"`
-	case errors.Is(ev.err, errManyBearers):
+	case errors.Is(ev.err, authz.ErrAmbiguous):
 		return scheme + `, error="invalid_request"`
 	}
 	return scheme

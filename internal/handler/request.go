@@ -9,8 +9,21 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/directory"
 )
+
+// evidence is what a request shows of who sends it, for authz to judge.
+func (s *Service) evidence(ev *event, r *http.Request) *authz.Evidence {
+	e := &authz.Evidence{
+		Header: r.Header, Method: r.Method, Path: strings.TrimPrefix(r.URL.Path, s.basePath),
+		RemoteAddr: r.RemoteAddr, ProxyListener: ev.fromProxy,
+	}
+	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+		e.Certificate = r.TLS.PeerCertificates[0]
+	}
+	return e
+}
 
 // maxBodyBytes bounds a request's body.
 const maxBodyBytes = 4096

@@ -12,37 +12,6 @@ import (
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
 
-func TestWhatCountsAsABearer(t *testing.T) {
-	for name, row := range map[string]struct {
-		sent []string
-		want string // the bearer, or the outcome in brackets
-	}{
-		"a bearer":                       {[]string{"Bearer abc"}, "abc"},
-		"a scheme in lower case":         {[]string{"bearer abc"}, "abc"},
-		"two spaces":                     {[]string{"Bearer  abc"}, "abc"},
-		"what follows stays in it":       {[]string{"Bearer abc def"}, "abc def"},
-		"no header":                      {nil, "[unauthenticated]"},
-		"an empty header":                {[]string{""}, "[unauthenticated]"},
-		"only a scheme":                  {[]string{"Bearer"}, "[unauthenticated]"},
-		"a scheme and a space":           {[]string{"Bearer "}, "[unauthenticated]"},
-		"no scheme":                      {[]string{"abc"}, "[unauthenticated]"},
-		"no space":                       {[]string{"Bearerabc"}, "[unauthenticated]"},
-		"another scheme":                 {[]string{"Basic abc"}, "[unauthenticated]"},
-		"a scheme that begins so":        {[]string{"Bearerish abc"}, "[unauthenticated]"},
-		"two headers":                    {[]string{"Bearer abc", "Bearer abc"}, "[unauthenticated]"},
-		"two headers, one of them empty": {[]string{"Bearer abc", ""}, "[unauthenticated]"},
-	} {
-		bearer, err := bearerOf(http.Header{"Authorization": row.sent})
-		got := bearer.Reveal()
-		if err != nil {
-			got = "[" + string(OutcomeOf(err)) + "]"
-		}
-		if got != row.want {
-			t.Errorf("%s: %q, want %q", name, got, row.want)
-		}
-	}
-}
-
 func TestWhichDeviceIsAskedFor(t *testing.T) {
 	const json = "application/json"
 	for name, row := range map[string]struct{ contentType, body, want string }{
@@ -182,17 +151,6 @@ func TestRetryAfterIsWhatTelnyxSays(t *testing.T) {
 			t.Errorf("%v is %d whole seconds, want %d", d, got, want)
 		}
 	}
-}
-
-func FuzzBearer(f *testing.F) {
-	f.Add("Bearer abc")
-	f.Add("bearer")
-	f.Fuzz(func(t *testing.T, header string) {
-		bearer, err := bearerOf(http.Header{"Authorization": {header}})
-		if err == nil && (bearer.Empty() || !strings.EqualFold(header[:7], "Bearer ")) {
-			t.Fatalf("%q is a bearer", header)
-		}
-	})
 }
 
 func FuzzBody(f *testing.F) {

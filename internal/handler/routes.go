@@ -19,17 +19,18 @@ const (
 	preflightLife   = time.Hour
 )
 
-// routes builds the public listener's handler. The chain around the routes
-// decides nothing about the user.
-func (s *Service) routes(cfg Config) chi.Router {
+// routes builds the handler of the public listener, or of the trusted proxy's.
+// The chain around the routes decides nothing about the user.
+func (s *Service) routes(cfg Config, fromProxy bool) chi.Router {
+	serve := s.serving(fromProxy)
 	r := chi.NewRouter()
 	r.Use(headers, clientAddress(cfg.TrustedProxies))
 	if len(cfg.Origins) > 0 { // without any, the library would allow all
 		r.Use(crossOrigin(cfg.Origins))
 	}
-	r.NotFound(s.serve("none", notFound))
-	r.MethodNotAllowed(s.serve("none", methodNotAllowed(r)))
-	r.Post(cfg.BasePath+tokenRoute, s.serve(tokenRoute, s.token))
+	r.NotFound(serve("none", notFound))
+	r.MethodNotAllowed(serve("none", methodNotAllowed(r)))
+	r.Post(cfg.BasePath+tokenRoute, serve(tokenRoute, s.token))
 	r.Get(cfg.BasePath+"/openapi.yaml", s.contract)
 	return r
 }

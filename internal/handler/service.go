@@ -20,13 +20,12 @@ import (
 
 	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/directory"
-	"github.com/tokensvc/tokensvc/internal/secret"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 	"github.com/tokensvc/tokensvc/internal/vending"
 )
 
 type verifier interface {
-	Verify(ctx context.Context, bearer secret.Text) (*authz.Principal, error)
+	Verify(ctx context.Context, e *authz.Evidence) (*authz.Principal, error)
 }
 
 type finder interface {
@@ -81,7 +80,9 @@ type Service struct {
 	room      int64 // how many requests may be in flight
 	inFlight  atomic.Int64
 	openAPI   []byte
+	basePath  string
 	public    chi.Router
+	fromProxy chi.Router
 }
 
 // New returns a Service, or says what is missing.
@@ -104,10 +105,10 @@ func New(cfg Config) (*Service, error) {
 	s := &Service{
 		verifier: cfg.Verifier, directory: cfg.Directory, vendor: cfg.Vendor,
 		shares: shares, metrics: cfg.Metrics, log: cfg.Log, now: cfg.Now,
-		timeout: cfg.Timeout, room: int64(cfg.InFlight), openAPI: cfg.OpenAPI,
+		timeout: cfg.Timeout, room: int64(cfg.InFlight), openAPI: cfg.OpenAPI, basePath: cfg.BasePath,
 	}
 	s.policy.Store(cfg.Policy)
-	s.public = s.routes(cfg)
+	s.public, s.fromProxy = s.routes(cfg, false), s.routes(cfg, true)
 	return s, nil
 }
 
@@ -120,29 +121,37 @@ func (s *Service) SetPolicy(p *authz.Policy) { s.policy.Store(p) }
 // ServeHTTP serves the public listener.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.public.ServeHTTP(w, r) }
 
+// ProxyListener serves a listener on which only the trusted proxy is listened to.
+func (s *Service) ProxyListener() http.Handler { return s.fromProxy }
+
 // endpoint answers one request, or returns why it does not, in which case it has
 // written nothing.
 type endpoint func(ctx context.Context, ev *event, w http.ResponseWriter, r *http.Request) error
 
-// serve wraps an endpoint into what every request gets: a deadline, a bound on
-// how many there are, an answer whatever happens, and one log line and one
-// metric when it is over.
-func (s *Service) serve(route string, e endpoint) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		ev := &event{
-			began:     s.now(),
-			requestID: w.Header().Get(requestIDHeader),
-			method:    r.Method,
-			route:     route,
-			client:    middleware.GetClientIP(r.Context()),
-		}
-		defer s.finish(ev)
-		ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
-		defer cancel()
-		ev.end(s.attempt(ctx, e, ev, w, r))
-		if ev.err != nil {
-			s.refuse(w, ev)
-		}
+// serving wraps endpoints, for the public listener or the trusted proxy's, into
+// what every request gets: a deadline, a bound on how many there are, an answer
+// whatever happens, and one log line and one metric when it is over.
+func (s *Service) serving(fromProxy bool) func(route string, e endpoint) http.HandlerFunc {
+	return func(route string, e endpoint) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) { s.serve(route, e, fromProxy, w, r) }
+	}
+}
+
+func (s *Service) serve(route string, e endpoint, fromProxy bool, w http.ResponseWriter, r *http.Request) {
+	ev := &event{
+		began:     s.now(),
+		requestID: w.Header().Get(requestIDHeader),
+		method:    r.Method,
+		route:     route,
+		client:    middleware.GetClientIP(r.Context()),
+		fromProxy: fromProxy,
+	}
+	defer s.finish(ev)
+	ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
+	defer cancel()
+	ev.end(s.attempt(ctx, e, ev, w, r))
+	if ev.err != nil {
+		s.refuse(w, ev)
 	}
 }
 

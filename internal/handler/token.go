@@ -13,11 +13,8 @@ import (
 // token is the whole story of a login token, from a verified person in to a
 // token out. It refuses as early as it can.
 func (s *Service) token(ctx context.Context, ev *event, w http.ResponseWriter, r *http.Request) error {
-	bearer, err := bearerOf(r.Header)
-	if err != nil {
-		return err
-	}
-	ev.who, err = s.verifier.Verify(ctx, bearer)
+	var err error
+	ev.who, err = s.verifier.Verify(ctx, s.evidence(ev, r))
 	if err != nil {
 		return err
 	}
