@@ -158,12 +158,12 @@ admins: []
 		env = append(env, name+"="+value)
 	}
 	refusesToStart(t, l, env, []string{
-		"users.yaml:3: a credential is a UUID",
-		"users.yaml:4: a device is 1 to 64 of",
-		"users.yaml:5: a user needs a credential",
+		"users.yaml:3: users.bob: a credential is a UUID",
+		"users.yaml:4: users.carol: a device is 1 to 64 of",
+		"users.yaml:5: users.dave: a user needs a credential",
 		"users.yaml:6: a user key is 1 to 256 printable characters",
-		"users.yaml:7: this credential belongs to another user already",
-		"users.yaml:8: this user stands in the file twice",
+		"users.yaml:7: users.frank: this credential belongs to another user already",
+		"users.yaml:8: users.alice: this user stands in the file twice",
 		"users.yaml:9: only one key is known here, users",
 	})
 

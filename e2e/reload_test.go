@@ -1,7 +1,9 @@
 package e2e_test
 
 import (
+	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,7 +14,7 @@ import (
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
 )
 
-const reloadLimit = 10 * time.Second // from a file's change to its effect
+const reloadLimit = 20 * time.Second // from a file's change to its effect
 
 // awaitLogged waits for one more line with that message than there were before,
 // and returns it.
@@ -89,7 +91,7 @@ func TestUsersFileIsFollowed(t *testing.T) {
 
 	refused(s.whenChanged(t, usersRefused, func() {
 		replaceFile(t, l.users, l.usersFile("alice")+"  bob: "+marked+"\n")
-	}), "users.yaml:3: a credential is a UUID")
+	}), "users.yaml:3: users.bob: a credential is a UUID")
 	have("bob", "carol")
 	refused(s.whenChanged(t, usersRefused, func() { writeFile(t, l.users, "") }), "must be a mapping with the key users")
 	have("bob", "carol")
@@ -144,20 +146,106 @@ func link(t *testing.T, to, from string) {
 	}
 }
 
-// A file behind a link changes where nobody watches. Then the operator says so.
-func TestHangupReadsFilesAgain(t *testing.T) {
+// A file behind a link changes where nobody watches.
+func TestUsersFileBehindALinkIsFollowed(t *testing.T) {
 	l := newLab(t, telnyxtest.Options{}, "alice", "bob")
 	writeFile(t, l.users, l.usersFile("alice"))
-	away := filepath.Join(t.TempDir(), "linked.yaml")
-	link(t, l.users, away)
-	s := startService(t, l.with(setting{"TOKENSVC_DIRECTORY", "file:" + away}))
+	linked := filepath.Join(t.TempDir(), "linked.yaml")
+	link(t, l.users, linked)
+	s := startService(t, l.with(setting{"TOKENSVC_DIRECTORY", "file:" + linked}))
 	c := call(t, s)
+	bob := bearing(l.issuer.Bearer("bob", nil))
+	wantRefusal(t, c.send(bob), noCredential)
 
-	writeFile(t, l.users, l.usersFile("alice", "bob"))
+	s.whenChanged(t, usersTaken, func() { writeFile(t, l.users, l.usersFile("alice", "bob")) })
+	l.wantToken(t, "bob", c.send(bob))
+}
+
+// So does one whose folder has been put in the place of another.
+func TestUsersFileInAReplacedFolderIsFollowed(t *testing.T) {
+	l := newLab(t, telnyxtest.Options{}, "alice", "bob")
+	folder := filepath.Join(t.TempDir(), "tokensvc")
+	file := filepath.Join(folder, "users.yaml")
+	put := func(users ...string) {
+		t.Helper()
+		if err := os.Mkdir(folder, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, file, l.usersFile(users...))
+	}
+	put("alice")
+	s := startService(t, l.with(setting{"TOKENSVC_DIRECTORY", "file:" + file}))
+	c := call(t, s)
+	replace := func(user string) {
+		t.Helper()
+		if err := os.Rename(folder, folder+"."+user); err != nil {
+			t.Fatal(err)
+		}
+		put(user)
+	}
+
+	for _, user := range []string{"bob", "alice"} { // the second folder is followed like the first
+		s.whenChanged(t, usersTaken, func() { replace(user) })
+		l.wantToken(t, user, c.send(bearing(l.issuer.Bearer(user, nil))))
+	}
 	wantRefusal(t, c.send(bearing(l.issuer.Bearer("bob", nil))), noCredential)
-	s.whenChanged(t, usersTaken, func() { s.signal(t, syscall.SIGHUP) })
-	l.wantToken(t, "bob", c.send(bearing(l.issuer.Bearer("bob", nil))))
-	l.wantToken(t, "alice", c.send(bearing(l.issuer.Bearer("alice", nil))))
+}
+
+// Whoever asks for it hears of every file, be there news of it or not.
+func TestHangupReadsFilesAgain(t *testing.T) {
+	l := newLab(t, telnyxtest.Options{}, "alice", "bob")
+	key := filepath.Join(t.TempDir(), "key")
+	writeFile(t, key, apiKey)
+	delete(l.env, "TELNYX_API_KEY")
+	s := startService(t, l.with(setting{"TELNYX_API_KEY_FILE", key}))
+	s.hide(apiKey)
+	hangUp := func() { s.signal(t, syscall.SIGHUP) }
+
+	s.whenChanged(t, "API key unchanged", hangUp)
+	s.whenChanged(t, "users file unchanged", hangUp)
+	s.whenChanged(t, usersRefused, func() { writeFile(t, l.users, "") })
+	s.whenChanged(t, usersRefused, hangUp) // still
+	s.whenChanged(t, usersTaken, func() { writeFile(t, l.users, l.usersFile("alice", "bob")) })
+	s.whenChanged(t, "users file unchanged", hangUp)
+}
+
+// Nor does a hangup end a service that has no file.
+func TestHangupWithoutFiles(t *testing.T) {
+	l := newLab(t, telnyxtest.Options{})
+	s := startService(t, l.with(setting{"TOKENSVC_DIRECTORY", "claim:telnyx"}))
+	for range 2 {
+		s.whenChanged(t, "there is nothing to read again: no file is in use", func() { s.signal(t, syscall.SIGHUP) })
+	}
+}
+
+// What a file says and what is in force differ for as long as it is broken: the
+// log says so once, the metric all the time.
+func TestARefusedFileIsSeen(t *testing.T) {
+	l := newLab(t, telnyxtest.Options{}, "alice", "bob")
+	s := startService(t, l.env)
+	current := func(want string) {
+		t.Helper()
+		line := `tokensvc_file_current{file="users file"} ` + want
+		eventually(t, reloadLimit, line, func() error {
+			metrics := do(t, httpClient, newRequest(t, http.MethodGet, s.OpsURL+"/metrics", nil)).body
+			if !strings.Contains(metrics, line+"\n") {
+				return errors.New("it is not in the metrics")
+			}
+			return nil
+		})
+	}
+	current("1")
+	valid := l.usersFile("alice", "bob")
+	s.whenChanged(t, usersRefused, func() { writeFile(t, l.users, "users: []\n") })
+	current("0")
+	for i := range 3 { // something else happens in the folder, so the file is looked into again
+		writeFile(t, fmt.Sprintf("%s.%d", l.users, i), "")
+	}
+	s.whenChanged(t, usersTaken, func() { writeFile(t, l.users, valid) }) // though it is what was in force all along
+	current("1")
+	if n := len(s.logged(usersRefused)); n != 1 {
+		t.Errorf("the refusal is logged %d times, want once", n)
+	}
 }
 
 func TestAPIKeyIsReplacedWithoutARestart(t *testing.T) {
@@ -187,48 +275,126 @@ func TestAPIKeyIsReplacedWithoutARestart(t *testing.T) {
 	l.wantToken(t, "alice", c.send(bearing(l.issuer.Bearer("alice", nil)))) // hers is kept
 }
 
+// ruled is a service that is configured by a file, with a rule.
+type ruled struct {
+	*lab
+	file, key string
+	s         *service
+	alice     change // she is in the group agents
+	c         *caller
+}
+
+const agents, leads = "{groups: agents}", "{groups: leads}"
+
+func startRuled(t *testing.T) *ruled {
+	t.Helper()
+	folder := t.TempDir()
+	r := &ruled{lab: newLab(t, telnyxtest.Options{}, "alice"), file: filepath.Join(folder, "tokensvc.yaml"), key: filepath.Join(t.TempDir(), "key")}
+	writeFile(t, r.file, r.configured("require: "+agents, ""))
+	writeFile(t, r.key, apiKey)
+	r.s = startService(t, nil, "-config", r.file)
+	r.s.hide(apiKey)
+	r.c = call(t, r.s)
+	r.alice = bearing(r.issuer.Bearer("alice", map[string]any{"groups": []string{"agents"}}))
+	return r
+}
+
+// configured is a configuration file with these lines in its issuer and at its
+// end. An issuer's rules come last, as in the manual.
+func (r *ruled) configured(inIssuer, more string) string {
+	return fmt.Sprintf("telnyx: {base_url: %q, api_key_file: %q}\ndirectory: %q\n%sissuers:\n- issuer: %q\n  audience: %s\n  %s\n",
+		r.telnyx.URL(), r.key, "file:"+r.users, more, r.issuer.URL(), audience, inIssuer)
+}
+
+func (r *ruled) wantAlice(t *testing.T, in bool) {
+	t.Helper()
+	got := r.c.send(r.alice)
+	if in {
+		r.wantToken(t, "alice", got)
+	} else {
+		wantRefusal(t, got, refusal{status: 403, code: "denied"})
+	}
+}
+
 // A rule that has been tightened refuses the very next request, whether its
 // bearer has been verified before and its token is kept or not.
 func TestRulesAreFollowed(t *testing.T) {
-	l := newLab(t, telnyxtest.Options{}, "alice")
-	file := filepath.Join(t.TempDir(), "tokensvc.yaml")
-	configured := func(require, more string) string {
-		return fmt.Sprintf("telnyx: {base_url: %q}\ndirectory: %q\nissuers:\n- issuer: %q\n  audience: %s\n  require: %s\n%s",
-			l.telnyx.URL(), "file:"+l.users, l.issuer.URL(), audience, require, more)
+	r := startRuled(t)
+	r.wantAlice(t, true)
+	r.s.whenChanged(t, rulesTaken, func() { replaceFile(t, r.file, r.configured("require: "+leads, "")) })
+	r.wantAlice(t, false)
+	r.s.whenChanged(t, rulesTaken, func() { writeFile(t, r.file, r.configured("require: {groups: [agents, leads]}", "")) })
+	r.wantAlice(t, true)
+}
+
+func TestABrokenConfigurationFileChangesNoRule(t *testing.T) {
+	r := startRuled(t)
+	line := r.s.whenChanged(t, rulesRefused, func() {
+		replaceFile(t, r.file, r.configured("require: {groups: []}", "cache: redis://:"+marked+"@cache\n"))
+	})
+	for _, reason := range []string{":3: cache: must be memory", ":7: issuers[0].require: must be"} {
+		if told := fmt.Sprint(line["error"]); !strings.Contains(told, reason) || strings.Contains(told, marked) {
+			t.Errorf("the log says %q, want %q in it, and no secret", told, reason)
+		}
 	}
-	const agents, leads = "{groups: agents}", "{groups: leads}"
-	writeFile(t, file, configured(agents, ""))
-	s := startService(t, map[string]string{"TELNYX_API_KEY": apiKey}, "-config", file)
-	c := call(t, s)
-	alice := bearing(l.issuer.Bearer("alice", map[string]any{"groups": []string{"agents"}}))
-	denied := refusal{status: 403, code: "denied"}
+	r.wantAlice(t, true)
+}
 
-	l.wantToken(t, "alice", c.send(alice))
-	s.whenChanged(t, rulesTaken, func() { replaceFile(t, file, configured(leads, "")) })
-	wantRefusal(t, c.send(alice), denied)
-	s.whenChanged(t, rulesTaken, func() { writeFile(t, file, configured("{groups: [agents, leads]}", "")) })
-	l.wantToken(t, "alice", c.send(alice))
+// Rules are taken up, and what else has changed waits for a restart: the log
+// says both, and compares with what runs, not with what it read before.
+func TestRulesDoNotWaitForOtherKeys(t *testing.T) {
+	r := startRuled(t)
+	const others = "other keys differ from what runs; they take a restart"
+	const limits = "limits: {in_flight: 5}\n"
+	keys := func(line map[string]any, want string) {
+		t.Helper()
+		if line["level"] != "warn" || line["keys"] != want {
+			t.Errorf("logged %v, want a warning of %s", line, want)
+		}
+	}
+	keys(r.s.whenChanged(t, others, func() {
+		replaceFile(t, r.file, r.configured("clock_skew: 1m\n  require: "+leads, limits))
+	}), "limits.in_flight, issuers[0].clock_skew")
+	r.s.awaitLogged(t, 0, rulesTaken)
+	r.wantAlice(t, false)
 
-	t.Run("a broken file changes nothing", func(t *testing.T) {
-		line := s.whenChanged(t, rulesRefused, func() {
-			replaceFile(t, file, configured("{groups: []}", "cache: redis://:"+marked+"@cache\n"))
-		})
-		for _, reason := range []string{":6: issuers[0].require: must be", ":7: cache: must be memory"} {
-			if told := fmt.Sprint(line["error"]); !strings.Contains(told, reason) || strings.Contains(told, marked) {
-				t.Errorf("the log says %q, want %q in it, and no secret", told, reason)
-			}
+	r.s.whenChanged(t, rulesTaken, func() { replaceFile(t, r.file, r.configured("clock_skew: 1m\n  require: "+agents, limits)) })
+	r.wantAlice(t, true)
+	if n := len(r.s.logged(others)); n != 1 {
+		t.Errorf("other keys are warned of %d times, want once", n)
+	}
+	keys(r.s.whenChanged(t, others, func() { r.s.signal(t, syscall.SIGHUP) }), "limits.in_flight, issuers[0].clock_skew")
+
+	r.s.whenChanged(t, rulesTaken, func() { replaceFile(t, r.file, r.configured("require: "+leads, "")) }) // as it runs
+	r.s.whenChanged(t, "rules unchanged", func() { r.s.signal(t, syscall.SIGHUP) })
+	if n := len(r.s.logged(others)); n != 2 || len(r.s.logged(rulesRefused)) != 0 {
+		t.Errorf("other keys are warned of %d times, want twice, and nothing is refused", n)
+	}
+}
+
+// Nor does a tightened rule wait for a file that the configuration names.
+func TestRulesDoNotWaitForABrokenKeyFile(t *testing.T) {
+	r := startRuled(t)
+	r.s.whenChanged(t, keyRefused, func() { writeFile(t, r.key, "") })
+	r.s.whenChanged(t, rulesTaken, func() { replaceFile(t, r.file, r.configured("require: "+leads, "")) })
+	r.wantAlice(t, false)
+}
+
+// A file that is only half written may be valid and hold no rules.
+func TestAHalfWrittenFileLetsNobodyIn(t *testing.T) {
+	r := startRuled(t)
+	r.s.whenChanged(t, rulesTaken, func() { replaceFile(t, r.file, r.configured("require: "+leads, "")) })
+	r.wantAlice(t, false)
+
+	whole := r.configured("require: "+leads, "")
+	ends := []int{strings.Index(whole, "  require"), strings.Index(whole, "{groups"), strings.Index(whole, "leads"), strings.Index(whole, "issuers")}
+	for _, end := range ends {
+		line := r.s.whenChanged(t, rulesRefused, func() { writeFile(t, r.file, whole[:end]) })
+		if end == ends[0] && !strings.Contains(fmt.Sprint(line["error"]), "write require: {}") {
+			t.Errorf("logged %v, want how to have no rules", line)
 		}
-		l.wantToken(t, "alice", c.send(alice))
-	})
-	t.Run("what is more than a rule waits for a restart", func(t *testing.T) {
-		line := s.whenChanged(t, rulesRefused, func() { replaceFile(t, file, configured(agents, "limits: {in_flight: 5}\n")) })
-		if told := fmt.Sprint(line["error"]); !strings.Contains(told, "restart") {
-			t.Errorf("the log says %q, want that it takes a restart", told)
-		}
-		l.wantToken(t, "alice", c.send(alice))
-	})
-	t.Run("and the rule beside it does not wait", func(t *testing.T) {
-		s.whenChanged(t, rulesTaken, func() { replaceFile(t, file, configured(leads, "limits: {in_flight: 5}\n")) })
-		wantRefusal(t, c.send(alice), denied)
-	})
+		r.wantAlice(t, false)
+	}
+	r.s.whenChanged(t, rulesTaken, func() { writeFile(t, r.file, r.configured("require: {}", "")) }) // who writes so means it
+	r.wantAlice(t, true)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tokensvc/tokensvc/internal/authz"
+	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/secret"
 )
 
@@ -35,6 +36,8 @@ type Config struct {
 	Telnyx    TelnyxConfig
 	Issuers   []authz.Issuer // at least one; names and URLs are distinct
 	Directory DirectoryConfig
+	// Users is the users file that Directory names, as it was read, or nil.
+	Users *directory.File
 
 	// Cache is where tokens are kept between requests: "memory", the default
 	// and so far the only one.
@@ -108,27 +111,38 @@ type LogConfig struct {
 // A Problem is one thing wrong with the configuration. It holds no value from
 // the configuration, since any value may be a misplaced secret.
 type Problem struct {
-	// Where is "tokensvc.yaml:12: limits.in_flight", or a variable's name.
+	// Where is "tokensvc.yaml:12: limits.in_flight", or a variable's name, or
+	// "" if Text says it.
 	Where string
 	// Text says what is expected there.
 	Text string
 }
 
-func (p Problem) String() string { return p.Where + ": " + p.Text }
+func (p Problem) String() string {
+	if p.Where == "" {
+		return p.Text
+	}
+	return p.Where + ": " + p.Text
+}
 
 // Load reads the YAML file, unless path is empty, then the environment
 // (entries like os.Environ's) over it, key by key. It returns everything that
 // is wrong: the file's problems in its order, then the environment's. With
 // problems, the Config is not to be used. Load touches no network.
 func Load(path string, environ []string) (Config, []Problem) {
-	l := &configLoader{path: path, places: map[string]configPlace{}, broken: map[string]bool{}}
-	l.applyDefaults()
-	// What cannot be parsed says nothing about what it meant to set: to go on
-	// would bury the reason under things reported as missing.
-	if path == "" || l.readFile() {
-		l.readEnviron(environ)
-		l.check()
+	l := newConfigLoader(path)
+	if l.load(environ) {
+		l.openFiles()
 	}
+	return l.config, l.problems()
+}
+
+// loadAlone is Load without a look into the files that the configuration names:
+// its Config has neither a file's API key nor users. For whoever is after the
+// rules, since a broken key file is no reason to leave them as they were.
+func loadAlone(path string, environ []string) (Config, []Problem) {
+	l := newConfigLoader(path)
+	l.load(environ)
 	return l.config, l.problems()
 }
 
@@ -164,10 +178,24 @@ func (l *configLoader) isSet(key string) bool {
 	return ok
 }
 
-func (l *configLoader) applyDefaults() {
+func newConfigLoader(path string) *configLoader {
+	l := &configLoader{path: path, places: map[string]configPlace{}, broken: map[string]bool{}}
 	for _, s := range settings(&l.config, &authz.Issuer{}) {
 		s.applyDefault()
 	}
+	return l
+}
+
+// load takes the file and the environment and judges them, and reports whether
+// the file could be parsed. One that cannot says nothing about what it meant to
+// set: to go on would bury the reason under things reported as missing.
+func (l *configLoader) load(environ []string) bool {
+	if l.path != "" && !l.readFile() {
+		return false
+	}
+	l.readEnviron(environ)
+	l.check()
+	return true
 }
 
 func (l *configLoader) problems() []Problem {

@@ -33,12 +33,6 @@ func (l *configLoader) checkAPIKey() {
 			at = atVariable(variable)
 		}
 		l.refuse(variable, at, "is required: set TELNYX_API_KEY or TELNYX_API_KEY_FILE, or telnyx.api_key_file in the file")
-	case inFile && !l.broken[file]:
-		key, err := readAPIKey(l.config.Telnyx.APIKeyFile)
-		if err != nil {
-			l.refuse(file, l.at(file), err.Error())
-		}
-		l.config.Telnyx.APIKey = key
 	}
 }
 
@@ -50,7 +44,7 @@ func (l *configLoader) checkIssuers() {
 		l.config.Issuers[0].Name = "main"
 	}
 	for i := range l.config.Issuers {
-		if !l.broken[fmt.Sprintf("issuers[%d]", i)] {
+		if !l.broken[issuerKey(i, "")] {
 			l.checkIssuer(i)
 			l.checkDuplicates(i)
 		}
@@ -123,7 +117,10 @@ func (l *configLoader) conflict(a, b, text string) {
 	l.findings = append(l.findings, configFinding{l.at(a), text})
 }
 
-func issuerKey(i int, field string) string { return fmt.Sprintf("issuers[%d].%s", i, field) }
+// issuerKey is the key of an issuer's field, or of its entry.
+func issuerKey(i int, field string) string {
+	return strings.TrimSuffix(fmt.Sprintf("issuers[%d].%s", i, field), ".")
+}
 
 // bothWays says how a setting is set.
 func bothWays(key string) string {

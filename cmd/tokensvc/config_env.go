@@ -38,7 +38,7 @@ func (l *configLoader) readEnviron(environ []string) {
 
 // variable takes one variable's value.
 func (l *configLoader) variable(order int, s setting, text string) {
-	key := strings.Replace(s.name(), "[]", "[0]", 1)
+	key := numbered(s.name(), 0)
 	at := configPlace{where: s.variable, environ: true, line: order}
 	l.places[key] = at
 	delete(l.broken, key) // what the file said is overruled, though reported

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -12,6 +13,11 @@ var index = regexp.MustCompile(`\[[0-9]+\]`)
 
 // generic turns issuers[2].name into issuers[].name, as the table has it.
 func generic(key string) string { return index.ReplaceAllString(key, "[]") }
+
+// numbered turns issuers[].name into issuers[2].name.
+func numbered(key string, i int) string {
+	return strings.Replace(key, "[]", fmt.Sprintf("[%d]", i), 1)
+}
 
 func find(key string, table []setting) (setting, bool) {
 	for _, s := range table {

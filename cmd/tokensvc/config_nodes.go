@@ -65,7 +65,7 @@ func (s shape) fromVariable(text string) (value, bool) {
 }
 
 func asRules(into *[]authz.Requirement) field {
-	f := field{shape: someRules}
+	f := field{shape: someRules, current: func() any { return *into }}
 	f.expects = "a mapping of claims, each to a text, true, false, or a list of these"
 	f.accept = func(v value) []flaw {
 		rules, flaws := f.rulesOf(v.node)
@@ -77,7 +77,10 @@ func asRules(into *[]authz.Requirement) field {
 	return f
 }
 
+// rulesOf returns the rules, which are not nil though there be none: whoever
+// writes {} means it.
 func (f field) rulesOf(node *yaml.Node) (rules []authz.Requirement, flaws []flaw) {
+	rules = []authz.Requirement{}
 	seen := map[string]bool{}
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		claim := node.Content[i]

@@ -77,7 +77,7 @@ func TestConfigValues(t *testing.T) {
 			},
 		}, {
 			"TOKENSVC_DIRECTORY",
-			[]string{"file:users.yaml", "file:/etc/tokensvc/users.yaml", "claim:telnyx"},
+			[]string{"claim:telnyx"},
 			[]string{"users.yaml", "file:", "claim:", "claim: telnyx", "sqlite:users.db", "postgres://user:pass@db/x", "FILE:users.yaml"},
 		}, {
 			"TOKENSVC_CACHE",

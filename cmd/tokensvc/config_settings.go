@@ -116,7 +116,7 @@ func settings(c *Config, issuer *authz.Issuer) []setting {
 		}, {
 			key: "issuers[].require", variable: "TOKENSVC_OIDC_REQUIRE", unset: "none",
 			field: asRules(&issuer.Require),
-			help:  "Claims that must be there with one of the values; all of them must hold. A dotted name is a path into nested claims.",
+			help:  "Claims that must be there with one of the values; all of them must hold. A dotted name is a path into nested claims; `{}` is none.",
 		}, {
 			key: "directory", variable: "TOKENSVC_DIRECTORY", unset: "required",
 			field: asDirectory(&c.Directory),

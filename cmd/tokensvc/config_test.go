@@ -22,18 +22,18 @@ var enough = []string{
 	"TELNYX_API_KEY=" + testKey,
 	"TOKENSVC_OIDC_ISSUER=https://login.example.com",
 	"TOKENSVC_OIDC_AUDIENCE=softphone",
-	"TOKENSVC_DIRECTORY=file:users.yaml",
+	"TOKENSVC_DIRECTORY=claim:telnyx_credential",
 }
 
 // enoughYAML is a file in which nothing but the API key is missing.
-const enoughYAML = `directory: file:users.yaml
+const enoughYAML = `directory: claim:telnyx_credential
 issuers:
   - issuer: https://login.example.com
     audience: softphone
 `
 
 var compareConfigs = []cmp.Option{
-	cmpopts.EquateComparable(netip.Prefix{}),
+	cmpopts.EquateComparable(netip.Prefix{}, authz.Source{}),
 	cmp.Comparer(func(a, b secret.Text) bool { return a.Reveal() == b.Reveal() }),
 }
 
@@ -93,7 +93,7 @@ func TestConfigVariablesAloneSuffice(t *testing.T) {
 			UserClaim: "sub",
 			ClockSkew: 30 * time.Second,
 		}},
-		Directory: DirectoryConfig{Kind: "file", Value: "users.yaml"},
+		Directory: DirectoryConfig{Kind: "claim", Value: "telnyx_credential"},
 		Cache:     "memory",
 		Vending:   VendingConfig{MinLife: 0.5},
 		Limits: LimitsConfig{
@@ -227,12 +227,12 @@ func TestConfigEnvironmentBeatsFilePerKey(t *testing.T) {
 
 // A file's paths are relative to the file, a variable's to the process.
 func TestConfigRelativePaths(t *testing.T) {
-	path := configFile(t, enoughYAML)
+	path := configFile(t, strings.Replace(enoughYAML, "claim:telnyx_credential", "file:users.yaml", 1))
 	want := filepath.Join(filepath.Dir(path), "users.yaml")
-	if c := mustLoad(t, path, "TELNYX_API_KEY="+testKey); c.Directory.Value != want {
+	if c, _ := loadAlone(path, enough[:1]); c.Directory.Value != want {
 		t.Errorf("from the file: %s, want %s", c.Directory.Value, want)
 	}
-	c := mustLoad(t, path, "TELNYX_API_KEY="+testKey, "TOKENSVC_DIRECTORY=file:other.yaml")
+	c, _ := loadAlone(path, []string{"TOKENSVC_DIRECTORY=file:other.yaml"})
 	if c.Directory.Value != "other.yaml" {
 		t.Errorf("from the environment: %s", c.Directory.Value)
 	}
@@ -256,6 +256,50 @@ func TestConfigAllProblemsAtOnce(t *testing.T) {
 	}
 	if diff := cmp.Diff(string(want), strings.Join(got, "\n")+"\n"); diff != "" {
 		t.Errorf("%s\ngot:\n%s", diff, strings.Join(got, "\n"))
+	}
+}
+
+// A users file is judged with everything else, and its lines say where.
+func TestConfigProblemsOfTheUsersFile(t *testing.T) {
+	const credential = "11111111-1111-4111-8111-111111111111"
+	folder := t.TempDir()
+	users := filepath.Join(folder, "users.yaml")
+	writeKey(t, users, "users:\n  alice: "+credential+"\n  bob: "+canary+"\n  "+canary+": "+canary+"\n")
+	tests := []struct {
+		name, directory string
+		want            []string
+	}{
+		{"all that is wrong with it", users, []string{
+			"TOKENSVC_LISTEN: must be host:port, such as 127.0.0.1:8080 or :8080",
+			"users.yaml:3: users.bob: a credential is a UUID",
+			"users.yaml:4: a credential is a UUID",
+		}},
+		{"a secret in the place of its path", canary, []string{
+			"TOKENSVC_LISTEN: must be host:port, such as 127.0.0.1:8080 or :8080",
+			"TOKENSVC_DIRECTORY: there is no such file",
+		}},
+		{"a folder", folder, []string{
+			"TOKENSVC_LISTEN: must be host:port, such as 127.0.0.1:8080 or :8080",
+			"TOKENSVC_DIRECTORY: the file cannot be read",
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got := problemLines(t, "", withEnviron("TOKENSVC_LISTEN=8080", "TOKENSVC_DIRECTORY=file:"+test.directory))
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+
+	path := configFile(t, strings.Replace(enoughYAML, "claim:telnyx_credential", "file:users.yaml", 1))
+	want := []string{"tokensvc.yaml:1: directory: there is no such file"}
+	if diff := cmp.Diff(want, problemLines(t, path, enough[:1])); diff != "" {
+		t.Error(diff)
+	}
+	writeKey(t, filepath.Join(filepath.Dir(path), "users.yaml"), "users: {alice: "+credential+"}")
+	if c := mustLoad(t, path, enough[0]); c.Users == nil || c.Users.Users() != 1 {
+		t.Errorf("the users are %v, want one", c.Users)
 	}
 }
 

@@ -21,6 +21,7 @@ type field struct {
 	shape   shape
 	expects string // completes "must be …"
 	accept  func(value) []flaw
+	current func() any // what is there now
 }
 
 // A shape is how a value is written: what YAML calls its type.
@@ -65,7 +66,7 @@ func (f field) flawAt(node *yaml.Node, err error) flaw {
 
 // asOne is a field of one text that parse understands.
 func asOne[T any](into *T, s shape, expects string, parse func(string) (T, error)) field {
-	f := field{shape: s, expects: expects}
+	f := field{shape: s, expects: expects, current: func() any { return *into }}
 	f.accept = func(v value) []flaw {
 		parsed, err := parse(v.words[0].text)
 		if err != nil {
@@ -79,7 +80,7 @@ func asOne[T any](into *T, s shape, expects string, parse func(string) (T, error
 
 // asMany is a field of several texts that parse understands one by one.
 func asMany[T any](into *[]T, expects string, parse func(string) (T, error)) field {
-	f := field{shape: someTexts, expects: expects}
+	f := field{shape: someTexts, expects: expects, current: func() any { return *into }}
 	f.accept = func(v value) []flaw {
 		var all []T
 		var flaws []flaw

@@ -194,7 +194,7 @@ func (l *configLoader) issuers(at configPlace, list *yaml.Node) {
 	}
 	l.config.Issuers = slices.Repeat([]authz.Issuer{newIssuer()}, len(list.Content))
 	for i, item := range list.Content {
-		key := fmt.Sprintf("issuers[%d]", i)
+		key := issuerKey(i, "")
 		l.places[key] = l.inFile(item, "")
 		switch {
 		case isAnchored(item):

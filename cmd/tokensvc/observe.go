@@ -19,6 +19,7 @@ type observer struct {
 	fetches     *prometheus.CounterVec
 	mints       *prometheus.CounterVec
 	mintSeconds prometheus.Histogram
+	files       *prometheus.GaugeVec
 }
 
 // newRegistry returns a registry that knows the process and the build.
@@ -50,8 +51,12 @@ func newObserver(log zerolog.Logger, registry prometheus.Registerer) *observer {
 			Help:    "Time until Telnyx gave a token, or the attempt ended.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}),
+		files: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "tokensvc_file_current",
+			Help: "1 if what is in force is what the file says, 0 if the file was refused or is gone.",
+		}, []string{"file"}),
 	}
-	registry.MustRegister(o.fetches, o.mints, o.mintSeconds)
+	registry.MustRegister(o.fetches, o.mints, o.mintSeconds, o.files)
 	return o
 }
 
@@ -64,6 +69,15 @@ func (o *observer) keyFetch(issuer string, err error) {
 	}
 	o.fetches.WithLabelValues(issuer, "true").Inc()
 	o.log.Debug().Str("issuer", issuer).Msg("issuer keys fetched")
+}
+
+// file is told whenever a file was read again whether it is in force.
+func (o *observer) file(what string, current bool) {
+	value := 0.0
+	if current {
+		value = 1
+	}
+	o.files.WithLabelValues(what).Set(value)
 }
 
 // mint is told of every token asked of Telnyx.

@@ -5,6 +5,8 @@ import (
 	"flag"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/mattn/go-isatty"
 	"github.com/rs/zerolog"
@@ -12,6 +14,8 @@ import (
 
 // serve is `tokensvc serve`.
 func serve(ctx context.Context, t terminal, args []string) int {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP) // which would end the process
 	flags := newFlags("serve", t)
 	path := flags.String("config", "", "`file` in YAML; without one, environment variables alone")
 	if status, ok := parse(flags, args); !ok {
@@ -30,6 +34,7 @@ func serve(ctx context.Context, t terminal, args []string) int {
 		say(t.err, "%v\n", err)
 		return exitUsage
 	}
+	s.hangup = hangup
 	s.followRules(*path, t.environ)
 	if err := s.listen(ctx); err != nil {
 		log.Error().Err(err).Msg("cannot listen")

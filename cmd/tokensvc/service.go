@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,22 +30,23 @@ type service struct {
 	machine  *vending.Machine
 	handler  *handler.Service
 	ops      *handler.Ops
-	reloads  []reload
+	observer *observer
+	followed []*followed
+	hangup   <-chan os.Signal // to read files again; nil where nobody asks so
 
 	public, private             *http.Server
 	publicListen, privateListen net.Listener
 	draining                    atomic.Bool
 }
 
-// newService builds every part and reads every file, but asks nothing of the
-// network.
+// newService builds every part, and asks nothing of the network.
 func newService(cfg Config, log zerolog.Logger) (*service, error) {
 	s := &service{cfg: cfg, log: log}
 	registry := newRegistry()
-	observer := newObserver(log, registry)
+	s.observer = newObserver(log, registry)
 
 	var err error
-	s.verifier, err = authz.New(authz.Config{Issuers: cfg.Issuers, OnFetch: observer.keyFetch})
+	s.verifier, err = authz.New(authz.Config{Issuers: cfg.Issuers, OnFetch: s.observer.keyFetch})
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +58,7 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.machine, err = vending.New(vending.Config{Minter: s.client, MinLife: cfg.Vending.MinLife, OnMint: observer.mint})
+	s.machine, err = vending.New(vending.Config{Minter: s.client, MinLife: cfg.Vending.MinLife, OnMint: s.observer.mint})
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +67,7 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 		return nil, err
 	}
 	if key.path != "" {
-		s.reloads = append(s.reloads, reload{"API key", key.path, key.Reload})
+		s.follow("API key", key.path, key.readAgain)
 	}
 	s.handler, err = handler.New(handler.Config{
 		Verifier: s.verifier, Policy: authz.NewPolicy(cfg.Issuers), Directory: users, Vendor: s.machine,
@@ -90,16 +92,8 @@ func (s *service) openDirectory() (finder, error) {
 	if s.cfg.Directory.Kind == "claim" {
 		return directory.NewClaim(s.cfg.Directory.Value)
 	}
-	var names []string
-	for _, i := range s.cfg.Issuers {
-		names = append(names, i.Name)
-	}
-	users, err := directory.OpenFile(s.cfg.Directory.Value, names)
-	if err != nil {
-		return nil, err
-	}
-	s.reloads = append(s.reloads, reload{"users file", s.cfg.Directory.Value, users.Reload})
-	return users, nil
+	s.follow("users file", s.cfg.Directory.Value, s.readUsersAgain)
+	return s.cfg.Users, nil
 }
 
 // readiness says what the service needs and whether it is there. The directory

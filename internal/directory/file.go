@@ -25,13 +25,14 @@ type File struct {
 	issuers []string
 	users   atomic.Pointer[map[string]holding]
 
-	mu   sync.Mutex // one Reload at a time
-	seen [sha256.Size]byte
+	mu   sync.Mutex        // one Reload at a time
+	seen [sha256.Size]byte // the content that is in force
 }
 
 // OpenFile reads the file. issuers are the names of the configured issuers: with
-// only one, its name may be left out of the user keys. The error lists all that
-// is wrong, a line for each, as "path:line: what".
+// only one, its name may be left out of the user keys. The error is a
+// *fs.PathError, or it joins all that is wrong with the content, each as
+// "users.yaml:7: users.alice: what", without the file's folder.
 func OpenFile(path string, issuers []string) (*File, error) {
 	if len(issuers) == 0 {
 		return nil, errors.New("directory: no issuer is configured")
@@ -45,23 +46,23 @@ func OpenFile(path string, issuers []string) (*File, error) {
 
 // Reload reads the file again and reports whether its content had changed. If it
 // cannot be read or is not in order, the users stay what they were and the error
-// says why; it says so again only when the content changes again.
+// says why.
 func (f *File) Reload() (changed bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	content, err := readFile(f.path)
 	if err != nil {
-		return false, fmt.Errorf("users file: %w", err)
+		return false, err
 	}
 	sum := sha256.Sum256(content)
 	if sum == f.seen {
 		return false, nil
 	}
 	users, err := parseUsers(content, filepath.Base(f.path), f.issuers)
-	f.seen = sum
 	if err != nil {
 		return false, err
 	}
+	f.seen = sum
 	f.users.Store(&users)
 	return true, nil
 }
@@ -77,7 +78,7 @@ func readFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	if len(content) > MaxFileBytes {
-		return nil, fmt.Errorf("%s is larger than %d bytes", path, MaxFileBytes)
+		return nil, fmt.Errorf("%s: is larger than %d bytes", filepath.Base(path), MaxFileBytes)
 	}
 	return content, nil
 }

@@ -117,14 +117,14 @@ extra: 1
 		t.Fatal("accepted")
 	}
 	want := []string{
-		"users.yaml:3: this user stands in the file twice",
-		"users.yaml:4: a credential is a UUID",
-		"users.yaml:5: a device is 1 to 64 of a-z, 0-9, dot, underscore and dash",
-		"users.yaml:6: a credential is a UUID, or a mapping of device to UUID",
-		"users.yaml:7: this credential belongs to another user already",
+		"users.yaml:3: users.main:alice: this user stands in the file twice",
+		"users.yaml:4: users.bob: a credential is a UUID",
+		"users.yaml:5: users.carol: a device is 1 to 64 of a-z, 0-9, dot, underscore and dash",
+		"users.yaml:6: users.dave: a credential is a UUID, or a mapping of device to UUID",
+		"users.yaml:7: users.erin: this credential belongs to another user already",
 		"users.yaml:8: a user key is 1 to 256 printable characters",
-		"users.yaml:9: a user needs a credential",
-		"users.yaml:10: a credential is a UUID",
+		"users.yaml:9: users.gina: a user needs a credential",
+		"users.yaml:10: users.hugo: a credential is a UUID",
 		"users.yaml:11: only one key is known here, users",
 	}
 	if got := strings.Split(err.Error(), "\n"); !slices.Equal(got, want) {
@@ -185,7 +185,7 @@ func TestABrokenFileLeavesTheOldOneInPlace(t *testing.T) {
 	reload(true, false, two)
 	write(t, path, "users: {alice: "+three[:30])
 	reload(false, true, two)
-	reload(false, false, two) // said once
+	reload(false, true, two) // and is refused for as long as it is broken
 	write(t, path, "")
 	reload(false, true, two)
 	if err := os.Remove(path); err != nil {

@@ -3,6 +3,7 @@ package directory
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -24,6 +25,7 @@ type usersFile struct {
 	users    map[string]holding
 	owners   map[telnyx.CredentialID]string
 	problems []error
+	key      string // the user's that is being read, if it may be shown
 }
 
 // parseUsers reads
@@ -94,7 +96,26 @@ func pairs(mapping *yaml.Node) func(yield func(key, value *yaml.Node) bool) {
 }
 
 func (f *usersFile) report(at *yaml.Node, format string, args ...any) {
-	f.problems = append(f.problems, fmt.Errorf("%s:%d: %s", f.name, at.Line, fmt.Sprintf(format, args...)))
+	where := fmt.Sprintf("%s:%d", f.name, at.Line)
+	if f.key != "" {
+		where += ": users." + f.key
+	}
+	f.problems = append(f.problems, fmt.Errorf("%s: %s", where, fmt.Sprintf(format, args...)))
+}
+
+// keyLike is what a user key may look like to be shown, and notShown what it
+// then must not look like: somebody may have put a secret, or the credential, in
+// its place.
+var (
+	keyLike  = regexp.MustCompile(`^[A-Za-z0-9._:@|+-]{1,64}$`)
+	notShown = regexp.MustCompile(`KEY|(?i:[0-9a-f]{8}-[0-9a-f]{4}-)`)
+)
+
+func shown(key string) string {
+	if !keyLike.MatchString(key) || notShown.MatchString(key) {
+		return ""
+	}
+	return key
 }
 
 func (f *usersFile) readUsers(key, users *yaml.Node) {
@@ -102,7 +123,9 @@ func (f *usersFile) readUsers(key, users *yaml.Node) {
 		f.report(key, "users must map a user key to a credential")
 		return
 	}
+	defer func() { f.key = "" }()
 	for key, value := range pairs(users) {
+		f.key = shown(key.Value)
 		user, err := f.userKey(key)
 		if err != nil {
 			f.report(key, "%v", err)
