@@ -119,10 +119,10 @@ func TestVariablesFullOfMistakes(t *testing.T) {
 		"TOKENSVC_SERVICE_HOST=10.96.7.7", // not ours: Kubernetes sets it
 		"TOKENSVC_PORT_8080_TCP=tcp://10.96.7.7:8080",
 	}, []string{
-		"TOKENSVC_LISTEN: listen and ops_listen must not be the same address",
+		"TOKENSVC_LISTEN: must not be the same address as ops_listen",
 		"TOKENSVC_TRUSTED_PROXIES: must be a list of networks",
 		"TELNYX_API_KEY: the API key must be printable ASCII without white space",
-		"TELNYX_TIMEOUT: telnyx.timeout must be less than limits.request_timeout",
+		"TELNYX_TIMEOUT: must be less than limits.request_timeout",
 		"TOKENSVC_OIDC_AUDIENCE: is required",
 		"TOKENSVC_DIRECTORY: must be file:PATH or claim:NAME: databases are not in this version yet",
 		"TOKENSVC_CACHE: must be memory: a shared cache is not in this version yet",

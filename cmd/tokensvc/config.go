@@ -152,6 +152,7 @@ type configLoader struct {
 	config   Config
 	places   map[string]configPlace // where each key was set, rightly or not
 	broken   map[string]bool        // keys already reported: not judged further
+	empty    map[string]bool        // variables that are there without a value
 	findings []configFinding
 }
 
@@ -179,7 +180,7 @@ func (l *configLoader) isSet(key string) bool {
 }
 
 func newConfigLoader(path string) *configLoader {
-	l := &configLoader{path: path, places: map[string]configPlace{}, broken: map[string]bool{}}
+	l := &configLoader{path: path, places: map[string]configPlace{}, broken: map[string]bool{}, empty: map[string]bool{}}
 	for _, s := range settings(&l.config, &authz.Issuer{}) {
 		s.applyDefault()
 	}

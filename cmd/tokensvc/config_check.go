@@ -24,16 +24,29 @@ func (l *configLoader) check() {
 
 func (l *configLoader) checkAPIKey() {
 	const variable, file = "TELNYX_API_KEY", "telnyx.api_key_file"
+	at := l.at(file)
 	switch inVariable, inFile := l.isSet(variable), l.isSet(file); {
+	case inVariable && inFile && at.environ:
+		l.refuse(variable, l.at(variable), "cannot be used together with TELNYX_API_KEY_FILE: use one or the other")
 	case inVariable && inFile:
-		l.refuse(variable, l.at(variable), "cannot be used together with telnyx.api_key_file or TELNYX_API_KEY_FILE: use one or the other")
+		l.refuse(variable, l.at(variable), "cannot be used together with telnyx.api_key_file in the file: use one or the other")
 	case !inVariable && !inFile:
-		at := l.at(file)
 		if at.environ {
 			at = atVariable(variable)
 		}
-		l.refuse(variable, at, "is required: set TELNYX_API_KEY or TELNYX_API_KEY_FILE, or telnyx.api_key_file in the file")
+		l.refuse(variable, at, "is required: set TELNYX_API_KEY or TELNYX_API_KEY_FILE, or telnyx.api_key_file in the file"+l.setButEmpty(variable, "TELNYX_API_KEY_FILE"))
 	}
+}
+
+// setButEmpty adds that a variable is there, to whoever is sure to have set it:
+// a secret that is missing from its store often leaves an empty one.
+func (l *configLoader) setButEmpty(variables ...string) string {
+	for _, v := range variables {
+		if l.empty[v] {
+			return "; " + v + " is there, but empty"
+		}
+	}
+	return ""
 }
 
 func (l *configLoader) checkIssuers() {
@@ -82,7 +95,7 @@ func (l *configLoader) checkDuplicates(i int) {
 
 func (l *configLoader) checkListeners() {
 	if overlap(l.config.Listen, l.config.OpsListen) {
-		l.conflict("listen", "ops_listen", "listen and ops_listen must not be the same address")
+		l.conflict("listen", "must not be the same address as ops_listen", "ops_listen", "must not be the same address as listen")
 	}
 }
 
@@ -98,23 +111,23 @@ func isAnyHost(host string) bool { return host == "" || host == "0.0.0.0" || hos
 func (l *configLoader) checkTimes() {
 	limits := l.config.Limits
 	if l.config.Telnyx.Timeout >= limits.RequestTimeout {
-		l.conflict("telnyx.timeout", "limits.request_timeout", "telnyx.timeout must be less than limits.request_timeout")
+		l.conflict("telnyx.timeout", "must be less than limits.request_timeout", "limits.request_timeout", "must be more than telnyx.timeout")
 	}
 	if limits.DrainTimeout < limits.RequestTimeout {
-		l.conflict("limits.drain_timeout", "limits.request_timeout", "limits.drain_timeout must be at least limits.request_timeout")
+		l.conflict("limits.drain_timeout", "must be at least limits.request_timeout", "limits.request_timeout", "must be at most limits.drain_timeout")
 	}
 }
 
 // conflict reports two keys that do not go together, at one that was set, and
 // unless one of them is wrong by itself.
-func (l *configLoader) conflict(a, b, text string) {
+func (l *configLoader) conflict(a, ofA, b, ofB string) {
 	if l.broken[a] || l.broken[b] {
 		return
 	}
 	if !l.isSet(a) {
-		a = b
+		a, ofA = b, ofB
 	}
-	l.findings = append(l.findings, configFinding{l.at(a), text})
+	l.findings = append(l.findings, configFinding{l.at(a), ofA})
 }
 
 // issuerKey is the key of an issuer's field, or of its entry.

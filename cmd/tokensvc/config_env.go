@@ -11,7 +11,9 @@ import (
 func (l *configLoader) readEnviron(environ []string) {
 	env := map[string]string{}
 	for _, entry := range environ {
-		if name, text, _ := strings.Cut(entry, "="); text != "" {
+		name, text, _ := strings.Cut(entry, "=")
+		l.empty[name] = text == ""
+		if text != "" {
 			env[name] = text
 		}
 	}
@@ -64,11 +66,15 @@ func (l *configLoader) refuseIssuerTwice(order int, s setting) {
 // setting with a typo in its name would silently be at its default.
 func (l *configLoader) refuseUnknown(env map[string]string, table []setting) {
 	for _, name := range slices.Sorted(maps.Keys(env)) {
-		if !strings.HasPrefix(name, "TOKENSVC_") || isServiceVariable(name, env[name]) {
+		near := suggestVariable(name, table)
+		switch {
+		case strings.HasPrefix(name, "TOKENSVC_") && !isServiceVariable(name, env[name]):
+		case strings.HasPrefix(name, "TELNYX_") && near != "": // others are of other tools for Telnyx
+		default:
 			continue
 		}
 		at := configPlace{where: variableLike(name), environ: true, line: len(table)}
-		l.refuse(at.where, at, "unknown variable"+suggestVariable(name, table))
+		l.refuse(at.where, at, "unknown variable"+near)
 	}
 }
 
@@ -102,16 +108,28 @@ var variableName = regexp.MustCompile(`^[A-Z0-9_]{1,64}$`)
 // variableLike returns the name if it is fit to be shown.
 func variableLike(name string) string {
 	if !variableName.MatchString(name) {
-		return "TOKENSVC_…"
+		prefix, _, _ := strings.Cut(name, "_")
+		return prefix + "_…"
 	}
 	return name
 }
 
 func suggestVariable(name string, table []setting) string {
-	short := func(s string) string { return strings.TrimPrefix(s, "TOKENSVC_") }
+	// Most of what others set for Telnyx is nothing like ours once the prefix is
+	// off, while a whole TELNYX_PUBLIC_KEY is half a TELNYX_API_KEY.
+	ofTelnyx := strings.HasPrefix(name, "TELNYX_")
+	short := func(s string) string {
+		if ofTelnyx {
+			return strings.TrimPrefix(s, "TELNYX_")
+		}
+		return strings.TrimPrefix(s, "TOKENSVC_")
+	}
 	var names []string
 	full := map[string]string{}
 	for _, s := range table {
+		if ofTelnyx && !strings.HasPrefix(s.variable, "TELNYX_") {
+			continue
+		}
 		names = append(names, short(s.variable))
 		full[short(s.variable)] = s.variable
 	}

@@ -39,13 +39,15 @@ func (s shape) admits(node *yaml.Node) bool {
 func textsOf(list *yaml.Node) (value, bool) {
 	var v value
 	for _, item := range list.Content {
-		if !oneText.admits(item) || isAnchored(item) {
+		if isNoText(item) {
 			return value{}, false
 		}
 		v.words = append(v.words, word{item.Value, item})
 	}
 	return v, true
 }
+
+func isNoText(node *yaml.Node) bool { return !oneText.admits(node) || isAnchored(node) }
 
 // fromVariable returns what an environment variable says: lists are separated
 // by commas, rules are a YAML mapping as in the file.

@@ -125,8 +125,8 @@ func TestConfigValues(t *testing.T) {
 		}
 		for _, text := range test.refused {
 			got := problemLines(t, "", withEnviron(test.variable+"="+text))
-			if len(got) != 1 || !strings.HasPrefix(got[0], test.variable+": ") {
-				t.Errorf("%s=%q: got %q, want one problem there", test.variable, text, got)
+			if len(got) == 0 || slices.ContainsFunc(got, func(p string) bool { return !strings.HasPrefix(p, test.variable+": ") }) {
+				t.Errorf("%s=%q: got %q, want problems there, and nowhere else", test.variable, text, got)
 			}
 		}
 	}
@@ -241,6 +241,28 @@ func TestConfigMissing(t *testing.T) {
 	}
 }
 
+// An empty variable is not set, which whoever set it is told.
+func TestConfigKeyThatIsThereButEmpty(t *testing.T) {
+	got := problemLines(t, "", append(slices.Clone(enough[1:]), "TELNYX_API_KEY="))
+	if len(got) != 1 || !strings.HasSuffix(got[0], "in the file; TELNYX_API_KEY is there, but empty") {
+		t.Errorf("got %q", got)
+	}
+}
+
+// Of a list, the wrong element is named by its number.
+func TestConfigElementsAreNumbered(t *testing.T) {
+	for variable, want := range map[string]string{
+		"TOKENSVC_CORS_ORIGINS=https://a.example.com,*,https://b.example.com": "; element 2 is not",
+		"TOKENSVC_OIDC_ALGORITHMS=RS256,ES256,HS256":                          "; element 3 is not",
+		"TOKENSVC_CORS_ORIGINS=*":                                             "on a loopback host",
+	} {
+		got := problemLines(t, "", withEnviron(variable))
+		if len(got) != 1 || !strings.HasSuffix(got[0], want) {
+			t.Errorf("%s: got %q, want %q at its end", variable, got, want)
+		}
+	}
+}
+
 // Settings that are right one by one and wrong together.
 func TestConfigContradictions(t *testing.T) {
 	const issuers = "directory: claim:a\nissuers:\n  - {name: a, issuer: https://a.example.com, audience: x}\n"
@@ -249,12 +271,13 @@ func TestConfigContradictions(t *testing.T) {
 		environ    []string
 		want       string
 	}{
-		{"one address for both listeners", enoughYAML + "ops_listen: 127.0.0.1:8080\n", nil, "tokensvc.yaml:5: ops_listen: listen and ops_listen must not be the same address"},
-		{"a listener on every address", enoughYAML + "listen: :9090\n", nil, "tokensvc.yaml:5: listen: listen and ops_listen must not be the same address"},
+		{"one address for both listeners", enoughYAML + "ops_listen: 127.0.0.1:8080\n", nil, "tokensvc.yaml:5: ops_listen: must not be the same address as listen"},
+		{"a listener on every address", enoughYAML + "listen: :9090\n", nil, "tokensvc.yaml:5: listen: must not be the same address as ops_listen"},
 		{"listeners on any port", enoughYAML, []string{"TOKENSVC_LISTEN=:0", "TOKENSVC_OPS_LISTEN=:0"}, ""},
-		{"Telnyx as slow as a request", enoughYAML, []string{"TELNYX_TIMEOUT=15s"}, "TELNYX_TIMEOUT: telnyx.timeout must be less than limits.request_timeout"},
-		{"a request as short as Telnyx", enoughYAML + "limits: {request_timeout: 10s}\n", nil, "tokensvc.yaml:5: limits.request_timeout: telnyx.timeout must be less than limits.request_timeout"},
-		{"draining shorter than a request", enoughYAML, []string{"TOKENSVC_LIMITS_DRAIN_TIMEOUT=14s"}, "TOKENSVC_LIMITS_DRAIN_TIMEOUT: limits.drain_timeout must be at least limits.request_timeout"},
+		{"Telnyx as slow as a request", enoughYAML, []string{"TELNYX_TIMEOUT=15s"}, "TELNYX_TIMEOUT: must be less than limits.request_timeout"},
+		{"a request as short as Telnyx", enoughYAML + "limits: {request_timeout: 10s}\n", nil, "tokensvc.yaml:5: limits.request_timeout: must be more than telnyx.timeout"},
+		{"draining shorter than a request", enoughYAML, []string{"TOKENSVC_LIMITS_DRAIN_TIMEOUT=14s"}, "TOKENSVC_LIMITS_DRAIN_TIMEOUT: must be at least limits.request_timeout"},
+		{"draining shorter than a long request", enoughYAML + "limits: {request_timeout: 1m}\n", nil, "tokensvc.yaml:5: limits.request_timeout: must be at most limits.drain_timeout"},
 		{"draining as long as a request", enoughYAML, []string{"TOKENSVC_LIMITS_DRAIN_TIMEOUT=15s"}, ""},
 		{"a broken time is not compared", enoughYAML, []string{"TELNYX_TIMEOUT=1000h"}, "TELNYX_TIMEOUT: must be a duration with its unit, from 100ms to 2m"},
 		{"a time is not compared with a broken one", enoughYAML + "limits: {request_timeout: 1 min}\n", []string{"TELNYX_TIMEOUT=20s"}, "tokensvc.yaml:5: limits.request_timeout: must be a duration with its unit, from 100ms to 5m"},
@@ -264,8 +287,8 @@ func TestConfigContradictions(t *testing.T) {
 		{"an issuer without name among several", issuers + "  - {issuer: https://b.example.com, audience: x}\n", nil, "tokensvc.yaml:4: issuers[1].name: is required when there are several issuers"},
 		{"a name twice", issuers + "  - {name: a, issuer: https://b.example.com, audience: x}\n", nil, "tokensvc.yaml:4: issuers[1].name: is the name of an earlier issuer too"},
 		{"an issuer twice", issuers + "  - {name: b, issuer: https://a.example.com, audience: y}\n", nil, "tokensvc.yaml:4: issuers[1].issuer: has an earlier entry: an issuer is listed once, with all its audiences"},
-		{"a key and its file", enoughYAML, []string{"TELNYX_API_KEY_FILE=/run/key"}, "TELNYX_API_KEY: cannot be used together with telnyx.api_key_file or TELNYX_API_KEY_FILE: use one or the other"},
-		{"a key and its file in the file", enoughYAML + "telnyx: {api_key_file: key}\n", nil, "TELNYX_API_KEY: cannot be used together with telnyx.api_key_file or TELNYX_API_KEY_FILE: use one or the other"},
+		{"a key and its file", enoughYAML, []string{"TELNYX_API_KEY_FILE=/run/key"}, "TELNYX_API_KEY: cannot be used together with TELNYX_API_KEY_FILE: use one or the other"},
+		{"a key and its file in the file", enoughYAML + "telnyx: {api_key_file: key}\n", nil, "TELNYX_API_KEY: cannot be used together with telnyx.api_key_file in the file: use one or the other"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -287,7 +310,7 @@ func TestConfigOverruledValuesAreJudgedToo(t *testing.T) {
 	path := configFile(t, enoughYAML+"telnyx: {timeout: soon}\n")
 	want := []string{
 		"tokensvc.yaml:5: telnyx.timeout: must be a duration with its unit, from 100ms to 2m",
-		"TELNYX_TIMEOUT: telnyx.timeout must be less than limits.request_timeout",
+		"TELNYX_TIMEOUT: must be less than limits.request_timeout",
 	}
 	got := problemLines(t, path, []string{"TELNYX_API_KEY=" + testKey, "TELNYX_TIMEOUT=20s"})
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -308,6 +331,14 @@ func TestConfigUnknownVariables(t *testing.T) {
 		"TOKENSVC_LISTEN_PORT=8080":                      "TOKENSVC_LISTEN_PORT: unknown variable",
 		"TOKENSVC_EMPTY=":                                "",
 		"TELNYX_PUBLIC_KEY=x":                            "",
+		"TELNYX_CONNECTION_ID=1":                         "",
+		"TELNYX_API_URL=https://api.telnyx.com":          "",
+		"TELNYX_PHONE_NUMBER=+15550100":                  "",
+		"TELNYX_LOG=debug":                               "",
+		"TELNYX_BASEURL=https://api.telnyx.com/v2":       "TELNYX_BASEURL: unknown variable; did you mean TELNYX_BASE_URL?",
+		"TELNYX_API_KEYFILE=/run/key":                    "TELNYX_API_KEYFILE: unknown variable; did you mean TELNYX_API_KEY_FILE?",
+		"TELNYX_TIME_OUT=5s":                             "TELNYX_TIME_OUT: unknown variable; did you mean TELNYX_TIMEOUT?",
+		"TELNYX_Timeout=5s":                              "TELNYX_…: unknown variable; did you mean TELNYX_TIMEOUT?",
 		"TOKENSVCX=1":                                    "",
 		"PATH=/bin":                                      "",
 		"TOKENSVC_SERVICE_HOST=10.96.7.7":                "",

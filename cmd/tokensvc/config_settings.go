@@ -99,7 +99,7 @@ func settings(c *Config, issuer *authz.Issuer) []setting {
 			help:  "The issuer, exactly as its tokens spell it in `iss`.",
 		}, {
 			key: "issuers[].audience", variable: "TOKENSVC_OIDC_AUDIENCE", unset: "required",
-			field: asTexts(&issuer.Audiences, "text, or a list of texts, as in the aud of tokens meant for this service"),
+			field: asTexts(&issuer.Audiences, "text, or a list of texts, as in the aud of tokens meant for this service", isText),
 			help:  "Accepted values of `aud`; one of them must be there.",
 		}, {
 			key: "issuers[].user_claim", variable: "TOKENSVC_OIDC_USER_CLAIM", byDefault: authz.DefaultUserClaim,
@@ -107,7 +107,7 @@ func settings(c *Config, issuer *authz.Issuer) []setting {
 			help:  "Claim that identifies the user. `email` counts only when `email_verified` is true.",
 		}, {
 			key: "issuers[].algorithms", variable: "TOKENSVC_OIDC_ALGORITHMS", unset: "all of them",
-			field: asTexts(&issuer.Algorithms, "a list out of "+strings.Join(authz.DefaultAlgorithms, ", ")),
+			field: asTexts(&issuer.Algorithms, "a list out of "+strings.Join(authz.DefaultAlgorithms, ", "), isAlgorithm),
 			help:  "Accepted signature algorithms.",
 		}, {
 			key: "issuers[].clock_skew", variable: "TOKENSVC_OIDC_CLOCK_SKEW", byDefault: authz.DefaultClockSkew.String(),

@@ -84,10 +84,12 @@ func asMany[T any](into *[]T, expects string, parse func(string) (T, error)) fie
 	f.accept = func(v value) []flaw {
 		var all []T
 		var flaws []flaw
-		for _, w := range v.words {
+		for i, w := range v.words {
 			parsed, err := parse(w.text)
 			if err != nil {
-				flaws = append(flaws, f.flawAt(w.node, err))
+				flaw := f.flawAt(w.node, err)
+				flaw.text += whichOf(i, len(v.words))
+				flaws = append(flaws, flaw)
 			}
 			all = append(all, parsed)
 		}
@@ -97,6 +99,14 @@ func asMany[T any](into *[]T, expects string, parse func(string) (T, error)) fie
 		return flaws
 	}
 	return f
+}
+
+// whichOf says which of several elements is meant.
+func whichOf(i, of int) string {
+	if of == 1 {
+		return ""
+	}
+	return fmt.Sprintf("; element %d is not", i+1)
 }
 
 // only makes a parser of a predicate.
@@ -119,8 +129,8 @@ func asText(into *string, expects string) field {
 
 func asPath(into *string) field { return asText(into, "the path of a file") }
 
-func asTexts(into *[]string, expects string) field {
-	f := asMany(into, expects, only(isText))
+func asTexts(into *[]string, expects string, valid func(string) bool) field {
+	f := asMany(into, expects, only(valid))
 	each := f.accept
 	f.accept = func(v value) []flaw {
 		if len(v.words) == 0 {
@@ -130,6 +140,8 @@ func asTexts(into *[]string, expects string) field {
 	}
 	return f
 }
+
+func isAlgorithm(s string) bool { return slices.Contains(authz.DefaultAlgorithms, s) }
 
 func asOneOf(into *string, words ...string) field {
 	return asOne(into, oneText, "one of "+strings.Join(words, ", "), only(func(s string) bool {

@@ -176,7 +176,11 @@ func (l *configLoader) entry(key string, name, val *yaml.Node, table []setting) 
 func (l *configLoader) value(key string, at configPlace, node *yaml.Node, s setting) {
 	v, ok := s.field.shape.fromNode(node)
 	if !ok {
-		l.refuse(key, at, "has the wrong type: must be "+s.field.expects)
+		text := "has the wrong type: must be " + s.field.expects
+		if list := node.Content; s.field.shape == someTexts && node.Kind == yaml.SequenceNode {
+			text += whichOf(slices.IndexFunc(list, isNoText), len(list))
+		}
+		l.refuse(key, at, text)
 		return
 	}
 	for _, f := range s.field.accept(v) {
