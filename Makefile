@@ -25,8 +25,8 @@ help: ## list the targets
 	@sed -En 's/^([a-z]+):[^#]*## (.*)/make \1\t\2/p' Makefile | expand -t 16
 
 .PHONY: dev
-dev: build ## run the service on this machine, with a fake Telnyx and identity provider
-	bin/tokensvc dev
+dev: build ## run the service on this machine, with a fake Telnyx and identity provider; ARGS="-listen 127.0.0.1:8088"
+	bin/tokensvc dev $(ARGS)
 
 .PHONY: build
 build: ## build bin/tokensvc

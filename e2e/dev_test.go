@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -30,11 +31,11 @@ type devRun struct {
 
 var devAddress = regexp.MustCompile(`(?m)^  (service|ops|issuer) +(http://\S+)`)
 
-func startDev(t *testing.T) *devRun {
+func startDev(t *testing.T, args ...string) *devRun {
 	t.Helper()
 	d := &devRun{exited: make(chan error, 1)}
 	var stdout, stderr output
-	d.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), binary, anywhere...)
+	d.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), binary, args...)
 	d.cmd.Dir, d.cmd.Env = t.TempDir(), []string{}
 	d.cmd.Stdout, d.cmd.Stderr = &stdout, &stderr
 	if err := d.cmd.Start(); err != nil {
@@ -75,7 +76,7 @@ func TestDevsLinesCanBePasted(t *testing.T) {
 			skip(t, program+" is not installed: dev's lines are for a terminal that has it")
 		}
 	}
-	d := startDev(t)
+	d := startDev(t, anywhere...)
 	lines := regexp.MustCompile(`(?m)^(\w+) (.+)\n  (curl .+)$`).FindAllStringSubmatch(d.welcome, -1)
 	outcomes := map[string]string{}
 	for _, line := range lines {
@@ -104,7 +105,7 @@ func TestDevsLinesCanBePasted(t *testing.T) {
 }
 
 func TestDevToken(t *testing.T) {
-	d := startDev(t)
+	d := startDev(t, anywhere...)
 	pasted := regexp.MustCompile(`(?m)for scripts:  (.+)$`).FindStringSubmatch(d.welcome)
 	if pasted == nil {
 		t.Fatalf("no line for scripts in:\n%s", d.welcome)
@@ -126,19 +127,47 @@ func TestDevToken(t *testing.T) {
 		t.Error("a page on localhost:3000 may not read the answer")
 	}
 
-	if got := runBinary(t, nil, "dev", "token", "-issuer", d.oidc, "mallory"); got.status != 1 || got.stdout != "" || !strings.Contains(got.stderr, "nobody of that name") {
+	if got := runBinary(t, nil, "dev", "token", "-issuer", d.oidc, "mallory"); got.status != 1 || got.stdout != "" || !strings.Contains(got.stderr, "nobody of that name lives here: there are alice, bob, carol, dave") {
 		t.Errorf("a bearer for a stranger: %+v", got)
 	}
 	if got := runBinary(t, nil, "dev", "token"); got.status != 2 || got.stdout != "" {
 		t.Errorf("a bearer for nobody: %+v", got)
+	}
+	if got := runBinary(t, nil, "dev", "token", "-issuer", "127.0.0.1:8081", "alice"); got.status != 2 || !strings.Contains(got.stderr, "-issuer must be a URL, like http://127.0.0.1:8081") {
+		t.Errorf("a bearer from no URL: %+v", got)
+	}
+	if got := runBinary(t, nil, "dev", "token", "alice", "-issuer", d.oidc); got.status != 2 || !strings.Contains(got.stderr, "flags go before the name") {
+		t.Errorf("a bearer with the flag last: %+v", got)
 	}
 	if got := runBinary(t, nil, "dev", "token", "-issuer", "http://"+freeAddress(t), "alice"); got.status != 1 || !strings.Contains(got.stderr, "is `tokensvc dev` running there?") {
 		t.Errorf("a bearer from a dev that does not run: %+v", got)
 	}
 }
 
+// The real thing can be run in dev's world too, with what dev prints.
+func TestServeRunsInDevsWorld(t *testing.T) {
+	local := slices.Clone(anywhere)
+	for i, arg := range local {
+		local[i] = strings.Replace(arg, "127.0.0.1:", "localhost:", 1) // as people write it
+	}
+	d := startDev(t, local...)
+	env := map[string]string{}
+	for _, line := range regexp.MustCompile(`(?m)^  export (\w+)='(.*)'$`).FindAllStringSubmatch(d.welcome, -1) {
+		env[line[1]] = line[2]
+	}
+	s := startService(t, env)
+	bearer := do(t, httpClient, newRequest(t, http.MethodGet, d.oidc+"/bearer/alice", nil)).body
+	if got := s.ask(t, strings.TrimSpace(bearer)); got.status != http.StatusOK {
+		t.Errorf("alice got %v, want a token", got)
+	}
+	bearer = do(t, httpClient, newRequest(t, http.MethodGet, d.oidc+"/bearer/carol", nil)).body
+	if got := s.ask(t, strings.TrimSpace(bearer)); got.status != http.StatusForbidden {
+		t.Errorf("carol got %v, want what dev's service says", got)
+	}
+}
+
 func TestDevEndsWithCtrlC(t *testing.T) {
-	d := startDev(t)
+	d := startDev(t, anywhere...)
 	if err := d.cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
@@ -167,19 +196,22 @@ func TestDevKeepsToItself(t *testing.T) {
 		status int
 		says   []string
 	}{
-		{"the service for everybody", nil, flagged("-listen", "0.0.0.0:0"), 2, []string{"loopback"}},
-		{"the service for everybody, put shortly", nil, flagged("-listen", ":0"), 2, []string{"loopback"}},
-		{"health for everybody", nil, flagged("-ops-listen", "0.0.0.0:0"), 2, []string{"loopback"}},
-		{"the issuer for everybody", nil, flagged("-issuer-listen", "0.0.0.0:0"), 2, []string{"loopback"}},
-		{"the emulator for everybody", nil, flagged("-telnyx-listen", "[::]:0"), 2, []string{"loopback"}},
-		{"a name that may be anything", nil, flagged("-listen", "phone.example.com:0"), 2, []string{"loopback"}},
+		{"the service for everybody", nil, flagged("-listen", "0.0.0.0:0"), 2, []string{"-listen must be a loopback address"}},
+		{"the service for everybody, put shortly", nil, flagged("-listen", ":0"), 2, []string{"-listen must be a loopback address"}},
+		{"health for everybody", nil, flagged("-ops-listen", "0.0.0.0:0"), 2, []string{"-ops-listen must be a loopback address"}},
+		{"the issuer for everybody", nil, flagged("-issuer-listen", "0.0.0.0:0"), 2, []string{"-issuer-listen must be a loopback address"}},
+		{"the emulator for everybody", nil, flagged("-telnyx-listen", "[::]:0"), 2, []string{"-telnyx-listen must be a loopback address"}},
+		{"a name that may be anything", nil, flagged("-listen", "phone.example.com:0"), 2, []string{"-listen must be a loopback address"}},
 		{"a real key", []string{"TELNYX_API_KEY=" + key}, anywhere, 2, []string{"TELNYX_API_KEY"}},
 		{"a real key's file", []string{"TELNYX_API_KEY_FILE=/run/secrets/" + key}, anywhere, 2, []string{"TELNYX_API_KEY_FILE"}},
+		{"an emulator's key, which looks like any other", []string{"TELNYX_API_KEY=short"}, anywhere, 2, []string{"TELNYX_API_KEY is set"}},
+		{"an origin that is none", nil, flagged("-cors-origins", "http://localhost:3000,*"), 2, []string{"-cors-origins must be", "element 2"}},
+		{"a sub-command misspelt", nil, []string{"dev", "tokens", "alice"}, 2, []string{"tokensvc dev token NAME"}},
 		{"an argument too many", nil, append(append([]string{}, anywhere...), key), 2, []string{"no arguments"}},
-		{"a port that is taken, for the service", nil, flagged("-listen", busy), 1, []string{busy, "address already in use", "dev -h"}},
-		{"a port that is taken, for health", nil, flagged("-ops-listen", busy), 1, []string{busy, "address already in use", "dev -h"}},
-		{"a port that is taken, for the issuer", nil, flagged("-issuer-listen", busy), 1, []string{busy, "address already in use", "dev -h"}},
-		{"a port that is taken, for the emulator", nil, flagged("-telnyx-listen", busy), 1, []string{busy, "address already in use", "dev -h"}},
+		{"a port that is taken, for the service", nil, flagged("-listen", busy), 1, []string{busy + " is taken (the service): choose another with -listen 127.0.0.1:0\n"}},
+		{"a port that is taken, for health", nil, flagged("-ops-listen", busy), 1, []string{busy + " is taken (health and metrics): choose another with -ops-listen 127.0.0.1:0\n"}},
+		{"a port that is taken, for the issuer", nil, flagged("-issuer-listen", busy), 1, []string{busy + " is taken (the issuer): choose another with -issuer-listen 127.0.0.1:0\n"}},
+		{"a port that is taken, for the emulator", nil, flagged("-telnyx-listen", busy), 1, []string{busy + " is taken (Telnyx emulator): choose another with -telnyx-listen 127.0.0.1:0\n"}},
 	} {
 		t.Run(row.what, func(t *testing.T) {
 			got := runBinary(t, row.env, row.args...)

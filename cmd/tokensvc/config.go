@@ -88,6 +88,9 @@ type LimitsConfig struct {
 	// InFlight is how many requests are worked on at once; more are refused.
 	// Default 1024, 1 to 1000000.
 	InFlight int
+	// Connections is how many may be open on each listener; more wait. Default
+	// 10000, 1 to 1000000.
+	Connections int
 	// RequestTimeout bounds one request. Default 15 s, 100 ms to 5 min.
 	RequestTimeout time.Duration
 	// DrainTimeout is how long requests have to end after a stop signal.
@@ -164,6 +167,7 @@ type configPlace struct {
 }
 
 type configFinding struct {
+	key   string // "" if it is about the file as a whole
 	place configPlace
 	text  string
 }
@@ -171,7 +175,7 @@ type configFinding struct {
 // refuse records a problem with key, and that key need not be judged further.
 func (l *configLoader) refuse(key string, at configPlace, text string) {
 	l.broken[key] = true
-	l.findings = append(l.findings, configFinding{at, text})
+	l.findings = append(l.findings, configFinding{key, at, text})
 }
 
 func (l *configLoader) isSet(key string) bool {

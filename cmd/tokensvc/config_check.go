@@ -127,7 +127,7 @@ func (l *configLoader) conflict(a, ofA, b, ofB string) {
 	if !l.isSet(a) {
 		a, ofA = b, ofB
 	}
-	l.findings = append(l.findings, configFinding{l.at(a), ofA})
+	l.findings = append(l.findings, configFinding{a, l.at(a), ofA})
 }
 
 // issuerKey is the key of an issuer's field, or of its entry.

@@ -100,6 +100,10 @@ func TestConfigValues(t *testing.T) {
 			[]string{"1", "1000000"},
 			[]string{"0", "1000001"},
 		}, {
+			"TOKENSVC_LIMITS_CONNECTIONS",
+			[]string{"1", "1000000"},
+			[]string{"0", "1000001"},
+		}, {
 			"TOKENSVC_LIMITS_DRAIN_DELAY",
 			[]string{"0s", "0", "5m"},
 			[]string{"-1s", "6m", "5"},

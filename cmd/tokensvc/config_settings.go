@@ -142,6 +142,10 @@ func settings(c *Config, issuer *authz.Issuer) []setting {
 			field: asWhole(&c.Limits.InFlight, 1, 1000000),
 			help:  "Requests worked on at once; more are refused.",
 		}, {
+			key: "limits.connections", variable: "TOKENSVC_LIMITS_CONNECTIONS", byDefault: "10000",
+			field: asWhole(&c.Limits.Connections, 1, 1000000),
+			help:  "Connections open on each listener at once; more wait.",
+		}, {
 			key: "limits.request_timeout", variable: "TOKENSVC_LIMITS_REQUEST_TIMEOUT", byDefault: "15s",
 			field: asDuration(&c.Limits.RequestTimeout, 100*time.Millisecond, 5*time.Minute),
 			help:  "Longest that one request may take. More than `telnyx.timeout`.",

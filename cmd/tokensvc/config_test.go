@@ -100,6 +100,7 @@ func TestConfigVariablesAloneSuffice(t *testing.T) {
 			UserPerMinute:  30,
 			UserBurst:      10,
 			InFlight:       1024,
+			Connections:    10000,
 			RequestTimeout: 15 * time.Second,
 			DrainTimeout:   30 * time.Second,
 		},
@@ -144,6 +145,7 @@ func everything(folder string) Config {
 			UserPerMinute:  60,
 			UserBurst:      20,
 			InFlight:       12,
+			Connections:    13,
 			RequestTimeout: 6 * time.Second,
 			DrainTimeout:   7 * time.Second,
 			DrainDelay:     8 * time.Second,
@@ -171,7 +173,7 @@ issuers:
 directory: claim:telnyx
 cache: memory
 vending: {min_life: 0.25}
-limits: {user_per_minute: 60, user_burst: 20, in_flight: 12, request_timeout: 6s, drain_timeout: 7s, drain_delay: 8s}
+limits: {user_per_minute: 60, user_burst: 20, in_flight: 12, connections: 13, request_timeout: 6s, drain_timeout: 7s, drain_delay: 8s}
 log: {level: debug, format: console}
 `)
 	folder := filepath.Dir(path)
@@ -206,6 +208,7 @@ func TestConfigEveryVariable(t *testing.T) {
 		"TOKENSVC_LIMITS_USER_PER_MINUTE=60",
 		"TOKENSVC_LIMITS_USER_BURST=20",
 		"TOKENSVC_LIMITS_IN_FLIGHT=12",
+		"TOKENSVC_LIMITS_CONNECTIONS=13",
 		"TOKENSVC_LIMITS_REQUEST_TIMEOUT=6s",
 		"TOKENSVC_LIMITS_DRAIN_TIMEOUT=7s",
 		"TOKENSVC_LIMITS_DRAIN_DELAY=8s",

@@ -64,6 +64,19 @@ func (f field) flawAt(node *yaml.Node, err error) flaw {
 	return flaw{node, err.Error()}
 }
 
+// flawOf returns what is wrong with a text that stands for the field in no
+// variable and no file, or nothing.
+func flawOf(f field, text string) string {
+	v, ok := f.shape.fromVariable(text)
+	if !ok {
+		return "must be " + f.expects
+	}
+	for _, flaw := range f.accept(v) {
+		return flaw.text
+	}
+	return ""
+}
+
 // asOne is a field of one text that parse understands.
 func asOne[T any](into *T, s shape, expects string, parse func(string) (T, error)) field {
 	f := field{shape: s, expects: expects, current: func() any { return *into }}

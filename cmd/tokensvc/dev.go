@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
-	"regexp"
 	"strings"
 
 	"github.com/tokensvc/tokensvc/internal/authz/oidctest"
@@ -24,10 +23,9 @@ const (
 	devOpsListen    = "127.0.0.1:9090"
 	devIssuerListen = "127.0.0.1:8081"
 	devTelnyxListen = "127.0.0.1:8082"
-	devOrigins      = "http://localhost:3000,http://localhost:5173"
+	devOrigins      = "http://localhost:3000,http://127.0.0.1:3000,http://localhost:5173,http://127.0.0.1:5173"
 
 	devAudience = "softphone"
-	devKey      = "KEY-of-the-emulator"
 	devClaim    = "telnyx_credential"
 )
 
@@ -50,32 +48,81 @@ var people = []person{
 // devFlags are where everything listens.
 type devFlags struct{ listen, ops, issuer, telnyx, origins string }
 
+// devPart is one of the things that listen.
+type devPart struct {
+	flag    string
+	what    string
+	address *string
+}
+
+func (d *devFlags) parts() []devPart {
+	return []devPart{
+		{"listen", "the service", &d.listen},
+		{"ops-listen", "health and metrics", &d.ops},
+		{"issuer-listen", "the issuer", &d.issuer},
+		{"telnyx-listen", "Telnyx emulator", &d.telnyx},
+	}
+}
+
 func (d *devFlags) parse(t terminal, args []string) (status int, ok bool) {
-	flags := newFlags("dev", t)
+	flags := newFlags("dev", t, "[-listen ADDRESS] …\n       tokensvc dev token [-issuer URL] NAME",
+		"Runs the service with a made-up Telnyx and a made-up issuer, on loopback.\n`dev token` prints a fresh bearer of one of its people: "+names()+".")
 	flags.StringVar(&d.listen, "listen", devListen, "the service's `address`")
 	flags.StringVar(&d.ops, "ops-listen", devOpsListen, "the `address` for health and metrics")
 	flags.StringVar(&d.issuer, "issuer-listen", devIssuerListen, "the `address` of the issuer")
 	flags.StringVar(&d.telnyx, "telnyx-listen", devTelnyxListen, "the `address` of the Telnyx emulator")
 	flags.StringVar(&d.origins, "cors-origins", devOrigins, "`origins` that browsers may call from")
-	flags.Usage = func() {
-		say(t.err, "tokensvc dev runs the service with a made-up Telnyx and a made-up issuer, on loopback.\ntokensvc dev token NAME prints a fresh bearer of one of its people.\n\n")
-		flags.PrintDefaults()
+	if len(args) > 0 && nearest(args[0], []string{"token"}) != "" {
+		say(t.err, "did you mean tokensvc dev token NAME?\n")
+		return exitUsage, false
 	}
 	if status, ok := parse(flags, args); !ok {
 		return status, false
 	}
-	for _, address := range []string{d.listen, d.ops, d.issuer, d.telnyx} {
-		if !isLoopback(address) {
-			say(t.err, "dev listens on loopback addresses only, like 127.0.0.1:8080: its people are anybody who asks\n")
-			return exitUsage, false
-		}
+	if err := d.check(); err != nil {
+		say(t.err, "%v\n", err)
+		return exitUsage, false
 	}
 	return exitOK, true
 }
 
-func isLoopback(address string) bool {
+func (d *devFlags) check() error {
+	for _, p := range d.parts() {
+		address, ok := loopback(*p.address)
+		if !ok {
+			return fmt.Errorf("-%s must be a loopback address and a port, like 127.0.0.1:0 for a free one: dev's people are anybody who asks", p.flag)
+		}
+		*p.address = address
+	}
+	if flaw := flawOf(asOrigins(new([]string)), d.origins); flaw != "" && d.origins != "" {
+		return fmt.Errorf("-cors-origins %s", flaw)
+	}
+	return nil
+}
+
+// loopback returns the address with a number for localhost, if it is one that
+// only this machine reaches.
+func loopback(address string) (string, bool) {
+	if port, ok := strings.CutPrefix(address, "localhost:"); ok {
+		address = "127.0.0.1:" + port
+	}
 	at, err := netip.ParseAddrPort(address)
-	return err == nil && at.Addr().IsLoopback()
+	return address, err == nil && at.Addr().IsLoopback()
+}
+
+// clash says why a part cannot listen, and what to do.
+func (d *devFlags) clash(flag string, why error) error {
+	for _, p := range d.parts() {
+		if p.flag != flag {
+			continue
+		}
+		state := "cannot be listened on"
+		if errors.Is(why, errTaken) {
+			state = "is taken"
+		}
+		return fmt.Errorf("%s %s (%s): choose another with -%s 127.0.0.1:0", *p.address, state, p.what, p.flag)
+	}
+	return why
 }
 
 // dev is `tokensvc dev`: the real service between an emulated Telnyx and an
@@ -88,13 +135,16 @@ func dev(ctx context.Context, t terminal, args []string) int {
 	if status, ok := d.parse(t, args); !ok {
 		return status
 	}
-	if hasRealKey(t.environ) {
-		say(t.err, "a Telnyx API key is in the environment, and dev must never come near one: unset TELNYX_API_KEY and TELNYX_API_KEY_FILE\n")
-		return exitUsage
+	for _, entry := range t.environ {
+		name, value, _ := strings.Cut(entry, "=")
+		if (name == "TELNYX_API_KEY" || name == "TELNYX_API_KEY_FILE") && value != "" {
+			say(t.err, "%s is set, and dev must never come near a real key: unset %s\n", name, name)
+			return exitUsage
+		}
 	}
 	world, err := startWorld(d)
 	if err != nil {
-		say(t.err, "%v\nAnother address can be chosen: tokensvc dev -h\n", err)
+		say(t.err, "%v\n", err)
 		return exitFailed
 	}
 	defer world.close()
@@ -105,28 +155,6 @@ func dev(ctx context.Context, t terminal, args []string) int {
 	return exitOK
 }
 
-// realKey is what Telnyx's API keys look like.
-var realKey = regexp.MustCompile(`^KEY[0-9A-Za-z_]{20,}$`)
-
-// hasRealKey reports whether the environment holds a key of Telnyx's or names a
-// file for one.
-func hasRealKey(environ []string) bool {
-	for _, entry := range environ {
-		name, value, _ := strings.Cut(entry, "=")
-		switch name {
-		case "TELNYX_API_KEY":
-			if realKey.MatchString(strings.TrimSpace(value)) {
-				return true
-			}
-		case "TELNYX_API_KEY_FILE":
-			if value != "" {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // world is everything around the service.
 type world struct {
 	flags  devFlags
@@ -135,9 +163,9 @@ type world struct {
 }
 
 func startWorld(d devFlags) (*world, error) {
-	telnyx, err := telnyxtest.Start(telnyxtest.Options{Addr: d.telnyx, APIKey: devKey})
+	telnyx, err := telnyxtest.Start(telnyxtest.Options{Addr: d.telnyx})
 	if err != nil {
-		return nil, err
+		return nil, d.clash("telnyx-listen", whyNot(err))
 	}
 	claims := make(map[string]map[string]any)
 	for _, p := range people {
@@ -152,7 +180,7 @@ func startWorld(d devFlags) (*world, error) {
 	issuer, err := oidctest.Start(oidctest.Options{Addr: d.issuer, Audience: devAudience, People: claims})
 	if err != nil {
 		telnyx.Close()
-		return nil, err
+		return nil, d.clash("issuer-listen", whyNot(err))
 	}
 	return &world{d, telnyx, issuer}, nil
 }
@@ -162,20 +190,22 @@ func (w *world) close() {
 	w.telnyx.Close()
 }
 
-// serve runs the service, configured by variables as anybody would.
-func (w *world) serve(ctx context.Context, t terminal) error {
-	cfg, problems := Load("", []string{
-		"TELNYX_API_KEY=" + devKey,
+// variables configure a service of this world, as anybody would.
+func (w *world) variables(listen, ops string) []string {
+	return []string{
+		"TELNYX_API_KEY=" + telnyxtest.DefaultAPIKey,
 		"TELNYX_BASE_URL=" + w.telnyx.URL(),
-		"TOKENSVC_LISTEN=" + w.flags.listen,
-		"TOKENSVC_OPS_LISTEN=" + w.flags.ops,
+		"TOKENSVC_LISTEN=" + listen,
+		"TOKENSVC_OPS_LISTEN=" + ops,
 		"TOKENSVC_OIDC_ISSUER=" + w.issuer.URL(),
 		"TOKENSVC_OIDC_AUDIENCE=" + devAudience,
 		"TOKENSVC_OIDC_REQUIRE={groups: [agents]}",
 		"TOKENSVC_DIRECTORY=claim:" + devClaim,
-		"TOKENSVC_CORS_ORIGINS=" + w.flags.origins,
-		"TOKENSVC_LIMITS_DRAIN_DELAY=0s",
-	})
+	}
+}
+
+func (w *world) serve(ctx context.Context, t terminal) error {
+	cfg, problems := Load("", append(w.variables(w.flags.listen, w.flags.ops), "TOKENSVC_CORS_ORIGINS="+w.flags.origins))
 	if len(problems) > 0 {
 		return joined(problems)
 	}
@@ -183,8 +213,12 @@ func (w *world) serve(ctx context.Context, t terminal) error {
 	if err != nil {
 		return err
 	}
-	if err := s.listen(ctx); err != nil {
-		return fmt.Errorf("%w\nAnother address can be chosen: tokensvc dev -h", err)
+	err = s.listen(ctx)
+	if failed, ok := errors.AsType[*listenError](err); ok {
+		return w.flags.clash(strings.ReplaceAll(failed.setting, "_", "-"), failed.why)
+	}
+	if err != nil {
+		return err
 	}
 	w.welcome(t.out, "http://"+s.publicListen.Addr().String(), "http://"+s.privateListen.Addr().String())
 	return s.run(ctx)
@@ -202,7 +236,12 @@ func (w *world) welcome(out io.Writer, service, ops string) {
 		say(out, "  curl -sS -X POST %s/v1/token -H \"Authorization: Bearer $(curl -sS %s/bearer/%s)\"\n", service, w.issuer.URL(), p.name)
 	}
 	say(out, "\nA fresh bearer, for scripts:  %s dev token%s alice\n", os.Args[0], w.tokenFlag())
-	say(out, "Stop with Ctrl-C.\n\n")
+	say(out, "\nTo run `tokensvc serve` against these:\n")
+	for _, v := range w.variables("127.0.0.1:0", "127.0.0.1:0") {
+		name, value, _ := strings.Cut(v, "=")
+		say(out, "  export %s='%s'\n", name, value)
+	}
+	say(out, "\nStop with Ctrl-C.\n\n")
 }
 
 // tokenFlag is what `dev token` must be told to find this issuer.
@@ -213,9 +252,18 @@ func (w *world) tokenFlag() string {
 	return " -issuer " + w.issuer.URL()
 }
 
+// names lists dev's people.
+func names() string {
+	var all []string
+	for _, p := range people {
+		all = append(all, p.name)
+	}
+	return strings.Join(all, ", ")
+}
+
 // devToken is `tokensvc dev token NAME`: a fresh bearer, from a running dev.
 func devToken(ctx context.Context, t terminal, args []string) int {
-	flags := newFlags("dev token", t)
+	flags := newFlags("dev token", t, "[-issuer URL] NAME", "Prints a fresh bearer of one of the running dev's people: "+names()+".")
 	issuer := flags.String("issuer", "http://"+devIssuerListen, "`URL` of the running dev's issuer")
 	err := flags.Parse(args)
 	switch {
@@ -223,8 +271,14 @@ func devToken(ctx context.Context, t terminal, args []string) int {
 		return exitOK
 	case err != nil:
 		return exitUsage
+	case flags.NArg() > 1 && strings.HasPrefix(flags.Arg(1), "-"):
+		say(t.err, "flags go before the name: tokensvc dev token [-issuer URL] NAME\n")
+		return exitUsage
 	case flags.NArg() != 1:
-		say(t.err, "usage: tokensvc dev token [-issuer URL] NAME\n")
+		say(t.err, "one name is wanted: %s\nusage: tokensvc dev token [-issuer URL] NAME\n", names())
+		return exitUsage
+	case !isWebAddress(*issuer):
+		say(t.err, "-issuer must be a URL, like http://%s\n", devIssuerListen)
 		return exitUsage
 	}
 	bearer, err := fetchBearer(ctx, *issuer, flags.Arg(0))
@@ -236,13 +290,22 @@ func devToken(ctx context.Context, t terminal, args []string) int {
 	return exitOK
 }
 
+func isWebAddress(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
+}
+
 func fetchBearer(ctx context.Context, issuer, name string) (string, error) {
 	status, body, err := get(ctx, strings.TrimSuffix(issuer, "/")+"/bearer/"+url.PathEscape(name))
-	if refused := (*net.OpError)(nil); errors.As(err, &refused) {
+	switch refused := (*net.OpError)(nil); {
+	case errors.As(err, &refused):
 		return "", fmt.Errorf("nobody answers at %s: is `tokensvc dev` running there?", issuer)
+	case err != nil:
+		return "", err
+	case status == http.StatusNotFound:
+		return "", fmt.Errorf("%s: there are %s", body, names())
+	case status != http.StatusOK:
+		return "", errors.New(body)
 	}
-	if err == nil && status != http.StatusOK {
-		err = errors.New(body)
-	}
-	return body, err
+	return body, nil
 }

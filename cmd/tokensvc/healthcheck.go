@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -18,40 +21,65 @@ const (
 // healthcheck is `tokensvc healthcheck`: status 0 if the service at the ops
 // address is ready. An image made from scratch has no curl to ask with.
 func healthcheck(ctx context.Context, t terminal, args []string) int {
-	flags := newFlags("healthcheck", t)
-	address := flags.String("ops-listen", opsListen(t.environ), "the service's ops `address`")
+	flags := newFlags("healthcheck", t, "[-config tokensvc.yaml] [-ops-listen ADDRESS]",
+		"Asks the service on this machine whether it is ready: status 0 if it is, else 1.\nThe address is the service's own ops_listen: give it the same variables and file.")
+	path := flags.String("config", "", "`file` that the service is configured by")
+	address := flags.String("ops-listen", "", "the service's ops `address`, whatever its configuration says")
 	if status, ok := parse(flags, args); !ok {
 		return status
 	}
-	host, port, err := net.SplitHostPort(*address)
-	if err != nil {
-		say(t.err, "the ops address must be host:port\n")
+	if flaw := flawOf(asAddress(new(string)), *address); *address != "" && flaw != "" {
+		say(t.err, "-ops-listen %s\n", flaw)
 		return exitUsage
 	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1" // it listens everywhere, here included
+	if *address == "" {
+		ours, problems := opsListen(*path, t.environ)
+		if len(problems) > 0 {
+			say(t.err, "%v\n", joined(problems))
+			return exitUsage
+		}
+		*address = ours
 	}
-	status, body, err := get(ctx, "http://"+net.JoinHostPort(host, port)+"/readyz")
-	if err != nil {
+	return askReady(ctx, t, dialable(*address))
+}
+
+func askReady(ctx context.Context, t terminal, address string) int {
+	status, body, err := get(ctx, "http://"+address+"/readyz")
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		say(t.err, "nobody listens at %s\n", address)
+		return exitFailed
+	case err != nil:
 		say(t.err, "not ready: %v\n", err)
 		return exitFailed
 	}
 	say(t.out, "%s\n", body)
 	if status != http.StatusOK {
+		say(t.err, "not ready\n")
 		return exitFailed
 	}
 	return exitOK
 }
 
-// opsListen is where a service with this environment listens.
-func opsListen(environ []string) string {
-	address := "127.0.0.1:9090"
-	for _, entry := range environ {
-		if value, ok := strings.CutPrefix(entry, "TOKENSVC_OPS_LISTEN="); ok && value != "" {
-			address = value
-		}
+// opsListen is where a service listens that is configured so. What else is wrong
+// with its configuration is its own affair.
+func opsListen(path string, environ []string) (string, []Problem) {
+	l := newConfigLoader(path)
+	l.load(environ)
+	l.findings = slices.DeleteFunc(l.findings, func(f configFinding) bool {
+		return f.key != "" && (f.key != "ops_listen" || !l.broken["ops_listen"]) // a clash with listen is not broken
+	})
+	return l.config.OpsListen, l.problems()
+}
+
+// dialable is where to reach somebody who listens on the address: whoever
+// listens everywhere does so here too.
+func dialable(address string) string {
+	host, port, _ := net.SplitHostPort(address)
+	if isAnyHost(host) {
+		host = "127.0.0.1"
 	}
-	return address
+	return net.JoinHostPort(host, port)
 }
 
 // get asks a process on this machine, and returns a short answer.

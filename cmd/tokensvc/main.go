@@ -63,9 +63,17 @@ func run(ctx context.Context, t terminal, args []string) int {
 		}
 	}
 	switch args[0] {
-	case "help", "-h", "-help", "--help":
+	case "help":
+		if len(args) > 1 {
+			return run(ctx, t, []string{args[1], "-h"})
+		}
 		usage(t.out)
 		return exitOK
+	case "-h", "-help", "--help":
+		usage(t.out)
+		return exitOK
+	case "-version", "--version":
+		return printVersion(ctx, t, args[1:])
 	}
 	say(t.err, "tokensvc: there is no command of that name\n\n")
 	usage(t.err)
@@ -77,10 +85,13 @@ func usage(w io.Writer) {
 	for _, c := range commands {
 		say(w, "  %-12s %s\n", c.name, c.help)
 	}
-	say(w, "\nA command's flags: tokensvc COMMAND -h\n")
+	say(w, "\nA command's flags: tokensvc COMMAND -h, or tokensvc help COMMAND\n")
 }
 
-func printVersion(_ context.Context, t terminal, _ []string) int {
+func printVersion(_ context.Context, t terminal, args []string) int {
+	if status, ok := parse(newFlags("version", t, "", "Prints the version."), args); !ok {
+		return status
+	}
 	say(t.out, "tokensvc %s\n", version)
 	return exitOK
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/mattn/go-isatty"
@@ -16,7 +17,7 @@ import (
 func serve(ctx context.Context, t terminal, args []string) int {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP) // which would end the process
-	flags := newFlags("serve", t)
+	flags := newFlags("serve", t, "[-config tokensvc.yaml]", "Serves tokens until it is told to stop.")
 	path := flags.String("config", "", "`file` in YAML; without one, environment variables alone")
 	if status, ok := parse(flags, args); !ok {
 		return status
@@ -47,9 +48,15 @@ func serve(ctx context.Context, t terminal, args []string) int {
 	return exitOK
 }
 
-func newFlags(name string, t terminal) *flag.FlagSet {
+// newFlags returns the flags of a command, whose -h shows its synopsis and says
+// what it is about.
+func newFlags(name string, t terminal, synopsis, about string) *flag.FlagSet {
 	flags := flag.NewFlagSet("tokensvc "+name, flag.ContinueOnError)
 	flags.SetOutput(t.err)
+	flags.Usage = func() {
+		say(t.err, "usage: %s\n\n%s\n\n", strings.TrimSpace("tokensvc "+name+" "+synopsis), about)
+		flags.PrintDefaults()
+	}
 	return flags
 }
 
@@ -62,7 +69,11 @@ func parse(flags *flag.FlagSet, args []string) (status int, ok bool) {
 	case err != nil:
 		return exitUsage, false
 	case flags.NArg() > 0:
-		say(flags.Output(), "%s takes no arguments, only flags\n", flags.Name())
+		hint := ""
+		if flags.Lookup("config") != nil {
+			hint = ": a configuration file is named by -config FILE"
+		}
+		say(flags.Output(), "%s takes no arguments, only flags%s\n", flags.Name(), hint)
 		return exitUsage, false
 	}
 	return exitOK, true

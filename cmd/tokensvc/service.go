@@ -137,11 +137,10 @@ func (s *service) newServer(h http.Handler) *http.Server {
 // listen opens both listeners. It must be called once, before run.
 func (s *service) listen(ctx context.Context) error {
 	var err error
-	open := new(net.ListenConfig)
-	if s.publicListen, err = open.Listen(ctx, "tcp", s.cfg.Listen); err != nil {
+	if s.publicListen, err = listenOn(ctx, "listen", s.cfg.Listen, s.cfg.Limits.Connections); err != nil {
 		return err
 	}
-	if s.privateListen, err = open.Listen(ctx, "tcp", s.cfg.OpsListen); err != nil {
+	if s.privateListen, err = listenOn(ctx, "ops_listen", s.cfg.OpsListen, s.cfg.Limits.Connections); err != nil {
 		_ = s.publicListen.Close()
 		return err
 	}
