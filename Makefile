@@ -8,6 +8,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+ARGS ?=
 FUZZTIME ?= 1m
 
 # Static, and the same bytes from the same sources wherever they lie. The
@@ -54,10 +55,11 @@ fuzz: ## run every fuzz target for FUZZTIME (1m) each
 		go test -run='^$$' -fuzz="^$${func#func }\$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=5s "$${file%/*}" </dev/null; \
 	done
 
-# The race detector wants a C compiler.
+# The race detector wants a C compiler, and what dev prints for people is pasted
+# by a test.
 .PHONY: need
 need:
-	@tools/need gcc:gcc /usr/include/stdlib.h:libc6-dev
+	@tools/need gcc:gcc curl:curl /usr/include/stdlib.h:libc6-dev
 
 $(PROVIDER): e2e/provider/package.json e2e/provider/package-lock.json
 	npm ci --prefix e2e/provider --no-audit --no-fund

@@ -3,7 +3,12 @@ package tokensvc_test
 import (
 	"bytes"
 	"encoding/json"
+	"io/fs"
+	"os"
 	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -55,6 +60,116 @@ func TestWhatStaysOutOfTheBinary(t *testing.T) {
 			t.Errorf("the binary has %s in it", path)
 		}
 	}
+}
+
+// The image is built from what .dockerignore lets through, which must be enough,
+// and hold no file that is not in the list: a key beside the sources, say.
+func TestTheImageCanBeBuiltFromItsContext(t *testing.T) {
+	context := t.TempDir()
+	copyContext(t, context)
+	for _, unwanted := range []string{"layout_test.go", "e2e", "README.md", ".git"} {
+		if _, err := os.Stat(filepath.Join(context, unwanted)); err == nil {
+			t.Errorf("%s is in the context", unwanted)
+		}
+	}
+	dockerfile, err := os.ReadFile("Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	flags := regexp.MustCompile(`(?s)-ldflags "(.*?)"`).FindSubmatch(dockerfile)
+	if flags == nil {
+		t.Fatal("the Dockerfile has no -ldflags")
+	}
+	binary := filepath.Join(t.TempDir(), "tokensvc")
+	goBuild(t, context, "-trimpath", "-buildvcs=false", "-ldflags", strings.ReplaceAll(string(flags[1]), "\\\n", " "), "-o", binary, "./cmd/tokensvc")
+
+	// As there, it listens where somebody outside of the container can reach it.
+	answer, _ := exec.CommandContext(t.Context(), binary, "healthcheck", "-h").CombinedOutput()
+	if !strings.Contains(string(answer), "default :9090") {
+		t.Errorf("built with the image's flags, it says %s", answer)
+	}
+}
+
+// copyContext copies what .dockerignore lets through: the names after an
+// exclamation mark, and in them nothing that a later line takes out.
+func copyContext(t *testing.T, to string) {
+	t.Helper()
+	list, err := os.ReadFile(".dockerignore")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kept, dropped []string
+	for line := range strings.Lines(string(list)) {
+		line = strings.TrimSpace(line)
+		if name, ok := strings.CutPrefix(line, "!/"); ok {
+			kept = append(kept, name)
+		}
+		if name, ok := strings.CutPrefix(line, "**/"); ok {
+			dropped = append(dropped, name)
+		}
+	}
+	anyOf := func(patterns []string, name string) bool {
+		return slices.ContainsFunc(patterns, func(p string) bool { ok, _ := path.Match(p, name); return ok })
+	}
+	err = fs.WalkDir(os.DirFS("."), ".", func(name string, d fs.DirEntry, err error) error {
+		top, _, _ := strings.Cut(name, "/")
+		switch {
+		case err != nil || name == ".":
+			return err
+		case !anyOf(kept, top) || anyOf(dropped, d.Name()):
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		case d.IsDir():
+			return os.Mkdir(filepath.Join(to, name), 0o700)
+		}
+		content, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(to, name), content, 0o600)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What is linked is what is used, as long as nothing looks methods up by their
+// names at run time: then the linker keeps every exported method there is, and
+// the binary grows by half. text/template does, for one.
+func TestTheBinaryIsSmall(t *testing.T) {
+	const most = 25 << 20 // bytes; it has about 13
+	binary := filepath.Join(t.TempDir(), "tokensvc")
+	dump := goBuild(t, ".", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -dumpdep", "-o", binary, "./cmd/tokensvc")
+	for line := range strings.Lines(dump) {
+		if strings.Contains(line, "ReflectMethod") {
+			t.Errorf("methods are looked up by name: %s", line)
+		}
+	}
+	if !strings.Contains(dump, " -> ") {
+		t.Error("the linker has not said what it links, so this proves little")
+	}
+	info, err := os.Stat(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Size() > most {
+		t.Errorf("the binary has %d bytes, want at most %d", info.Size(), most)
+	}
+}
+
+// goBuild builds in a folder without cgo, as it is shipped, and returns what the
+// tools say.
+func goBuild(t *testing.T, folder string, args ...string) string {
+	t.Helper()
+	build := exec.CommandContext(t.Context(), "go", append([]string{"build"}, args...)...)
+	build.Dir, build.Env = folder, append(os.Environ(), "CGO_ENABLED=0")
+	out, err := build.CombinedOutput()
+	if err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return string(out)
 }
 
 type pkg struct {

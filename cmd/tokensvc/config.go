@@ -15,11 +15,11 @@ import (
 // environment; what Load returns without problems is complete and consistent.
 // The table in config_settings.go says how each field is spelled.
 type Config struct {
-	// Listen is the host:port of the public listener. Default 127.0.0.1:8080;
-	// port 0 lets the kernel choose.
+	// Listen is the host:port of the public listener. Default 127.0.0.1:8080, and
+	// :8080 in the image; port 0 lets the kernel choose.
 	Listen string
 	// OpsListen is the host:port of the listener for health, metrics and
-	// administration. Default 127.0.0.1:9090. It must differ from Listen: what
+	// administration. Default 127.0.0.1:9090, and :9090 in the image. It must differ from Listen: what
 	// it serves is not for the public.
 	OpsListen string
 	// BasePath goes before every path of the public listener: "" (the default)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -66,7 +67,17 @@ func TestConfigManualExamples(t *testing.T) {
 			}
 			continue
 		}
-		mustLoad(t, "", strings.Split(strings.TrimSpace(text), "\n")...)
+		script := filepath.Join(t.TempDir(), "tokensvc.env")
+		writeKey(t, script, text)
+		sourced := exec.CommandContext(t.Context(), "sh", "-c", `set -a; . "$0"; env`, script)
+		sourced.Env = []string{"PATH=" + os.Getenv("PATH")}
+		environ, err := sourced.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c := mustLoad(t, "", strings.Split(string(environ), "\n")...); len(c.Issuers[0].Require) != 1 {
+			t.Errorf("the rules are %v, want one", c.Issuers[0].Require)
+		}
 	}
 }
 

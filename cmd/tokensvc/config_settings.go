@@ -49,16 +49,23 @@ func newIssuer() authz.Issuer {
 	return issuer
 }
 
+// Where to listen when nothing is set. The image is linked with others, since
+// inside a container loopback would reach nobody.
+var (
+	defaultListen    = "127.0.0.1:8080"
+	defaultOpsListen = "127.0.0.1:9090"
+)
+
 // settings is the table of everything that can be set, bound to the Config
 // and, for the keys under issuers[], to the issuer that they are to change.
 func settings(c *Config, issuer *authz.Issuer) []setting {
 	return []setting{
 		{
-			key: "listen", variable: "TOKENSVC_LISTEN", byDefault: "127.0.0.1:8080",
+			key: "listen", variable: "TOKENSVC_LISTEN", byDefault: defaultListen,
 			field: asAddress(&c.Listen),
 			help:  "Address of the public listener. Port 0 lets the system choose.",
 		}, {
-			key: "ops_listen", variable: "TOKENSVC_OPS_LISTEN", byDefault: "127.0.0.1:9090",
+			key: "ops_listen", variable: "TOKENSVC_OPS_LISTEN", byDefault: defaultOpsListen,
 			field: asAddress(&c.OpsListen),
 			help:  "Address of the listener for health, metrics and administration. Not for the public.",
 		}, {

@@ -24,7 +24,7 @@ func healthcheck(ctx context.Context, t terminal, args []string) int {
 	flags := newFlags("healthcheck", t, "[-config tokensvc.yaml] [-ops-listen ADDRESS]",
 		"Asks the service on this machine whether it is ready: status 0 if it is, else 1.\nThe address is the service's own ops_listen: give it the same variables and file.")
 	path := flags.String("config", "", "`file` that the service is configured by")
-	address := flags.String("ops-listen", "", "the service's ops `address`, whatever its configuration says")
+	address := flags.String("ops-listen", "", "the service's ops `address`, whatever its configuration says; without one, default "+defaultOpsListen)
 	if status, ok := parse(flags, args); !ok {
 		return status
 	}

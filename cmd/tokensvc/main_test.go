@@ -155,7 +155,7 @@ func TestConnectionsAreLimited(t *testing.T) {
 		<-release
 		inside.Add(-1)
 	})}
-	go server.Serve(l) //nolint:errcheck // returns when Close is called
+	go server.Serve(l) // until it is closed
 	defer server.Close()
 	answered := make(chan error, callers)
 	for range callers {
