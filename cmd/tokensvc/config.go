@@ -114,19 +114,13 @@ type LogConfig struct {
 // A Problem is one thing wrong with the configuration. It holds no value from
 // the configuration, since any value may be a misplaced secret.
 type Problem struct {
-	// Where is "tokensvc.yaml:12: limits.in_flight", or a variable's name, or
-	// "" if Text says it.
+	// Where is "tokensvc.yaml:12: limits.in_flight", or a variable's name.
 	Where string
 	// Text says what is expected there.
 	Text string
 }
 
-func (p Problem) String() string {
-	if p.Where == "" {
-		return p.Text
-	}
-	return p.Where + ": " + p.Text
-}
+func (p Problem) String() string { return p.Where + ": " + p.Text }
 
 // Load reads the YAML file, unless path is empty, then the environment
 // (entries like os.Environ's) over it, key by key. It returns everything that

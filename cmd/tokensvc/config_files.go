@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"io/fs"
 	"math"
 
 	"github.com/tokensvc/tokensvc/internal/directory"
@@ -41,12 +40,12 @@ func (l *configLoader) openUsers() {
 		names = append(names, issuer.Name)
 	}
 	users, err := directory.OpenFile(l.config.Directory.Value, names)
-	if open := (*fs.PathError)(nil); errors.As(err, &open) {
-		l.refuse("directory", l.at("directory"), withoutPath(err).Error())
-		return
-	}
-	for _, flaw := range eachOf(err) { // they say where
-		l.refuse("directory", configPlace{environ: true, line: math.MaxInt}, flaw.Error())
+	for _, err := range eachOf(err) {
+		if flaw, ok := errors.AsType[directory.Problem](err); ok {
+			l.refuse("directory", configPlace{where: flaw.Where, environ: true, line: math.MaxInt}, flaw.Text)
+		} else {
+			l.refuse("directory", l.at("directory"), withoutPath(err).Error())
+		}
 	}
 	l.config.Users = users
 }

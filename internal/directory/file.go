@@ -29,10 +29,18 @@ type File struct {
 	seen [sha256.Size]byte // the content that is in force
 }
 
+// A Problem is one thing that is wrong with a users file's content. It shows no
+// credential, nor the file's folder.
+type Problem struct {
+	Where string // "users.yaml:7: users.alice"
+	Text  string
+}
+
+func (p Problem) Error() string { return p.Where + ": " + p.Text }
+
 // OpenFile reads the file. issuers are the names of the configured issuers: with
 // only one, its name may be left out of the user keys. The error is a
-// *fs.PathError, or it joins all that is wrong with the content, each as
-// "users.yaml:7: users.alice: what", without the file's folder.
+// *fs.PathError, or a Problem with the content, or several, joined.
 func OpenFile(path string, issuers []string) (*File, error) {
 	if len(issuers) == 0 {
 		return nil, errors.New("directory: no issuer is configured")
@@ -78,7 +86,7 @@ func readFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	if len(content) > MaxFileBytes {
-		return nil, fmt.Errorf("%s: is larger than %d bytes", filepath.Base(path), MaxFileBytes)
+		return nil, Problem{filepath.Base(path), fmt.Sprintf("is larger than %d bytes", MaxFileBytes)}
 	}
 	return content, nil
 }

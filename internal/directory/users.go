@@ -44,7 +44,7 @@ func parseUsers(content []byte, name string, issuers []string) (map[string]holdi
 	}
 	root, err := mappingOf(content)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, Problem{name, err.Error()}
 	}
 	found := false
 	for key, value := range pairs(root) {
@@ -100,7 +100,7 @@ func (f *usersFile) report(at *yaml.Node, format string, args ...any) {
 	if f.key != "" {
 		where += ": users." + f.key
 	}
-	f.problems = append(f.problems, fmt.Errorf("%s: %s", where, fmt.Sprintf(format, args...)))
+	f.problems = append(f.problems, Problem{where, fmt.Sprintf(format, args...)})
 }
 
 // keyLike is what a user key may look like to be shown, and notShown what it
