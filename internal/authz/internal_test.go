@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"encoding/base64"
 	"errors"
 	"net/http"
 	"strings"
@@ -119,4 +120,36 @@ func FuzzDiscovery(f *testing.F) {
 			t.Fatalf("keys would be read from %q", address)
 		}
 	})
+}
+
+func TestWhatIsTooMuchToDecode(t *testing.T) {
+	part := func(json string) string { return base64.RawURLEncoding.EncodeToString([]byte(json)) }
+	nested := func(open, inner, end string, depth int) string {
+		return strings.Repeat(open, depth) + inner + strings.Repeat(end, depth)
+	}
+	groups := `{"groups":["` + strings.Repeat(`0e2b7c1a-5d0f-4a39-9a3e-5f0d3a2b1c00","`, 1000) + `"]}`
+	for name, row := range map[string]struct {
+		bounds jsonBounds
+		json   string
+		want   bool
+	}{
+		"a usual header":                      {headerBounds, `{"alg":"ES256","kid":"a","jwk":{"kty":"EC"},"x5c":["a","b"]}`, true},
+		"a thousand groups":                   {payloadBounds, groups, true},
+		"brackets in a string":                {payloadBounds, `{"sub":"` + strings.Repeat(`[{,\"`, 5000) + `"}`, true},
+		"a string that ends in a backslash":   {payloadBounds, `{"a":"\\","b":` + nested("[", "1", "]", 20) + `}`, false},
+		"objects in objects":                  {payloadBounds, nested(`{"":`, "1", "}", 9000), false},
+		"lists in lists":                      {payloadBounds, nested("[", "", "]", 9000), false},
+		"lists that are never closed":         {payloadBounds, strings.Repeat("[", 9000), false},
+		"as deep as may be":                   {payloadBounds, nested("[", "", "]", 16), true},
+		"one deeper":                          {payloadBounds, nested("[", "", "]", 17), false},
+		"too many values":                     {payloadBounds, "[" + strings.Repeat("1,", 5000) + "1]", false},
+		"too many empty objects":              {payloadBounds, "[" + strings.Repeat("{}", 5000) + "]", false},
+		"too many header members":             {headerBounds, "{" + strings.Repeat(`"a":1,`, 200) + `"b":1}`, false},
+		"a long header":                       {headerBounds, `{"alg":"` + strings.Repeat("a", 8<<10) + `"}`, false},
+		"what is no JSON, but short and flat": {payloadBounds, `}}}]]]"`, true},
+	} {
+		if got := row.bounds.hold(part(row.json)); got != row.want {
+			t.Errorf("%s: %v, want %v", name, got, row.want)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"encoding/base64"
 	"errors"
 	"slices"
 	"strings"
@@ -40,7 +41,8 @@ var bearerTypes = []string{"", "jwt", "at+jwt"}
 // parse reads a compact JWS whose payload is a JWT claims set (RFC 7515 section
 // 7.1, RFC 7519 section 7.2).
 func parse(text string) (*token, error) {
-	if !compactForm(text) {
+	head, payload, ok := compactForm(text)
+	if !ok || !headerBounds.hold(head) || !payloadBounds.hold(payload) {
 		return nil, invalid(ReasonMalformed)
 	}
 	jws, err := jose.ParseSignedCompact(text, allAlgorithms)
@@ -64,23 +66,64 @@ func parse(text string) (*token, error) {
 	return t, nil
 }
 
-// compactForm reports whether text is three base64url parts, none empty. The
-// JWS library skips line breaks inside a part; we do not.
-func compactForm(text string) bool {
-	dots, last := 0, -1
-	for i := range len(text) {
+// compactForm returns the header and the payload of what is three base64url
+// parts, none empty. The JWS library skips line breaks inside a part; we do not.
+func compactForm(text string) (header, payload string, ok bool) {
+	if strings.ContainsFunc(text, func(r rune) bool { return r != '.' && !isBase64URL(r) }) {
+		return "", "", false
+	}
+	header, rest, _ := strings.Cut(text, ".")
+	payload, signature, _ := strings.Cut(rest, ".")
+	ok = header != "" && payload != "" && signature != "" && !strings.Contains(signature, ".")
+	return header, payload, ok
+}
+
+func isBase64URL(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_'
+}
+
+// Bounds of the JSON in a bearer, which anybody can send: to decode nine thousand
+// objects inside of one another takes a thousand times as long as a usual
+// bearer, and megabytes. A header has room for a chain of certificates, and a
+// payload for some thousand groups.
+var (
+	headerBounds  = jsonBounds{bytes: 8 << 10, depth: 4, values: 128}
+	payloadBounds = jsonBounds{bytes: MaxBearerBytes, depth: 16, values: 4096}
+)
+
+type jsonBounds struct {
+	bytes  int // of its base64url form
+	depth  int // of objects and lists inside of one another
+	values int // in all of them together
+}
+
+// hold reports whether a base64url part is within the bounds. It counts, and
+// leaves to the decoder whether what it counts is JSON.
+func (b jsonBounds) hold(part string) bool {
+	text, err := base64.RawURLEncoding.DecodeString(part)
+	if err != nil || len(part) > b.bytes {
+		return false
+	}
+	depth, values, inString := 0, 0, false
+	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
-		case c == '.':
-			if i == last+1 {
-				return false
-			}
-			dots, last = dots+1, i
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_':
-		default:
+		case inString && c == '\\':
+			i++ // whatever is escaped ends no string
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{' || c == '[':
+			depth, values = depth+1, values+1
+		case c == '}' || c == ']':
+			depth--
+		case c == ',':
+			values++
+		}
+		if depth > b.depth || values > b.values {
 			return false
 		}
 	}
-	return dots == 2 && last < len(text)-1
+	return true
 }
 
 func isBearerType(header any) bool {

@@ -369,6 +369,17 @@ func BenchmarkVerify(b *testing.B) {
 			}
 		}
 	})
+	b.Run("deep", func(b *testing.B) { // nobody's, made to be dear
+		deep := strings.Repeat(`{"":`, 9000) + "1" + strings.Repeat("}", 9000)
+		hostile := bearing(base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"ES256"}`)) + "." +
+			base64.RawURLEncoding.EncodeToString([]byte(deep)) + ".AAAA")
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := v.Verify(ctx, hostile); err == nil {
+				b.Fatal("nobody's bearer accepted")
+			}
+		}
+	})
 	b.Run("new", func(b *testing.B) {
 		header, payload, signature := parts(bearer)
 		forged := bearing(header + "." + payload + "." + flip(signature))
