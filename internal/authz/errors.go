@@ -6,8 +6,13 @@ import "errors"
 // nothing about the bearer, whose owner may try again.
 var ErrIssuerUnavailable = errors.New("the issuer's keys cannot be had")
 
-// A Reason is the class of what is wrong with a bearer: one of a closed set,
-// safe to tell the caller.
+// ErrBusy says that too much comes at once to check safely: whether a DPoP
+// proof has been used before can no longer be remembered. It says nothing about
+// the bearer, whose owner may try again with a new proof.
+var ErrBusy = errors.New("too much at once to check safely")
+
+// A Reason is the class of what is wrong with a bearer or with the DPoP proof
+// beside it: one of a closed set, safe to tell the caller.
 type Reason string
 
 // The reasons for which a bearer is invalid.
@@ -26,6 +31,13 @@ const (
 	ReasonUserClaim   Reason = "user_claim"    // the user claim is missing, unverified or unusable
 	ReasonOrigin      Reason = "origin"        // a cookie that did not come from a page of an allowed origin
 	ReasonProxy       Reason = "proxy"         // headers of the trusted proxy's that did not come from it
+
+	ReasonProof         Reason = "proof"          // no DPoP proof, or not one: form, typ, alg, jwk, jti or signature
+	ReasonProofTarget   Reason = "proof_target"   // made for another method (htm), address (htu) or bearer (ath)
+	ReasonProofTime     Reason = "proof_time"     // without iat, too old, or ahead of us
+	ReasonProofReplayed Reason = "proof_replayed" // seen before
+	ReasonProofNonce    Reason = "proof_nonce"    // without a nonce of ours, or with one of long ago
+	ReasonBinding       Reason = "binding"        // the bearer is bound to another key, or not used as its binding says
 )
 
 // Reasons lists every Reason.
@@ -33,6 +45,7 @@ var Reasons = []Reason{
 	ReasonMalformed, ReasonAlgorithm, ReasonCritical, ReasonType, ReasonIssuer, ReasonAudience,
 	ReasonNoExpiry, ReasonExpired, ReasonNotYetValid, ReasonKey, ReasonSignature, ReasonUserClaim,
 	ReasonOrigin, ReasonProxy,
+	ReasonProof, ReasonProofTarget, ReasonProofTime, ReasonProofReplayed, ReasonProofNonce, ReasonBinding,
 }
 
 // An InvalidError says that a bearer does not verify, and the class of why.

@@ -79,7 +79,7 @@ var refusals = map[Outcome]refusal{
 	Internal:             {http.StatusInternalServerError, "Internal error", "Something went wrong in this service.", 0},
 }
 
-// reasons tells the caller the class of what is wrong with a bearer.
+// reasons tells the caller the class of what is wrong with a bearer or its proof.
 var reasons = map[authz.Reason]string{
 	authz.ReasonMalformed:   "The bearer is not a signed JWT that can be read.",
 	authz.ReasonAlgorithm:   "The bearer's signature algorithm is not accepted.",
@@ -95,6 +95,13 @@ var reasons = map[authz.Reason]string{
 	authz.ReasonUserClaim:   "The bearer does not say who you are in the claim that is used here.",
 	authz.ReasonOrigin:      "A cookie counts only from a page of an allowed origin.",
 	authz.ReasonProxy:       "Headers that only a trusted proxy may send do not come from one.",
+
+	authz.ReasonProof:         "The DPoP proof is missing, or is not one that can be checked: one DPoP header, signed by the public key in it.",
+	authz.ReasonProofTarget:   "The DPoP proof was made for another method, address or bearer.",
+	authz.ReasonProofTime:     "The DPoP proof was not made just now; make a new one for every request, by a clock that is right.",
+	authz.ReasonProofReplayed: "The DPoP proof has been used before; make a new one for every request.",
+	authz.ReasonProofNonce:    "The DPoP proof does not carry a current nonce; make one with the nonce in the DPoP-Nonce header of this answer.",
+	authz.ReasonBinding:       "A bearer that is bound to a key goes with a DPoP proof by that key, and any other bearer with none.",
 }
 
 // Outcomes returns all of them, in no order.
@@ -126,6 +133,7 @@ var meanings = []struct {
 	{authz.ErrUnauthenticated, Unauthenticated},
 	{authz.ErrAmbiguous, Unauthenticated},
 	{authz.ErrIssuerUnavailable, IssuerUnavailable},
+	{authz.ErrBusy, Overloaded},
 	{authz.ErrDenied, Denied},
 	{directory.ErrNoCredential, NoCredential},
 	{directory.ErrUnavailable, DirectoryUnavailable},
