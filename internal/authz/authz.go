@@ -67,6 +67,9 @@ type Issuer struct {
 	ClockSkew time.Duration
 	// Require lists what the claims must say besides. All of it must hold.
 	Require []Requirement
+	// Mode says whether Require is enforced, which is the default, or only
+	// observed.
+	Mode Mode
 }
 
 // A Problem is one thing wrong with an Issuer. Field is the configuration key
@@ -98,9 +101,12 @@ func (i Issuer) Problems() []Problem {
 		report("clock_skew", "must be at most %v", MaxClockSkew)
 	}
 	for _, r := range i.Require {
-		if err := r.check(); err != nil {
+		if err := r.Check(); err != nil {
 			report("require", "%v", err)
 		}
+	}
+	if i.Mode != "" && i.Mode != ModeEnforce && i.Mode != ModeObserve {
+		report("mode", "must be %s or %s", ModeEnforce, ModeObserve)
 	}
 	return all
 }

@@ -342,8 +342,9 @@ func TestNonsenseIsRefusedAtConstruction(t *testing.T) {
 		"none":                      change(func(i *authz.Issuer) { i.Algorithms = []string{"none"} }),
 		"an hour of clock skew":     change(func(i *authz.Issuer) { i.ClockSkew = time.Hour }),
 		"a rule without values":     change(func(i *authz.Issuer) { i.Require = []authz.Requirement{{Claim: "groups"}} }),
-		"a rule with a number":      change(func(i *authz.Issuer) { i.Require = []authz.Requirement{{Claim: "age", AnyOf: []any{18}}} }),
+		"a rule with an int":        change(func(i *authz.Issuer) { i.Require = []authz.Requirement{{Claim: "age", AnyOf: []any{18}}} }),
 		"a rule without a claim":    change(func(i *authz.Issuer) { i.Require = []authz.Requirement{{AnyOf: []any{"x"}}} }),
+		"a mode that is none":       change(func(i *authz.Issuer) { i.Mode = "Observe" }),
 		"a host that only looks so": change(func(i *authz.Issuer) { i.URL = "http://localhost.evil.example" }),
 	} {
 		if _, err := authz.New(authz.Config{Issuers: issuers}); err == nil {

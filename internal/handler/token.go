@@ -18,7 +18,7 @@ func (s *Service) token(ctx context.Context, ev *event, w http.ResponseWriter, r
 	if err != nil {
 		return err
 	}
-	if err := s.policy.Load().Judge(ev.who); err != nil {
+	if _, err := s.policy.Load().Judge(ev.who, s.now()); err != nil {
 		return err
 	}
 	if err := s.shares.take(ev.who.User); err != nil {
