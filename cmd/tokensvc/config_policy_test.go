@@ -70,11 +70,18 @@ func TestConfigValues(t *testing.T) {
 			[]string{"-1s", "5m1s", "30"},
 		}, {
 			"TOKENSVC_OIDC_REQUIRE",
-			[]string{"{groups: agents}", "groups: [agents, leads]", "{email_verified: true}", "{a.b: [x, true]}", `{"https://example.com/roles": x}`},
 			[]string{
-				"groups", "[groups]", "{groups: []}", "{groups: 7}", "{groups: {a: b}}", "{groups: null}", "{groups: [[a]]}", "{7: a}", "{'': a}",
+				"{groups: agents}", "groups: [agents, leads]", "{email_verified: true}", "{a.b: [x, true]}", `{"https://example.com/roles": x}`,
+				"{level: 7}", "{level: [7, -0.5, 1e3, '7']}", "{age: {at_least: 18, at_most: 65}}", "{groups: {glob: 'team-*'}}",
+			},
+			[]string{
+				"groups", "[groups]", "{groups: []}", "{groups: {}}", "{groups: {a: b}}", "{groups: null}", "{groups: [[a]]}", "{7: a}", "{'': a}",
 				"{groups: a, groups: b}", "{groups: &a x}", "{groups: &a [x]}", "{groups: [&a x, *a]}", "{&a groups: x}", "{groups", "{a: b}\n---\n{a: b}",
 			},
+		}, {
+			"TOKENSVC_OIDC_MODE",
+			[]string{"enforce", "observe"},
+			[]string{"Observe", "off", "true"},
 		}, {
 			"TOKENSVC_DIRECTORY",
 			[]string{"file:users.yaml", "file:/etc/tokensvc/users.yaml", "claim:telnyx"},

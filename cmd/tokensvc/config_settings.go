@@ -116,7 +116,11 @@ func settings(c *Config, issuer *authz.Issuer) []setting {
 		}, {
 			key: "issuers[].require", variable: "TOKENSVC_OIDC_REQUIRE", unset: "none",
 			field: asRules(&issuer.Require),
-			help:  "Claims that must be there with one of the values; all of them must hold. A dotted name is a path into nested claims.",
+			help:  "Claims that must be there, with one of the values or as the operators say; all of them must hold. A dotted name is a path into nested claims.",
+		}, {
+			key: "issuers[].mode", variable: "TOKENSVC_OIDC_MODE", byDefault: string(authz.ModeEnforce),
+			field: asOneOf((*string)(&issuer.Mode), string(authz.ModeEnforce), string(authz.ModeObserve)),
+			help:  "Whether `require` refuses, or lets everybody in and tells whom it would have refused.",
 		}, {
 			key: "directory", variable: "TOKENSVC_DIRECTORY", unset: "required",
 			field: asDirectory(&c.Directory),

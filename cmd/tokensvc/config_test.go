@@ -92,6 +92,7 @@ func TestConfigVariablesAloneSuffice(t *testing.T) {
 			Audiences: []string{"softphone"},
 			UserClaim: "sub",
 			ClockSkew: 30 * time.Second,
+			Mode:      authz.ModeEnforce,
 		}},
 		Directory: DirectoryConfig{Kind: "file", Value: "users.yaml"},
 		Cache:     "memory",
@@ -135,7 +136,9 @@ func everything(folder string) Config {
 				{Claim: "groups", AnyOf: []any{"agents", "leads"}},
 				{Claim: "email_verified", AnyOf: []any{true}},
 				{Claim: "realm_access.roles", AnyOf: []any{"phone"}},
+				{Claim: "auth_time", MaxAge: 8 * time.Hour},
 			},
+			Mode: authz.ModeObserve,
 		}},
 		Directory: DirectoryConfig{Kind: "claim", Value: "telnyx"},
 		Cache:     "memory",
@@ -167,7 +170,8 @@ issuers:
     user_claim: email
     algorithms: [RS256, ES256]
     clock_skew: 1m
-    require: {groups: [agents, leads], email_verified: true, realm_access.roles: phone}
+    require: {groups: [agents, leads], email_verified: true, realm_access.roles: phone, auth_time: {max_age: 8h}}
+    mode: observe
 directory: claim:telnyx
 cache: memory
 vending: {min_life: 0.25}
@@ -199,7 +203,8 @@ func TestConfigEveryVariable(t *testing.T) {
 		"TOKENSVC_OIDC_USER_CLAIM=email",
 		"TOKENSVC_OIDC_ALGORITHMS=RS256,ES256",
 		"TOKENSVC_OIDC_CLOCK_SKEW=1m",
-		"TOKENSVC_OIDC_REQUIRE={groups: [agents, leads], email_verified: true, realm_access.roles: phone}",
+		"TOKENSVC_OIDC_REQUIRE={groups: [agents, leads], email_verified: true, realm_access.roles: phone, auth_time: {max_age: 8h}}",
+		"TOKENSVC_OIDC_MODE=observe",
 		"TOKENSVC_DIRECTORY=claim:telnyx",
 		"TOKENSVC_CACHE=memory",
 		"TOKENSVC_VENDING_MIN_LIFE=0.25",

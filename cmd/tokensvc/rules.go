@@ -44,7 +44,7 @@ func (s *service) followRules(path string, environ []string) {
 func withoutRules(issuers []authz.Issuer) []authz.Issuer {
 	issuers = slices.Clone(issuers)
 	for i := range issuers {
-		issuers[i].Require = nil
+		issuers[i].Require, issuers[i].Mode = nil, ""
 	}
 	return issuers
 }
