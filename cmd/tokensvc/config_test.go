@@ -35,6 +35,7 @@ issuers:
 var compareConfigs = []cmp.Option{
 	cmpopts.EquateComparable(netip.Prefix{}),
 	cmp.Comparer(func(a, b secret.Text) bool { return a.Reveal() == b.Reveal() }),
+	cmp.Comparer(func(a, b authz.Source) bool { return a == b }),
 }
 
 // withEnviron returns enough with more variables, which count if they are
