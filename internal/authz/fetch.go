@@ -18,20 +18,30 @@ const (
 	maxRedirects     = 3
 )
 
-// fetch reads the issuer's discovery document and then its keys (OpenID Connect
+// A publisher is where an issuer's documents are read from.
+type publisher struct {
+	issuer string // its URL
+	client *http.Client
+}
+
+func newPublisher(i Issuer, cfg Config) *publisher {
+	return &publisher{i.URL, &http.Client{Transport: cfg.Transport, CheckRedirect: sameHostOnly}}
+}
+
+// keys reads the issuer's discovery document and then its keys (OpenID Connect
 // Discovery 1.0 section 4). life is how long the issuer says the keys are good
 // for, within our bounds.
-func (s *keySource) fetch(ctx context.Context) (set *keySet, life time.Duration, err error) {
-	address := strings.TrimSuffix(s.issuer.URL, "/") + "/.well-known/openid-configuration"
-	body, _, err := s.get(ctx, address)
+func (p *publisher) keys(ctx context.Context) (set *keySet, life time.Duration, err error) {
+	address := strings.TrimSuffix(p.issuer, "/") + "/.well-known/openid-configuration"
+	body, _, err := p.get(ctx, address)
 	if err != nil {
 		return nil, 0, fmt.Errorf("discovery document: %w", err)
 	}
-	address, err = keysAddress(s.issuer.URL, body)
+	address, err = keysAddress(p.issuer, body)
 	if err != nil {
 		return nil, 0, fmt.Errorf("discovery document: %w", err)
 	}
-	body, header, err := s.get(ctx, address)
+	body, header, err := p.get(ctx, address)
 	if err != nil {
 		return nil, 0, fmt.Errorf("key set: %w", err)
 	}
@@ -68,13 +78,13 @@ func keysAddress(issuer string, document []byte) (string, error) {
 }
 
 // get returns a document and the header it came with.
-func (s *keySource) get(ctx context.Context, address string) ([]byte, http.Header, error) {
+func (p *publisher) get(ctx context.Context, address string) ([]byte, http.Header, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, nil, err
 	}
 	req.Header.Set("Accept", "application/json")
-	res, err := s.client.Do(req)
+	res, err := p.client.Do(req)
 	if err != nil {
 		return nil, nil, err
 	}
