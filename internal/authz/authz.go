@@ -21,10 +21,11 @@ import (
 
 // Bounds of what an issuer's configuration may say.
 const (
-	DefaultUserClaim = "sub"
-	DefaultClockSkew = 30 * time.Second
-	MaxClockSkew     = 5 * time.Minute
-	MaxUserValue     = 256 // bytes of the user claim's value
+	DefaultUserClaim  = "sub"
+	KeysFromDiscovery = "discovery"
+	DefaultClockSkew  = 30 * time.Second
+	MaxClockSkew      = 5 * time.Minute
+	MaxUserValue      = 256 // bytes of the user claim's value
 )
 
 // DefaultAlgorithms is every algorithm that can be allowed: asymmetric ones
@@ -48,6 +49,12 @@ type Issuer struct {
 	// Audiences are the accepted values of the aud claim. At least one: without
 	// it, a token meant for any other service of the issuer would do.
 	Audiences []string
+	// Keys says where the issuer's keys are: "discovery", which is the default,
+	// the URL of a JWK set for an issuer that has no discovery, or "file:PATH"
+	// for one that cannot be reached. https, or http on a loopback address. A
+	// file is read by New and ReloadKeys and never otherwise, however many keys
+	// are asked for that it does not have.
+	Keys string
 	// UserClaim names the claim whose value identifies the user. Default "sub".
 	// "email" counts only when email_verified is true.
 	UserClaim string
@@ -86,6 +93,9 @@ func (i Issuer) Problems() []Problem {
 	if len(i.Audiences) == 0 || slices.Contains(i.Audiences, "") {
 		report("audience", "is required: the value of aud in tokens meant for this service")
 	}
+	if err := i.checkKeys(); err != nil {
+		report("keys", "must be discovery, file:PATH or the URL of a JWK set, which %v", err)
+	}
 	for _, alg := range i.Algorithms {
 		if !slices.Contains(DefaultAlgorithms, alg) {
 			report("algorithms", "must be among %s", strings.Join(DefaultAlgorithms, ", "))
@@ -103,7 +113,28 @@ func (i Issuer) Problems() []Problem {
 	return all
 }
 
+// checkKeys says why Keys is none of what it may be.
+func (i Issuer) checkKeys() error {
+	if i.Keys == "" || i.Keys == KeysFromDiscovery || i.KeyFile() != "" {
+		return nil
+	}
+	return CheckURL(i.Keys)
+}
+
+// KeyFile returns the path of the file that holds the issuer's keys, or nothing
+// if they are fetched.
+func (i Issuer) KeyFile() string {
+	path, isFile := strings.CutPrefix(i.Keys, "file:")
+	if !isFile {
+		return ""
+	}
+	return path
+}
+
 func (i Issuer) withDefaults() Issuer {
+	if i.Keys == "" {
+		i.Keys = KeysFromDiscovery
+	}
 	if i.UserClaim == "" {
 		i.UserClaim = DefaultUserClaim
 	}

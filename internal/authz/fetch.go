@@ -28,10 +28,9 @@ func newPublisher(i Issuer, cfg Config) *publisher {
 	return &publisher{i.URL, &http.Client{Transport: cfg.Transport, CheckRedirect: sameHostOnly}}
 }
 
-// keys reads the issuer's discovery document and then its keys (OpenID Connect
-// Discovery 1.0 section 4). life is how long the issuer says the keys are good
-// for, within our bounds.
-func (p *publisher) keys(ctx context.Context) (set *keySet, life time.Duration, err error) {
+// discoveredKeys reads the issuer's discovery document and then its keys (OpenID
+// Connect Discovery 1.0 section 4).
+func (p *publisher) discoveredKeys(ctx context.Context) (*keySet, time.Duration, error) {
 	address := strings.TrimSuffix(p.issuer, "/") + "/.well-known/openid-configuration"
 	body, _, err := p.get(ctx, address)
 	if err != nil {
@@ -41,15 +40,23 @@ func (p *publisher) keys(ctx context.Context) (set *keySet, life time.Duration, 
 	if err != nil {
 		return nil, 0, fmt.Errorf("discovery document: %w", err)
 	}
-	body, header, err := p.get(ctx, address)
-	if err != nil {
-		return nil, 0, fmt.Errorf("key set: %w", err)
+	return p.keysAt(address)(ctx)
+}
+
+// keysAt returns what reads the keys at an address. life is how long the issuer
+// says they are good for, within our bounds.
+func (p *publisher) keysAt(address string) func(context.Context) (*keySet, time.Duration, error) {
+	return func(ctx context.Context) (set *keySet, life time.Duration, err error) {
+		body, header, err := p.get(ctx, address)
+		if err != nil {
+			return nil, 0, fmt.Errorf("key set: %w", err)
+		}
+		set, err = parseKeySet(body)
+		if err != nil {
+			return nil, 0, fmt.Errorf("key set: %w", err)
+		}
+		return set, keyLife(header.Get("Cache-Control")), nil
 	}
-	set, err = parseKeySet(body)
-	if err != nil {
-		return nil, 0, fmt.Errorf("key set: %w", err)
-	}
-	return set, keyLife(header.Get("Cache-Control")), nil
 }
 
 // keysAddress returns a discovery document's jwks_uri, if the document is that
@@ -92,14 +99,16 @@ func (p *publisher) get(ctx context.Context, address string) ([]byte, http.Heade
 	if res.StatusCode != http.StatusOK {
 		return nil, nil, fmt.Errorf("answered status %d", res.StatusCode)
 	}
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxDocumentBytes+1))
-	if err != nil {
-		return nil, nil, err
+	body, err := readDocument(res.Body)
+	return body, res.Header, err
+}
+
+func readDocument(r io.Reader) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(r, maxDocumentBytes+1))
+	if err == nil && len(body) > maxDocumentBytes {
+		err = fmt.Errorf("is larger than %d bytes", maxDocumentBytes)
 	}
-	if len(body) > maxDocumentBytes {
-		return nil, nil, fmt.Errorf("is larger than %d bytes", maxDocumentBytes)
-	}
-	return body, res.Header, nil
+	return body, err
 }
 
 // sameHostOnly lets an issuer redirect within itself. Keys from elsewhere would

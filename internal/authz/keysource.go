@@ -2,7 +2,10 @@ package authz
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"os"
+	"sync"
 	"time"
 )
 
@@ -17,11 +20,59 @@ const (
 // does anything else that has no hope of news.
 type keySource struct {
 	*kept[keySet]
+	file string // where they are read from, if they are not fetched
+
+	loading sync.Mutex
+	loaded  digest // of the file as it was last taken up
 }
 
-func newKeySource(i Issuer, cfg Config) *keySource {
+// newKeySource returns the source of an issuer's keys. Those in a file are there
+// at once, others when run has fetched them.
+func newKeySource(i Issuer, cfg Config) (*keySource, error) {
 	p := newPublisher(i, cfg)
-	return &keySource{newKept(cfg, i.Name, "keys", p.keys)}
+	switch {
+	case i.KeyFile() != "":
+		s := &keySource{kept: newKept[keySet](cfg, i.Name, "keys", nil), file: i.KeyFile()}
+		_, err := s.load()
+		return s, err
+	case i.Keys == KeysFromDiscovery:
+		return &keySource{kept: newKept(cfg, i.Name, "keys", p.discoveredKeys)}, nil
+	}
+	return &keySource{kept: newKept(cfg, i.Name, "keys", p.keysAt(i.Keys))}, nil
+}
+
+// run keeps keys fresh that are fetched.
+func (s *keySource) run(ctx context.Context) {
+	if s.file == "" {
+		s.kept.run(ctx)
+	}
+}
+
+// load reads the file, and reports whether it has changed. With an error, such
+// as that of a file which is only half written, the last good keys stay.
+func (s *keySource) load() (changed bool, err error) {
+	s.loading.Lock()
+	defer s.loading.Unlock()
+	f, err := os.Open(s.file)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	body, err := readDocument(f)
+	if err != nil {
+		return false, fmt.Errorf("key set: %w", err)
+	}
+	sum := sha256.Sum256(body)
+	if sum == s.loaded {
+		return false, nil
+	}
+	set, err := parseKeySet(body)
+	if err != nil {
+		return false, fmt.Errorf("key set: %w", err)
+	}
+	s.current.Store(set)
+	s.loaded = sum
+	return true, nil
 }
 
 // find returns the keys that may have made a signature, asking the issuer again
@@ -34,7 +85,7 @@ func (s *keySource) find(ctx context.Context, kid, algorithm string) ([]any, err
 	if keys := set.matching(kid, algorithm); len(keys) > 0 {
 		return keys, nil
 	}
-	if kid == "" || len(set.byID[kid]) > 0 { // no news would help
+	if kid == "" || len(set.byID[kid]) > 0 || s.file != "" { // no news would help, or none can come
 		return nil, invalid(ReasonKey)
 	}
 	if err := s.refetch(ctx); err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -63,8 +64,8 @@ type verified struct {
 	weight uint32
 }
 
-// New returns a Verifier, or says what is wrong with the configuration. It
-// fetches nothing: Run does.
+// New returns a Verifier, or says what is wrong with the configuration or with
+// a file of keys. It fetches nothing: Run does.
 func New(cfg Config) (*Verifier, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -83,7 +84,11 @@ func New(cfg Config) (*Verifier, error) {
 		}
 		names[i.Name] = true
 		i = i.withDefaults()
-		v.issuers[i.URL] = &trusted{i, newKeySource(i, cfg)}
+		keys, err := newKeySource(i, cfg)
+		if err != nil {
+			return nil, fmt.Errorf("authz: issuer %q: %w", i.Name, err)
+		}
+		v.issuers[i.URL] = &trusted{i, keys}
 	}
 	if len(v.issuers) == 0 {
 		return nil, errors.New("authz: no issuer is configured")
@@ -104,17 +109,25 @@ func New(cfg Config) (*Verifier, error) {
 
 // Run fetches the keys of every issuer and keeps them fresh until ctx is done.
 func (v *Verifier) Run(ctx context.Context) {
-	done := make(chan struct{})
+	var running sync.WaitGroup
 	for _, t := range v.issuers {
-		go func() {
-			t.keys.run(ctx)
-			done <- struct{}{}
-		}()
+		running.Go(func() { t.keys.run(ctx) })
 	}
-	for range v.issuers {
-		<-done
-	}
+	running.Wait()
 	v.verified.StopAllGoroutines()
+}
+
+// ReloadKeys reads the file of the named issuer's keys again, and reports
+// whether it had changed. With an error, the last good keys stay. A bearer that
+// was verified with a key that is gone is believed for five more minutes at
+// most, as it is with keys that are fetched.
+func (v *Verifier) ReloadKeys(issuer string) (changed bool, err error) {
+	for _, t := range v.issuers {
+		if t.Name == issuer && t.KeyFile() != "" {
+			return t.keys.load()
+		}
+	}
+	return false, fmt.Errorf("authz: no issuer %q has its keys in a file", issuer)
 }
 
 // Missing returns the names of the issuers whose keys have never been had.

@@ -73,8 +73,10 @@ func newVerifier(t testing.TB, cfg authz.Config) *authz.Verifier {
 	done := make(chan struct{})
 	go func() { v.Run(ctx); close(done) }()
 	t.Cleanup(func() { cancel(); <-done })
-	for range cfg.Issuers {
-		<-fetched
+	for _, i := range cfg.Issuers {
+		if i.KeyFile() == "" {
+			<-fetched
+		}
 	}
 	return v
 }
@@ -338,6 +340,10 @@ func TestNonsenseIsRefusedAtConstruction(t *testing.T) {
 		"a rule without values":     change(func(i *authz.Issuer) { i.Require = []authz.Requirement{{Claim: "groups"}} }),
 		"a rule with a number":      change(func(i *authz.Issuer) { i.Require = []authz.Requirement{{Claim: "age", AnyOf: []any{18}}} }),
 		"a rule without a claim":    change(func(i *authz.Issuer) { i.Require = []authz.Requirement{{AnyOf: []any{"x"}}} }),
+		"keys at plain http":        change(func(i *authz.Issuer) { i.Keys = "http://login.example.com/keys" }),
+		"keys with a password":      change(func(i *authz.Issuer) { i.Keys = "https://u:p@login.example.com/keys" }),
+		"keys in no file":           change(func(i *authz.Issuer) { i.Keys = "file:" }),
+		"keys in a file's URL":      change(func(i *authz.Issuer) { i.Keys = "file" }),
 		"a host that only looks so": change(func(i *authz.Issuer) { i.URL = "http://localhost.evil.example" }),
 	} {
 		if _, err := authz.New(authz.Config{Issuers: issuers}); err == nil {
