@@ -21,11 +21,12 @@ import (
 
 // Bounds of what an issuer's configuration may say.
 const (
-	DefaultUserClaim  = "sub"
-	KeysFromDiscovery = "discovery"
-	DefaultClockSkew  = 30 * time.Second
-	MaxClockSkew      = 5 * time.Minute
-	MaxUserValue      = 256 // bytes of the user claim's value
+	DefaultAudienceClaim = "aud"
+	DefaultUserClaim     = "sub"
+	KeysFromDiscovery    = "discovery"
+	DefaultClockSkew     = 30 * time.Second
+	MaxClockSkew         = 5 * time.Minute
+	MaxUserValue         = 256 // bytes of the user claim's value
 )
 
 // DefaultAlgorithms is every algorithm that can be allowed: asymmetric ones
@@ -46,9 +47,13 @@ type Issuer struct {
 	// https, or http on a loopback address. Discovery reads
 	// URL/.well-known/openid-configuration.
 	URL string
-	// Audiences are the accepted values of the aud claim. At least one: without
-	// it, a token meant for any other service of the issuer would do.
+	// Audiences are the accepted values of the audience claim. At least one:
+	// without it, a token meant for any other service of the issuer would do.
 	Audiences []string
+	// AudienceClaim names the claim that holds the audience, a string or a list
+	// of them. Default "aud". Some issuers' access tokens have none and say in
+	// another claim whom they are for: those of Amazon Cognito in "client_id".
+	AudienceClaim string
 	// Keys says where the issuer's keys are: "discovery", which is the default,
 	// the URL of a JWK set for an issuer that has no discovery, or "file:PATH"
 	// for one that cannot be reached. https, or http on a loopback address. A
@@ -134,6 +139,9 @@ func (i Issuer) KeyFile() string {
 func (i Issuer) withDefaults() Issuer {
 	if i.Keys == "" {
 		i.Keys = KeysFromDiscovery
+	}
+	if i.AudienceClaim == "" {
+		i.AudienceClaim = DefaultAudienceClaim
 	}
 	if i.UserClaim == "" {
 		i.UserClaim = DefaultUserClaim

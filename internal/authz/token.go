@@ -95,23 +95,34 @@ func isBearerType(header any) bool {
 }
 
 func (t *token) readClaims(payload []byte) error {
-	if err := json.Unmarshal(payload, &t.claims); err != nil || t.claims == nil {
-		return invalid(ReasonMalformed)
-	}
-	var ok [6]bool
-	t.issuer, ok[0] = optionalString(t.claims["iss"])
-	t.subject, ok[1] = optionalString(t.claims["sub"])
-	t.audiences, ok[2] = stringOrList(t.claims["aud"])
-	t.expiresAt, ok[3] = numericDate(t.claims["exp"])
-	t.notBefore, ok[4] = numericDate(t.claims["nbf"])
-	t.issuedAt, ok[5] = numericDate(t.claims["iat"])
-	if slices.Contains(ok[:], false) {
+	if !t.decode(payload) || !t.readRegistered() {
 		return invalid(ReasonMalformed)
 	}
 	if t.expiresAt.IsZero() {
 		return invalid(ReasonNoExpiry)
 	}
 	return nil
+}
+
+func (t *token) decode(payload []byte) bool {
+	return json.Unmarshal(payload, &t.claims) == nil && t.claims != nil
+}
+
+// readRegistered reports whether the claims that we know have their types. Where
+// the audience is depends on the issuer: readAudience comes later.
+func (t *token) readRegistered() bool {
+	var ok [5]bool
+	t.issuer, ok[0] = optionalString(t.claims["iss"])
+	t.subject, ok[1] = optionalString(t.claims["sub"])
+	t.expiresAt, ok[2] = numericDate(t.claims["exp"])
+	t.notBefore, ok[3] = numericDate(t.claims["nbf"])
+	t.issuedAt, ok[4] = numericDate(t.claims["iat"])
+	return !slices.Contains(ok[:], false)
+}
+
+func (t *token) readAudience(claim string) (ok bool) {
+	t.audiences, ok = stringOrList(t.claims[claim])
+	return ok
 }
 
 func optionalString(claim any) (string, bool) {

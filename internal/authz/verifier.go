@@ -170,6 +170,12 @@ func (v *Verifier) Verify(ctx context.Context, bearer secret.Text) (*Principal, 
 	if issuer == nil {
 		return nil, invalid(ReasonIssuer)
 	}
+	if !contains(issuer.Algorithms, t.algorithm) {
+		return nil, invalid(ReasonAlgorithm)
+	}
+	if !t.readAudience(issuer.AudienceClaim) {
+		return nil, invalid(ReasonMalformed)
+	}
 	if err := issuer.judge(t, now); err != nil {
 		return nil, err
 	}
@@ -197,11 +203,9 @@ func (v *Verifier) remember(sum digest, who *Principal, now time.Time, size int)
 	v.verified.Set(sum, verified{who, until, weight})
 }
 
-// judge makes the checks that need no key.
+// judge says whether what the claims say of the bearer itself will do.
 func (t *trusted) judge(b *token, now time.Time) error {
 	switch {
-	case !contains(t.Algorithms, b.algorithm):
-		return invalid(ReasonAlgorithm)
 	case !anyOf(t.Audiences, b.audiences):
 		return invalid(ReasonAudience)
 	case !now.Before(b.expiresAt.Add(t.ClockSkew)):

@@ -257,6 +257,31 @@ func TestTheUserClaim(t *testing.T) {
 	}
 }
 
+func TestTheAudienceClaim(t *testing.T) {
+	issuer := oidctest.StartT(t, oidctest.Options{Audience: audience})
+	cfg := issuerOf(issuer)
+	cfg.AudienceClaim = "client_id"
+	v := newVerifier(t, authz.Config{Issuers: []authz.Issuer{cfg}})
+	for name, row := range map[string]struct {
+		claims map[string]any
+		want   string
+	}{
+		"a client that is ours":          {map[string]any{"aud": nil, "client_id": audience}, "main:alice"},
+		"it is one of several":           {map[string]any{"aud": nil, "client_id": []string{"x", audience}}, "main:alice"},
+		"aud is for somebody else":       {map[string]any{"aud": "other", "client_id": audience}, "main:alice"},
+		"a client that is not ours":      {map[string]any{"aud": audience, "client_id": "other"}, "audience"},
+		"aud alone":                      {map[string]any{"aud": audience}, "audience"},
+		"neither":                        {map[string]any{"aud": nil}, "audience"},
+		"a client that is a number":      {map[string]any{"client_id": 7}, "malformed"},
+		"a list with a number in it":     {map[string]any{"client_id": []any{audience, 7}}, "malformed"},
+		"aud of a type it must not have": {map[string]any{"aud": 7, "client_id": audience}, "main:alice"},
+	} {
+		if got := outcome(v, issuer.Bearer("alice", row.claims)); got != row.want {
+			t.Errorf("%s: got %s, want %s", name, got, row.want)
+		}
+	}
+}
+
 func TestACachedBearerStillExpires(t *testing.T) {
 	clock := newClock()
 	issuer := oidctest.StartT(t, oidctest.Options{Audience: audience, Life: 2 * time.Minute, Now: clock.Now})
