@@ -2,8 +2,9 @@
 // asking, and may they have one.
 //
 // It trusts the issuers it was configured with, for what their published keys
-// verify, and nothing else: no URL, key or algorithm is ever taken from a
-// token. It knows nothing of HTTP servers or of Telnyx.
+// verify or what they answer when asked, and nothing else: no URL, key or
+// algorithm is ever taken from a token. It knows nothing of HTTP servers or of
+// Telnyx.
 package authz
 
 import (
@@ -60,6 +61,9 @@ type Issuer struct {
 	// file is read by New and ReloadKeys and never otherwise, however many keys
 	// are asked for that it does not have.
 	Keys string
+	// Introspection has the issuer asked about each bearer, which then need not
+	// be a JWT. There are no keys and algorithms then. Default: it is not asked.
+	Introspection *Introspection
 	// UserClaim names the claim whose value identifies the user. Default "sub".
 	// "email" counts only when email_verified is true.
 	UserClaim string
@@ -107,6 +111,10 @@ func (i Issuer) Problems() []Problem {
 			break
 		}
 	}
+	if i.Introspection != nil {
+		i.Introspection.problems(report)
+		i.problemsBesideIntrospection(report)
+	}
 	if i.ClockSkew > MaxClockSkew {
 		report("clock_skew", "must be at most %v", MaxClockSkew)
 	}
@@ -116,6 +124,17 @@ func (i Issuer) Problems() []Problem {
 		}
 	}
 	return all
+}
+
+// problemsBesideIntrospection reports what somebody may count on that is not
+// looked at when the issuer is asked.
+func (i Issuer) problemsBesideIntrospection(report func(field, format string, args ...any)) {
+	if i.Keys != "" && i.Keys != KeysFromDiscovery {
+		report("keys", "has no meaning with introspection: leave it out")
+	}
+	if len(i.Algorithms) > 0 {
+		report("algorithms", "has no meaning with introspection: leave it out")
+	}
 }
 
 // checkKeys says why Keys is none of what it may be.
@@ -153,6 +172,7 @@ func (i Issuer) withDefaults() Issuer {
 		i.ClockSkew = DefaultClockSkew
 	}
 	i.ClockSkew = max(i.ClockSkew, 0)
+	i.Introspection = i.Introspection.withDefaults()
 	return i
 }
 
@@ -191,7 +211,7 @@ type Principal struct {
 	Subject   string         // the sub claim, empty if there is none
 	User      string         // the user key: "<issuer name>:<value of the user claim>"
 	Claims    map[string]any // as decoded from JSON; numbers are float64
-	ExpiresAt time.Time      // of the bearer
+	ExpiresAt time.Time      // of the bearer; zero if its issuer, asked, does not say
 }
 
 // usableUserValue reports whether a claim's value can stand in a user key:

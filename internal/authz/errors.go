@@ -2,9 +2,10 @@ package authz
 
 import "errors"
 
-// ErrIssuerUnavailable says that an issuer's keys cannot be had. It says
-// nothing about the bearer, whose owner may try again.
-var ErrIssuerUnavailable = errors.New("the issuer's keys cannot be had")
+// ErrIssuerUnavailable says that an issuer's keys cannot be had, or that it gives
+// no answer about a token. It says nothing about the bearer, whose owner may try
+// again.
+var ErrIssuerUnavailable = errors.New("the issuer is unavailable")
 
 // A Reason is the class of what is wrong with a bearer: one of a closed set,
 // safe to tell the caller.
@@ -23,13 +24,15 @@ const (
 	ReasonNotYetValid Reason = "not_yet_valid" // nbf or iat lies ahead
 	ReasonKey         Reason = "key"           // the issuer has no such key
 	ReasonSignature   Reason = "signature"     // the key says no
+	ReasonInactive    Reason = "inactive"      // the issuer, asked about it, says that it is not active
 	ReasonUserClaim   Reason = "user_claim"    // the user claim is missing, unverified or unusable
 )
 
 // Reasons lists every Reason.
 var Reasons = []Reason{
 	ReasonMalformed, ReasonAlgorithm, ReasonCritical, ReasonType, ReasonIssuer, ReasonAudience,
-	ReasonNoExpiry, ReasonExpired, ReasonNotYetValid, ReasonKey, ReasonSignature, ReasonUserClaim,
+	ReasonNoExpiry, ReasonExpired, ReasonNotYetValid, ReasonKey, ReasonSignature, ReasonInactive,
+	ReasonUserClaim,
 }
 
 // An InvalidError says that a bearer does not verify, and the class of why.

@@ -28,19 +28,41 @@ func newPublisher(i Issuer, cfg Config) *publisher {
 	return &publisher{i.URL, &http.Client{Transport: cfg.Transport, CheckRedirect: sameHostOnly}}
 }
 
-// discoveredKeys reads the issuer's discovery document and then its keys (OpenID
-// Connect Discovery 1.0 section 4).
-func (p *publisher) discoveredKeys(ctx context.Context) (*keySet, time.Duration, error) {
-	address := strings.TrimSuffix(p.issuer, "/") + "/.well-known/openid-configuration"
-	body, _, err := p.get(ctx, address)
+// discover reads the issuer's discovery document (OpenID Connect Discovery 1.0
+// section 4).
+func (p *publisher) discover(ctx context.Context) ([]byte, http.Header, error) {
+	body, header, err := p.get(ctx, strings.TrimSuffix(p.issuer, "/")+"/.well-known/openid-configuration")
 	if err != nil {
-		return nil, 0, fmt.Errorf("discovery document: %w", err)
+		err = fmt.Errorf("discovery document: %w", err)
 	}
-	address, err = keysAddress(p.issuer, body)
+	return body, header, err
+}
+
+// discoveredKeys reads the discovery document and then the keys.
+func (p *publisher) discoveredKeys(ctx context.Context) (*keySet, time.Duration, error) {
+	document, _, err := p.discover(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	address, err := keysAddress(p.issuer, document)
 	if err != nil {
 		return nil, 0, fmt.Errorf("discovery document: %w", err)
 	}
 	return p.keysAt(address)(ctx)
+}
+
+// discoveredEndpoint reads from the discovery document where the issuer answers
+// about tokens (RFC 8414 section 2).
+func (p *publisher) discoveredEndpoint(ctx context.Context) (endpoint *string, life time.Duration, err error) {
+	document, header, err := p.discover(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	address, err := introspectionAddress(p.issuer, document)
+	if err != nil {
+		return nil, 0, fmt.Errorf("discovery document: %w", err)
+	}
+	return &address, keyLife(header.Get("Cache-Control")), nil
 }
 
 // keysAt returns what reads the keys at an address. life is how long the issuer
@@ -59,29 +81,55 @@ func (p *publisher) keysAt(address string) func(context.Context) (*keySet, time.
 	}
 }
 
-// keysAddress returns a discovery document's jwks_uri, if the document is that
-// of the issuer: section 4.3 has the two compared exactly, or one issuer could
-// speak for another.
-func keysAddress(issuer string, document []byte) (string, error) {
-	var doc struct {
-		Issuer  string `json:"issuer"`
-		JWKSURI string `json:"jwks_uri"`
-	}
+// discovery is what a discovery document says that we use.
+type discovery struct {
+	Issuer                string `json:"issuer"`
+	JWKSURI               string `json:"jwks_uri"`
+	IntrospectionEndpoint string `json:"introspection_endpoint"`
+}
+
+// parseDiscovery reads a discovery document, if it is that of the issuer:
+// section 4.3 has the two compared exactly, or one issuer could speak for
+// another.
+func parseDiscovery(issuer string, document []byte) (discovery, error) {
+	var doc discovery
 	if err := json.Unmarshal(document, &doc); err != nil {
-		return "", errors.New("is not JSON of the expected shape")
+		return doc, errors.New("is not JSON of the expected shape")
 	}
 	if doc.Issuer != issuer {
-		return "", errors.New("names another issuer than the configured one (they are compared exactly, a slash at the end included)")
+		return doc, errors.New("names another issuer than the configured one (they are compared exactly, a slash at the end included)")
 	}
-	u, err := url.Parse(doc.JWKSURI)
+	return doc, nil
+}
+
+func keysAddress(issuer string, document []byte) (string, error) {
+	doc, err := parseDiscovery(issuer, document)
+	if err != nil {
+		return "", err
+	}
+	return doc.JWKSURI, checkPublished(issuer, "jwks_uri", doc.JWKSURI)
+}
+
+func introspectionAddress(issuer string, document []byte) (string, error) {
+	doc, err := parseDiscovery(issuer, document)
+	if err != nil {
+		return "", err
+	}
+	return doc.IntrospectionEndpoint, checkPublished(issuer, "introspection_endpoint", doc.IntrospectionEndpoint)
+}
+
+// checkPublished refuses an address that a discovery document must not send us
+// to. Only an issuer on loopback may name one of plain http, there too.
+func checkPublished(issuer, name, address string) error {
+	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.User != nil {
-		return "", errors.New("has no usable jwks_uri")
+		return fmt.Errorf("has no usable %s", name)
 	}
 	plain := strings.HasPrefix(issuer, "http://") && isLoopback(u.Hostname())
 	if u.Scheme != "https" && (u.Scheme != "http" || !plain) {
-		return "", errors.New("has a jwks_uri that is not https")
+		return fmt.Errorf("has a %s that is not https", name)
 	}
-	return doc.JWKSURI, nil
+	return nil
 }
 
 // get returns a document and the header it came with.

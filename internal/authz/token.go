@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"encoding/base64"
 	"errors"
 	"slices"
 	"strings"
@@ -10,12 +11,14 @@ import (
 	"github.com/go-jose/go-jose/v4/json" // case-sensitive, and refuses duplicate names
 )
 
-// token is a parsed bearer of which nothing has been verified.
+// token is a parsed bearer of which nothing has been verified, or what an issuer
+// answered about one; then there is no jws.
 type token struct {
 	jws       *jose.JSONWebSignature
 	algorithm string
 	keyID     string
 	claims    map[string]any
+	size      int // bytes of what the claims were read from
 	issuer    string
 	subject   string
 	audiences []string
@@ -64,6 +67,35 @@ func parse(text string) (*token, error) {
 	return t, nil
 }
 
+// claimedIssuer returns what a JWT says is its issuer, and whether the text is a
+// JWT in form: three parts, of which the first is a header. An opaque token may
+// have dots in it too.
+func claimedIssuer(text string) (issuer string, isJWT bool) {
+	if !compactForm(text) {
+		return "", false
+	}
+	parts := strings.Split(text, ".")
+	var header, claims map[string]any
+	if !decodePart(parts[0], &header) || header == nil {
+		return "", false
+	}
+	if decodePart(parts[1], &claims) {
+		issuer, _ = claims["iss"].(string)
+	}
+	return issuer, true
+}
+
+func decodePart(part string, into *map[string]any) bool {
+	text, err := base64.RawURLEncoding.DecodeString(part)
+	return err == nil && json.Unmarshal(text, into) == nil
+}
+
+// opaqueForm reports whether text can be an access token of whatever kind (RFC
+// 6749 appendix A.12), without the spaces that no header leaves in it.
+func opaqueForm(text string) bool {
+	return text != "" && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
 // compactForm reports whether text is three base64url parts, none empty. The
 // JWS library skips line breaks inside a part; we do not.
 func compactForm(text string) bool {
@@ -105,6 +137,7 @@ func (t *token) readClaims(payload []byte) error {
 }
 
 func (t *token) decode(payload []byte) bool {
+	t.size = len(payload)
 	return json.Unmarshal(payload, &t.claims) == nil && t.claims != nil
 }
 

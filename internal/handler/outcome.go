@@ -62,7 +62,7 @@ var refusals = map[Outcome]refusal{
 	NoCredential:         {http.StatusForbidden, "No telephony credential", "You are known, but no telephony credential is assigned to you for this device.", 0},
 	RateLimited:          {http.StatusTooManyRequests, "Too many requests", "You ask for tokens too often.", time.Second},
 	Provisioning:         {http.StatusServiceUnavailable, "Credential not ready", "Your telephony credential has just been created and cannot be used yet.", 5 * time.Second},
-	IssuerUnavailable:    {http.StatusServiceUnavailable, "Identity provider unavailable", "Your bearer cannot be checked now, because the keys of its issuer cannot be had.", 5 * time.Second},
+	IssuerUnavailable:    {http.StatusServiceUnavailable, "Identity provider unavailable", "Your bearer cannot be checked now, because its issuer does not answer.", 5 * time.Second},
 	DirectoryUnavailable: {http.StatusServiceUnavailable, "Directory unavailable", "Your telephony credential cannot be looked up now.", 2 * time.Second},
 	CredentialRejected:   {http.StatusBadGateway, "Credential rejected", "Telnyx does not accept the telephony credential assigned to you; an operator must look.", 0},
 	UpstreamRejected:     {http.StatusBadGateway, "Upstream rejected", "Telnyx does not accept this service's key, or gave an unusable answer; an operator must look.", 0},
@@ -92,6 +92,7 @@ var reasons = map[authz.Reason]string{
 	authz.ReasonNotYetValid: "The bearer is not valid yet.",
 	authz.ReasonKey:         "The bearer is signed with a key that its issuer does not publish.",
 	authz.ReasonSignature:   "The bearer's signature is wrong.",
+	authz.ReasonInactive:    "The bearer's issuer says that it is no longer valid, or never was.",
 	authz.ReasonUserClaim:   "The bearer does not say who you are in the claim that is used here.",
 }
 
