@@ -333,42 +333,6 @@ func TestNoAnswerIsNotRemembered(t *testing.T) {
 	}
 }
 
-func TestOneQuestionForAllWhoAskAtOnce(t *testing.T) {
-	issuer, v, _ := startAsked(t)
-	token := issuer.Opaque("alice", nil)
-	asked, answer := make(chan struct{}, 64), make(chan struct{})
-	issuer.BreakIntrospection(func(w http.ResponseWriter, _ *http.Request) {
-		asked <- struct{}{}
-		<-answer
-		_, _ = io.WriteString(w, mustJSON(issuer.Claims("alice", map[string]any{"active": true})))
-	})
-	leaving, leave := context.WithCancel(t.Context())
-	left := make(chan error)
-	go func() { _, err := v.Verify(leaving, secret.New(token)); left <- err }()
-	<-asked
-	var others sync.WaitGroup
-	var waiting sync.WaitGroup
-	waiting.Add(63)
-	for range 63 {
-		others.Go(func() {
-			waiting.Done()
-			if got := outcome(v, token); got != "main:alice" {
-				t.Errorf("one of those who stayed: %s", got)
-			}
-		})
-	}
-	waiting.Wait()
-	leave() // the first, whose question it is
-	if err := <-left; !errors.Is(err, context.Canceled) || !errors.Is(err, authz.ErrIssuerUnavailable) {
-		t.Errorf("the one who left: %v", err)
-	}
-	close(answer)
-	others.Wait()
-	if n := issuer.Introspections(); n != 1 {
-		t.Errorf("%d questions, want 1", n)
-	}
-}
-
 func TestNobodyIsEverTakenForSomebodyElseByAnAnswer(t *testing.T) {
 	issuer := oidctest.StartT(t, oidctest.Options{Audience: audience, Client: client})
 	cfg := askedOf(issuer)

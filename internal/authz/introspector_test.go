@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -137,6 +138,50 @@ func TestAnAnswerIsWaitedForNoLongerThanPromised(t *testing.T) {
 		}
 		if took := time.Since(since); took != questionTimeout {
 			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+func TestOneQuestionForAllWhoAskAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked, answered := 0, make(chan struct{})
+		s := newAsked(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+			asked++
+			select {
+			case <-answered:
+				return answer(http.StatusOK, activeAnswer)
+			case <-r.Context().Done():
+				return nil, r.Context().Err()
+			}
+		})).introspector
+		leaving, leave := context.WithCancel(t.Context())
+		left := make(chan error, 1)
+		go func() {
+			_, err := s.introspect(leaving, "token")
+			left <- err
+		}()
+		synctest.Wait()
+		stayed := make(chan error, 63)
+		for range cap(stayed) {
+			go func() {
+				_, err := s.introspect(t.Context(), "token")
+				stayed <- err
+			}()
+		}
+		synctest.Wait() // all of them wait now
+		leave()         // the first, whose question it is
+		if err := <-left; !errors.Is(err, context.Canceled) || !errors.Is(err, ErrIssuerUnavailable) {
+			t.Errorf("the one who left: %v", err)
+		}
+		synctest.Wait()
+		close(answered)
+		for range cap(stayed) {
+			if err := <-stayed; err != nil {
+				t.Errorf("one of those who stayed: %v", err)
+			}
+		}
+		if asked != 1 {
+			t.Errorf("%d questions, want 1", asked)
 		}
 	})
 }
