@@ -110,7 +110,7 @@ func (s *service) readiness() handler.Readiness {
 		parts["issuer "+i.Name] = "ok"
 	}
 	for _, name := range s.verifier.Missing() {
-		parts["issuer "+name] = "its keys have not been fetched yet"
+		parts["issuer "+name] = "its keys, or where to ask it, have not been fetched yet"
 	}
 	return handler.Readiness{Ready: s.verifier.Ready(), Parts: parts}
 }

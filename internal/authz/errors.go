@@ -2,9 +2,10 @@ package authz
 
 import "errors"
 
-// ErrIssuerUnavailable says that an issuer's keys cannot be had. It says
-// nothing about the bearer, whose owner may try again.
-var ErrIssuerUnavailable = errors.New("the issuer's keys cannot be had")
+// ErrIssuerUnavailable says that an issuer's keys cannot be had, or that it gives
+// no answer about a token. It says nothing about the bearer, whose owner may try
+// again.
+var ErrIssuerUnavailable = errors.New("the issuer is unavailable")
 
 // ErrBusy says that too much comes at once to check safely: whether a DPoP
 // proof has been used before can no longer be remembered. It says nothing about
@@ -28,6 +29,7 @@ const (
 	ReasonNotYetValid Reason = "not_yet_valid" // nbf or iat lies ahead
 	ReasonKey         Reason = "key"           // the issuer has no such key
 	ReasonSignature   Reason = "signature"     // the key says no
+	ReasonInactive    Reason = "inactive"      // the issuer, asked about it, says that it is not active
 	ReasonUserClaim   Reason = "user_claim"    // the user claim is missing, unverified or unusable
 	ReasonOrigin      Reason = "origin"        // a cookie that did not come from a page of an allowed origin
 	ReasonProxy       Reason = "proxy"         // headers of the trusted proxy's that did not come from it
@@ -43,14 +45,17 @@ const (
 // Reasons lists every Reason.
 var Reasons = []Reason{
 	ReasonMalformed, ReasonAlgorithm, ReasonCritical, ReasonType, ReasonIssuer, ReasonAudience,
-	ReasonNoExpiry, ReasonExpired, ReasonNotYetValid, ReasonKey, ReasonSignature, ReasonUserClaim,
+	ReasonNoExpiry, ReasonExpired, ReasonNotYetValid, ReasonKey, ReasonSignature, ReasonInactive, ReasonUserClaim,
 	ReasonOrigin, ReasonProxy,
 	ReasonProof, ReasonProofTarget, ReasonProofTime, ReasonProofReplayed, ReasonProofNonce, ReasonBinding,
 }
 
 // An InvalidError says that a bearer does not verify, and the class of why.
-type InvalidError struct{ Reason Reason }
+type InvalidError struct {
+	Reason Reason
+	Nonce  string // to put into the next DPoP proof, with ReasonProofNonce
+}
 
 func (e *InvalidError) Error() string { return "invalid bearer: " + string(e.Reason) }
 
-func invalid(r Reason) error { return &InvalidError{r} }
+func invalid(r Reason) error { return &InvalidError{Reason: r} }

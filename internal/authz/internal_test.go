@@ -42,7 +42,11 @@ func (c *counting) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestASilentIssuerIsAskedEverMoreSlowly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := &counting{}
-		s := newKeySource(Issuer{Name: "main", URL: "https://login.example.com"}, Config{Transport: asked, Now: time.Now})
+		issuer := Issuer{Name: "main", URL: "https://login.example.com"}.withDefaults()
+		s, err := newKeySource(issuer, Config{Transport: asked, Now: time.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
 		go s.run(t.Context())
 		<-time.After(time.Hour)
 		synctest.Wait()

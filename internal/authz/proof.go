@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"net/url"
 	"slices"
 	"strings"
@@ -80,6 +81,15 @@ func (p *proofs) check(headers []string, want proofWant) error {
 		return invalid(ReasonProof)
 	}
 	return p.seen.admit(proof.identity(), bearer, proof.issuedAt, now)
+}
+
+// withNonce adds to a refusal for want of a nonce what to take next time (RFC
+// 9449 section 8).
+func (p *proofs) withNonce(err error) error {
+	if no := (*InvalidError)(nil); errors.As(err, &no) && no.Reason == ReasonProofNonce {
+		return &InvalidError{Reason: ReasonProofNonce, Nonce: p.nonces.current()}
+	}
+	return err
 }
 
 // proof is a parsed DPoP proof whose signature has not been verified.
