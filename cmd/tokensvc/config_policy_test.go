@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/tokensvc/tokensvc/internal/authz"
 )
 
 // accepted and refused values of each variable. What YAML says of a type comes
@@ -60,6 +58,14 @@ func TestConfigValues(t *testing.T) {
 			"TOKENSVC_OIDC_AUDIENCE",
 			[]string{"softphone", "softphone, desk", "https://api.example.com/"},
 			[]string{",", "softphone,"},
+		}, {
+			"TOKENSVC_OIDC_AUDIENCE_CLAIM",
+			[]string{"aud", "client_id", "https://example.com/audience"},
+			[]string{" ", "client\nid"},
+		}, {
+			"TOKENSVC_OIDC_KEYS",
+			[]string{"discovery", "https://login.example.com/keys", "http://127.0.0.1:9000/keys", "file:keys.json", "file:/etc/keys.json"},
+			[]string{"keys.json", "file:", "http://login.example.com/keys", "https://login.example.com/keys?a", "https://a:b@login.example.com/keys", "Discovery"},
 		}, {
 			"TOKENSVC_OIDC_ALGORITHMS",
 			[]string{"RS256", "RS256,EdDSA"},
@@ -347,7 +353,7 @@ func TestConfigUnknownVariables(t *testing.T) {
 // A setting whose variable looked like one of Kubernetes's would be set by
 // whoever names a Service.
 func TestConfigOurVariablesAreNotKubernetes(t *testing.T) {
-	for _, s := range settings(&Config{}, &authz.Issuer{}) {
+	for _, s := range settings(&Config{}, &IssuerConfig{}) {
 		for _, text := range []string{"8080", "tcp://10.96.7.7:8080"} {
 			if isServiceVariable(s.variable, text) {
 				t.Errorf("%s could be a Service's variable", s.variable)
@@ -374,7 +380,7 @@ func TestConfigNotInThisVersion(t *testing.T) {
 }
 
 func TestConfigDefaultsAreAccepted(t *testing.T) {
-	for _, s := range settings(&Config{}, &authz.Issuer{}) {
+	for _, s := range settings(&Config{}, &IssuerConfig{}) {
 		if flaws := s.applyDefault(); len(flaws) > 0 {
 			t.Errorf("%s: its default %s", s.name(), flaws[0].text)
 		}

@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/tokensvc/tokensvc/internal/authz"
 )
 
 const canary = "KEY0CANARY9secret"
@@ -50,7 +48,7 @@ func TestConfigProblemsNeverShowASecret(t *testing.T) {
 		{"a variable's name", enoughYAML, append(valid, "TOKENSVC_"+canary+"=1")},
 		{"a variable without value", enoughYAML, append(valid, "TOKENSVC_"+canary)},
 	}
-	for _, s := range settings(&Config{}, &authz.Issuer{}) {
+	for _, s := range settings(&Config{}, &IssuerConfig{}) {
 		tests = append(tests, struct {
 			name, file string
 			environ    []string
@@ -144,7 +142,7 @@ func FuzzLoadYAML(f *testing.F) {
 }
 
 func FuzzEnviron(f *testing.F) {
-	for _, s := range settings(&Config{}, &authz.Issuer{}) {
+	for _, s := range settings(&Config{}, &IssuerConfig{}) {
 		f.Add(s.variable, "MARK")
 		f.Add(s.variable, s.byDefault)
 	}

@@ -87,13 +87,18 @@ func TestConfigVariablesAloneSuffice(t *testing.T) {
 			APIKey:  secret.New(testKey),
 			Timeout: 10 * time.Second,
 		},
-		Issuers: []authz.Issuer{{
-			Name:      "main",
-			URL:       "https://login.example.com",
-			Audiences: []string{"softphone"},
-			UserClaim: "sub",
-			ClockSkew: 30 * time.Second,
-			Mode:      authz.ModeEnforce,
+		Issuers: []IssuerConfig{{
+			Issuer: authz.Issuer{
+				Name:          "main",
+				URL:           "https://login.example.com",
+				Audiences:     []string{"softphone"},
+				AudienceClaim: "aud",
+				Keys:          "discovery",
+				UserClaim:     "sub",
+				ClockSkew:     30 * time.Second,
+				Mode:          authz.ModeEnforce,
+			},
+			Introspect: IntrospectionConfig{Cache: 30 * time.Second},
 		}},
 		Directory: DirectoryConfig{Kind: "file", Value: "users.yaml"},
 		Cache:     "memory",
@@ -126,20 +131,25 @@ func everything(folder string) Config {
 			APIKeyFile: filepath.Join(folder, "key"),
 			Timeout:    5 * time.Second,
 		},
-		Issuers: []authz.Issuer{{
-			Name:       "acme",
-			URL:        "https://login.example.com",
-			Audiences:  []string{"softphone", "desk"},
-			UserClaim:  "email",
-			Algorithms: []string{"RS256", "ES256"},
-			ClockSkew:  time.Minute,
-			Require: []authz.Requirement{
-				{Claim: "groups", AnyOf: []any{"agents", "leads"}},
-				{Claim: "email_verified", AnyOf: []any{true}},
-				{Claim: "realm_access.roles", AnyOf: []any{"phone"}},
-				{Claim: "auth_time", MaxAge: 8 * time.Hour},
+		Issuers: []IssuerConfig{{
+			Issuer: authz.Issuer{
+				Name:          "acme",
+				URL:           "https://login.example.com",
+				Audiences:     []string{"softphone", "desk"},
+				AudienceClaim: "client_id",
+				Keys:          "file:" + filepath.Join(folder, "keys.json"),
+				UserClaim:     "email",
+				Algorithms:    []string{"RS256", "ES256"},
+				ClockSkew:     time.Minute,
+				Require: []authz.Requirement{
+					{Claim: "groups", AnyOf: []any{"agents", "leads"}},
+					{Claim: "email_verified", AnyOf: []any{true}},
+					{Claim: "realm_access.roles", AnyOf: []any{"phone"}},
+					{Claim: "auth_time", MaxAge: 8 * time.Hour},
+				},
+				Mode: authz.ModeObserve,
 			},
-			Mode: authz.ModeObserve,
+			Introspect: IntrospectionConfig{Cache: 30 * time.Second},
 		}},
 		Directory: DirectoryConfig{Kind: "claim", Value: "telnyx"},
 		Cache:     "memory",
@@ -168,6 +178,8 @@ issuers:
   - name: acme
     issuer: https://login.example.com
     audience: [softphone, desk]
+    audience_claim: client_id
+    keys: file:keys.json
     user_claim: email
     algorithms: [RS256, ES256]
     clock_skew: 1m
@@ -201,6 +213,8 @@ func TestConfigEveryVariable(t *testing.T) {
 		"TOKENSVC_OIDC_NAME=acme",
 		"TOKENSVC_OIDC_ISSUER=https://login.example.com",
 		"TOKENSVC_OIDC_AUDIENCE=softphone,desk",
+		"TOKENSVC_OIDC_AUDIENCE_CLAIM=client_id",
+		"TOKENSVC_OIDC_KEYS=file:"+filepath.Join(folder, "keys.json"),
 		"TOKENSVC_OIDC_USER_CLAIM=email",
 		"TOKENSVC_OIDC_ALGORITHMS=RS256,ES256",
 		"TOKENSVC_OIDC_CLOCK_SKEW=1m",
