@@ -17,7 +17,7 @@ import (
 type event struct {
 	began      time.Time
 	requestID  string
-	method     string
+	method     string // one of a closed set
 	route      string
 	client     string // address
 	fromProxy  bool   // came in over the trusted proxy's listener
@@ -30,6 +30,16 @@ type event struct {
 	reason     authz.Reason
 	err        error
 	status     int
+}
+
+// loggedMethod is a method if it is one that people use. Any other is whatever
+// the caller has put there, a bearer for one, and of any length.
+func loggedMethod(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return method
+	}
+	return "other"
 }
 
 // end fixes what became of the request.

@@ -152,7 +152,7 @@ func (s *Service) serve(route string, e endpoint, fromProxy bool, w http.Respons
 	ev := &event{
 		began:     s.now(),
 		requestID: w.Header().Get(requestIDHeader),
-		method:    r.Method,
+		method:    loggedMethod(r.Method),
 		route:     route,
 		client:    middleware.GetClientIP(r.Context()),
 		fromProxy: fromProxy,
