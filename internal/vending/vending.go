@@ -53,7 +53,7 @@ type Config struct {
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 	// OnMint is told of every mint: how long it took and how it ended. It must
-	// not block. Default none.
+	// neither block nor panic. Default none.
 	OnMint func(took time.Duration, err error)
 }
 
@@ -114,8 +114,8 @@ func New(cfg Config) (*Machine, error) {
 func (m *Machine) Close() { m.kept.StopAllGoroutines() }
 
 // Vend returns a token for the credential, and where it came from. Errors are
-// those of the Minter; a caller that has gone gets its context's error, and one
-// whose time is up gets telnyx.ErrTimeout.
+// those of the Minter, or a PanicError; a caller that has gone gets its
+// context's error, and one whose time is up gets telnyx.ErrTimeout.
 //
 // A mint goes on when the caller that caused it leaves, because others may wait
 // for it too, and its token is kept for the next.
@@ -172,10 +172,7 @@ func (m *Machine) mintOnce(ctx context.Context, id telnyx.CredentialID) (telnyx.
 
 func (m *Machine) mint(ctx context.Context, id telnyx.CredentialID) (telnyx.LoginToken, error) {
 	began := m.now()
-	minted, err := m.minter.Mint(ctx, id)
-	if err == nil && !minted.ExpiresAt.After(m.now()) {
-		err = fmt.Errorf("%w: the token has expired already", telnyx.ErrBadAnswer)
-	}
+	minted, err := m.ask(ctx, id)
 	m.onMint(m.now().Sub(began), err)
 	if errors.Is(err, telnyx.ErrCredentialRejected) {
 		m.kept.Invalidate(id)
@@ -185,4 +182,19 @@ func (m *Machine) mint(ctx context.Context, id telnyx.CredentialID) (telnyx.Logi
 	}
 	m.kept.Set(id, token{minted, began})
 	return minted, nil
+}
+
+// ask asks Telnyx. A panic ends here: beyond is a goroutine of the library's,
+// in which it would end the process.
+func (m *Machine) ask(ctx context.Context, id telnyx.CredentialID) (minted telnyx.LoginToken, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = panicked(cause)
+		}
+	}()
+	minted, err = m.minter.Mint(ctx, id)
+	if err == nil && !minted.ExpiresAt.After(m.now()) {
+		err = fmt.Errorf("%w: the token has expired already", telnyx.ErrBadAnswer)
+	}
+	return minted, err
 }
