@@ -30,6 +30,8 @@ type event struct {
 	reason     authz.Reason
 	err        error
 	status     int
+
+	staleBecause error // why Telnyx gave no new token, though the caller has one
 }
 
 // loggedMethod is a method if it is one that people use. Any other is whatever
@@ -77,6 +79,9 @@ func (ev *event) MarshalZerologObject(e *zerolog.Event) {
 	}
 	if ev.source != "" {
 		e.Str("source", string(ev.source))
+	}
+	if ev.staleBecause != nil {
+		e.Str("stale_because", ev.staleBecause.Error())
 	}
 	if ev.err != nil {
 		e.Str("error", ev.err.Error())

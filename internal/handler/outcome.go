@@ -11,6 +11,7 @@ import (
 	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
+	"github.com/tokensvc/tokensvc/internal/vending"
 )
 
 // An Outcome is the one word for what became of a request: in the answer, the
@@ -145,6 +146,7 @@ var meanings = []struct {
 	{telnyx.ErrLimited, UpstreamLimited},
 	{telnyx.ErrTimeout, UpstreamTimeout},
 	{telnyx.ErrUnavailable, UpstreamUnavailable},
+	{vending.ErrBusy, Overloaded},
 }
 
 // OutcomeOf is the one place where errors become outcomes. Whatever it does not

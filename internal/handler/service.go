@@ -33,7 +33,7 @@ type finder interface {
 }
 
 type vendor interface {
-	Vend(ctx context.Context, id telnyx.CredentialID) (telnyx.LoginToken, vending.Source, error)
+	Vend(ctx context.Context, id telnyx.CredentialID) (vending.Vended, error)
 }
 
 // Config is what a Service needs. What has no default is required.

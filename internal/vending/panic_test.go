@@ -28,7 +28,7 @@ func TestAPanicInAMintIsAnErrorToThoseWhoWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	_, _, err = m.Vend(t.Context(), anyCredential(t))
+	_, err = m.Vend(t.Context(), anyCredential(t))
 	for _, err := range []error{err, <-told} {
 		if caught, ok := errors.AsType[*vending.PanicError](err); !ok || !strings.Contains(string(caught.Stack), "broken.Mint") {
 			t.Errorf("got %v, want a PanicError with the stack", err)
@@ -45,7 +45,7 @@ func TestAPanicOfTheRuntimeIsToldInTheRuntimesWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	if _, _, err := m.Vend(t.Context(), anyCredential(t)); err == nil || !strings.Contains(err.Error(), "nil map") {
+	if _, err := m.Vend(t.Context(), anyCredential(t)); err == nil || !strings.Contains(err.Error(), "nil map") {
 		t.Errorf("got %v, want the runtime's words", err)
 	}
 }
