@@ -71,7 +71,8 @@ type Config struct {
 	// MinLife is the share of its life, between 0 and 1 exclusively, that a kept
 	// token must have left to be handed out. Default 0.5.
 	MinLife float64
-	// MaxTokens bounds how many tokens are kept. Default 200,000.
+	// MaxTokens bounds how many tokens are kept. Default 200,000. Whatever it is,
+	// all of them together take no more than about 256 MiB.
 	MaxTokens int
 	// MaxWaiting bounds how many callers wait for Telnyx at once, and, apart from
 	// it, how many mints go on. It should be less than how many requests are
