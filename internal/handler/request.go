@@ -5,6 +5,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -85,6 +86,9 @@ func parseDevice(body []byte) (directory.Device, error) {
 // prefersText reports whether the caller would rather have text/plain than JSON
 // (RFC 9110 section 12.5.1). Whoever accepts neither gets JSON.
 func prefersText(accept []string) bool {
+	if !slices.ContainsFunc(accept, namesText) { // as good as always
+		return false
+	}
 	text, json := 0.0, 0.0
 	for _, part := range strings.Split(strings.Join(accept, ","), ",") {
 		media, params, err := mime.ParseMediaType(part)
@@ -101,6 +105,8 @@ func prefersText(accept []string) bool {
 	}
 	return text > json
 }
+
+func namesText(accept string) bool { return strings.Contains(strings.ToLower(accept), "text/plain") }
 
 func quality(q string) float64 {
 	if q == "" {

@@ -202,8 +202,7 @@ func (s *Service) finish(ev *event) {
 	took := s.now().Sub(ev.began)
 	s.metrics.request(ev, took)
 	line := s.log.WithLevel(ev.level()).EmbedObject(ev).Dur("duration_ms", took)
-	var p *panicError
-	if errors.As(ev.err, &p) {
+	if p, ok := errors.AsType[*panicError](ev.err); ok {
 		line.Bytes("stack", p.stack)
 	}
 	line.Msg("request")
