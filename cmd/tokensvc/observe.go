@@ -77,7 +77,7 @@ func (o *observer) mint(took time.Duration, err error) {
 		return
 	}
 	if err != nil {
-		o.log.Debug().Err(err).Dur("duration_ms", took).Msg("mint failed")
+		o.log.Debug().Err(err).Dur("duration_ms", took.Round(time.Microsecond)).Msg("mint failed")
 	}
 }
 

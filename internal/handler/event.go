@@ -1,7 +1,9 @@
 package handler
 
 import (
+	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -83,9 +85,21 @@ func (ev *event) MarshalZerologObject(e *zerolog.Event) {
 	if ev.staleBecause != nil {
 		e.Str("stale_because", ev.staleBecause.Error())
 	}
-	if ev.err != nil {
+	if ev.err != nil && !plain(ev.err) {
 		e.Str("error", ev.err.Error())
 	}
+}
+
+// plain reports whether an error says no more than its outcome and reason do. One
+// that is wrapped does.
+func plain(err error) bool {
+	switch e := err.(type) { //nolint:errorlint // see above
+	case *requestError:
+		return e.detail == ""
+	case *authz.InvalidError:
+		return true
+	}
+	return slices.Contains([]error{authz.ErrUnauthenticated, directory.ErrNoCredential, context.Canceled}, err)
 }
 
 // level is how loudly an outcome is logged: what an operator must look at is an

@@ -89,3 +89,72 @@ func TestWhatAMintMaySayIsAnOutcome(t *testing.T) {
 		}
 	}
 }
+
+func TestTheLogRepeatsNothing(t *testing.T) {
+	h := build(t, telnyxtest.Options{}, nil)
+	logged := func(changes ...func(*http.Request)) string {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/token", nil)
+		for _, change := range changes {
+			change(r)
+		}
+		before := len(h.log.String())
+		h.service.ServeHTTP(httptest.NewRecorder(), r)
+		return h.log.String()[before:]
+	}
+	alice, _ := h.person("alice")
+	for try := 0; ; try++ { // until the issuer's keys are there
+		if _, _, outcome := h.ask(alice); outcome == "issued" {
+			break
+		} else if try > 1000 {
+			t.Fatal(outcome)
+		}
+	}
+	bearing := func(bearer ...string) func(*http.Request) {
+		return func(r *http.Request) {
+			for _, b := range bearer {
+				r.Header.Add("Authorization", "Bearer "+b)
+			}
+		}
+	}
+	for name, row := range map[string]struct {
+		line string
+		says bool
+	}{
+		"no credential":          {logged(), false},
+		"no such method":         {logged(func(r *http.Request) { r.Method = "PUT" }), false},
+		"no such path":           {logged(func(r *http.Request) { r.URL.Path = "/" }), false},
+		"a bearer that is none":  {logged(bearing("x")), false},
+		"two credentials":        {logged(bearing(alice, alice)), true},
+		"a claim without a UUID": {logged(bearing(h.issuer.Bearer("bob", map[string]any{claim: 7}))), true},
+		"no claim":               {logged(bearing(h.issuer.Bearer("bob", nil))), false},
+	} {
+		if strings.Contains(row.line, `"error":`) != row.says {
+			t.Errorf("%s is logged as %s; an error should be in it: %v", name, row.line, row.says)
+		}
+	}
+}
+
+func TestALoggedDurationHasNoMoreThanMicroseconds(t *testing.T) {
+	began := time.Now()
+	times := []time.Duration{0, 1234567 * time.Nanosecond}
+	h := build(t, telnyxtest.Options{}, func(c *handler.Config) {
+		c.Now = func() time.Time { now := began.Add(times[0]); times = append(times[1:], times[0]); return now }
+	})
+	h.serve(http.MethodPut, "/v1/token")
+	if line := h.log.String(); !strings.Contains(line, `"duration_ms":1.235,`) {
+		t.Errorf("logged %s, want 1.235", line)
+	}
+}
+
+func TestTheContractHasAHead(t *testing.T) {
+	h := build(t, telnyxtest.Options{}, nil)
+	for method, want := range map[string]int{http.MethodGet: http.StatusOK, http.MethodHead: http.StatusOK, http.MethodPost: http.StatusMethodNotAllowed} {
+		got := h.serve(method, "/openapi.yaml")
+		if got.Code != want {
+			t.Errorf("%s: status %d, want %d", method, got.Code, want)
+		}
+		if allow := got.Header().Values("Allow"); want == http.StatusMethodNotAllowed && strings.Join(allow, ", ") != "GET, HEAD" {
+			t.Errorf("Allow: %q, want GET and HEAD", allow)
+		}
+	}
+}

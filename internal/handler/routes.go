@@ -35,6 +35,7 @@ func (s *Service) routes(cfg Config, fromProxy bool) chi.Router {
 	r.Post(cfg.BasePath+tokenRoute, serve(tokenRoute, s.token))
 	r.Get(cfg.BasePath+whoamiRoute, serve(whoamiRoute, s.whoami))
 	r.Get(cfg.BasePath+"/openapi.yaml", s.contract)
+	r.Head(cfg.BasePath+"/openapi.yaml", s.contract)
 	return r
 }
 
@@ -103,7 +104,7 @@ func notFound(context.Context, *event, http.ResponseWriter, *http.Request) error
 // methodNotAllowed names the methods that would be (RFC 9110 section 15.5.6).
 func methodNotAllowed(routes chi.Routes) endpoint {
 	return func(_ context.Context, _ *event, w http.ResponseWriter, r *http.Request) error {
-		for _, method := range []string{http.MethodGet, http.MethodPost} {
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
 			if routes.Match(chi.NewRouteContext(), method, r.URL.Path) {
 				w.Header().Add("Allow", method)
 			}
@@ -112,7 +113,8 @@ func methodNotAllowed(routes chi.Routes) endpoint {
 	}
 }
 
-// contract serves openapi.yaml. It is no request for a token, and has no outcome.
+// contract serves openapi.yaml. It is no request for a token, and has no outcome:
+// it is neither logged nor counted.
 func (s *Service) contract(w http.ResponseWriter, _ *http.Request) {
 	write(w, http.StatusOK, "application/yaml", s.openAPI)
 }

@@ -201,7 +201,7 @@ func (e *panicError) Error() string {
 func (s *Service) finish(ev *event) {
 	took := s.now().Sub(ev.began)
 	s.metrics.request(ev, took)
-	line := s.log.WithLevel(ev.level()).EmbedObject(ev).Dur("duration_ms", took)
+	line := s.log.WithLevel(ev.level()).EmbedObject(ev).Dur("duration_ms", took.Round(time.Microsecond))
 	if p, ok := errors.AsType[*panicError](ev.err); ok {
 		line.Bytes("stack", p.stack)
 	}
