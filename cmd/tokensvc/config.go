@@ -33,7 +33,7 @@ type Config struct {
 	CORSOrigins []string
 
 	Telnyx    TelnyxConfig
-	Issuers   []authz.Issuer // at least one; names and URLs are distinct
+	Issuers   []IssuerConfig // at least one; names and URLs are distinct
 	Directory DirectoryConfig
 
 	// Cache is where tokens are kept between requests: "memory", the default
@@ -58,6 +58,28 @@ type TelnyxConfig struct {
 	// Timeout bounds one call. Default 10 s, 100 ms to 2 min, and less than
 	// Limits.RequestTimeout, so that the caller hears of it.
 	Timeout time.Duration
+}
+
+// IssuerConfig is an issuer, and what is opened for it. Its Introspection is nil:
+// openIssuers makes one of Introspect.
+type IssuerConfig struct {
+	authz.Issuer
+	Introspect IntrospectionConfig
+}
+
+// IntrospectionConfig says how an issuer is asked about its tokens. If nothing
+// but the default is set, it is not.
+type IntrospectionConfig struct {
+	ClientID string
+	// ClientSecretFile and PrivateKeyFile are read again whenever they change.
+	// Exactly one of them is set.
+	ClientSecretFile string
+	PrivateKeyFile   string
+	// Endpoint is the URL that is asked, or "" for the discovered one.
+	Endpoint string
+	// Cache is how long an answer is believed. Default 30 s, at most 5 min,
+	// negative for not at all.
+	Cache time.Duration
 }
 
 // DirectoryConfig says where a user's telephony credentials are found.
@@ -165,7 +187,7 @@ func (l *configLoader) isSet(key string) bool {
 }
 
 func (l *configLoader) applyDefaults() {
-	for _, s := range settings(&l.config, &authz.Issuer{}) {
+	for _, s := range settings(&l.config, &IssuerConfig{}) {
 		s.applyDefault()
 	}
 }

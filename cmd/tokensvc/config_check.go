@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tokensvc/tokensvc/internal/authz"
+	"github.com/tokensvc/tokensvc/internal/secret"
 )
 
 // check judges what no value shows by itself: what is missing, and what does
@@ -58,10 +58,18 @@ func (l *configLoader) checkIssuers() {
 }
 
 func (l *configLoader) checkIssuer(i int) {
-	for _, p := range l.config.Issuers[i].Problems() {
+	issuer := l.config.Issuers[i].asAuthz(func(field, path string, read readSecret) func() secret.Text {
+		text, err := read(path)
+		if err != nil {
+			l.refuse(issuerKey(i, field), l.at(issuerKey(i, field)), err.Error())
+		}
+		return func() secret.Text { return text }
+	})
+	for _, p := range issuer.Problems() {
 		key := issuerKey(i, p.Field)
 		switch {
 		case l.broken[key]:
+		case p.Field == clientSecretFile && l.broken[issuerKey(i, privateKeyFile)]: // it would have done
 		case l.isSet(key):
 			l.refuse(key, l.at(key), p.Text)
 		case p.Field == "name":
@@ -77,11 +85,11 @@ func (l *configLoader) checkIssuer(i int) {
 func (l *configLoader) checkDuplicates(i int) {
 	this, before := l.config.Issuers[i], l.config.Issuers[:i]
 	key := issuerKey(i, "name")
-	if !l.broken[key] && slices.ContainsFunc(before, func(b authz.Issuer) bool { return b.Name == this.Name }) {
+	if !l.broken[key] && slices.ContainsFunc(before, func(b IssuerConfig) bool { return b.Name == this.Name }) {
 		l.refuse(key, l.at(key), "is the name of an earlier issuer too")
 	}
 	key = issuerKey(i, "issuer")
-	if !l.broken[key] && slices.ContainsFunc(before, func(b authz.Issuer) bool { return b.URL == this.URL }) {
+	if !l.broken[key] && slices.ContainsFunc(before, func(b IssuerConfig) bool { return b.URL == this.URL }) {
 		l.refuse(key, l.at(key), "has an earlier entry: an issuer is listed once, with all its audiences")
 	}
 }
@@ -127,7 +135,7 @@ func issuerKey(i int, field string) string { return fmt.Sprintf("issuers[%d].%s"
 
 // bothWays says how a setting is set.
 func bothWays(key string) string {
-	s, _ := find(key, settings(&Config{}, &authz.Issuer{}))
+	s, _ := find(key, settings(&Config{}, &IssuerConfig{}))
 	return fmt.Sprintf("set %s in the file, or %s", s.key, s.variable)
 }
 
@@ -152,7 +160,7 @@ func (l *configLoader) at(key string) configPlace {
 
 // atVariable is the place of a key's variable, or of a variable.
 func atVariable(key string) configPlace {
-	table := settings(&Config{}, &authz.Issuer{})
+	table := settings(&Config{}, &IssuerConfig{})
 	order := slices.IndexFunc(table, func(s setting) bool { return s.key == generic(key) || s.variable == key })
 	return configPlace{where: table[order].variable, environ: true, line: order}
 }

@@ -4,8 +4,6 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
-
-	"github.com/tokensvc/tokensvc/internal/authz"
 )
 
 // fromNode returns what a YAML node says, if it has the shape.
@@ -62,57 +60,4 @@ func (s shape) fromVariable(text string) (value, bool) {
 		return v, true
 	}
 	return value{words: []word{{text: text}}}, true
-}
-
-func asRules(into *[]authz.Requirement) field {
-	f := field{shape: someRules}
-	f.expects = "a mapping of claims, each to a text, true, false, or a list of these"
-	f.accept = func(v value) []flaw {
-		rules, flaws := f.rulesOf(v.node)
-		if len(flaws) == 0 {
-			*into = rules
-		}
-		return flaws
-	}
-	return f
-}
-
-func (f field) rulesOf(node *yaml.Node) (rules []authz.Requirement, flaws []flaw) {
-	seen := map[string]bool{}
-	for i := 0; i+1 < len(node.Content); i += 2 {
-		claim := node.Content[i]
-		values := acceptedValues(node.Content[i+1])
-		switch {
-		case !oneText.admits(claim) || isAnchored(claim) || claim.Value == "" || len(values) == 0:
-			flaws = append(flaws, f.flawAt(claim, errUnexpected))
-		case seen[claim.Value]:
-			flaws = append(flaws, flaw{claim, "has a claim twice: give it a list of values"})
-		}
-		seen[claim.Value] = true
-		rules = append(rules, authz.Requirement{Claim: claim.Value, AnyOf: values})
-	}
-	return rules, flaws
-}
-
-// acceptedValues returns the values that a rule accepts, or nothing if they
-// are not texts and booleans.
-func acceptedValues(node *yaml.Node) []any {
-	nodes := []*yaml.Node{node}
-	if node.Kind == yaml.SequenceNode && !isAnchored(node) {
-		nodes = node.Content
-	}
-	var values []any
-	for _, n := range nodes {
-		switch {
-		case n.Kind != yaml.ScalarNode || isAnchored(n):
-			return nil
-		case n.ShortTag() == "!!bool":
-			values = append(values, strings.EqualFold(n.Value, "true"))
-		case n.ShortTag() == "!!str":
-			values = append(values, n.Value)
-		default:
-			return nil
-		}
-	}
-	return values
 }

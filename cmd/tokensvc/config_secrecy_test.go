@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/tokensvc/tokensvc/internal/authz"
 )
 
 const canary = "KEY0CANARY9secret"
@@ -46,10 +44,11 @@ func TestConfigProblemsNeverShowASecret(t *testing.T) {
 		{"a quote without end", enoughYAML + "cache: \"" + canary + "\\q", valid},
 		{"rules that are none", enoughYAML, append(valid, "TOKENSVC_OIDC_REQUIRE={"+canary+": [")},
 		{"a claim's name", "issuers: [{issuer: https://a.b, audience: x, require: {" + canary + ": [], " + canary + ": x}}]\ndirectory: claim:a\n", valid},
+		{"an operator's name", "issuers: [{issuer: https://a.b, audience: x, require: {a: {" + canary + ": x, any_of: " + canary + ", max_age: " + canary + "}}}]\ndirectory: claim:a\n", valid},
 		{"a variable's name", enoughYAML, append(valid, "TOKENSVC_"+canary+"=1")},
 		{"a variable without value", enoughYAML, append(valid, "TOKENSVC_"+canary)},
 	}
-	for _, s := range settings(&Config{}, &authz.Issuer{}) {
+	for _, s := range settings(&Config{}, &IssuerConfig{}) {
 		tests = append(tests, struct {
 			name, file string
 			environ    []string
@@ -129,6 +128,7 @@ func FuzzLoadYAML(f *testing.F) {
 	f.Add(string(wrong))
 	f.Add(enoughYAML)
 	f.Add(enoughYAML + "telnyx: {api_key: MARK}\ncache: redis://:MARK@cache\nMARK: *MARK\n")
+	f.Add("issuers: [{require: {MARK: {MARK: MARK, any_of: [MARK, &MARK x], glob: MARK, at_least: MARK, max_age: 1h}}, mode: MARK}]")
 	f.Add("a: &MARK [*MARK]\n? {MARK: MARK}\n: !MARK MARK\n--- MARK\n%MARK")
 	f.Add("issuers: [{name: MARK, require: {MARK: [MARK, 1]}}, MARK]\n<<: MARK\n\"MARK\": 'MARK")
 	path := filepath.Join(f.TempDir(), "tokensvc.yaml")
@@ -142,7 +142,7 @@ func FuzzLoadYAML(f *testing.F) {
 }
 
 func FuzzEnviron(f *testing.F) {
-	for _, s := range settings(&Config{}, &authz.Issuer{}) {
+	for _, s := range settings(&Config{}, &IssuerConfig{}) {
 		f.Add(s.variable, "MARK")
 		f.Add(s.variable, s.byDefault)
 	}

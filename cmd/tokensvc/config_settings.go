@@ -39,8 +39,8 @@ func (s setting) applyDefault() []flaw {
 }
 
 // newIssuer returns an issuer with the defaults of the table.
-func newIssuer() authz.Issuer {
-	var issuer authz.Issuer
+func newIssuer() IssuerConfig {
+	var issuer IssuerConfig
 	for _, s := range settings(&Config{}, &issuer) {
 		if s.ofIssuer() {
 			s.applyDefault()
@@ -51,7 +51,7 @@ func newIssuer() authz.Issuer {
 
 // settings is the table of everything that can be set, bound to the Config
 // and, for the keys under issuers[], to the issuer that they are to change.
-func settings(c *Config, issuer *authz.Issuer) []setting {
+func settings(c *Config, issuer *IssuerConfig) []setting {
 	return []setting{
 		{
 			key: "listen", variable: "TOKENSVC_LISTEN", byDefault: "127.0.0.1:8080",
@@ -102,6 +102,34 @@ func settings(c *Config, issuer *authz.Issuer) []setting {
 			field: asTexts(&issuer.Audiences, "text, or a list of texts, as in the aud of tokens meant for this service"),
 			help:  "Accepted values of `aud`; one of them must be there.",
 		}, {
+			key: "issuers[].audience_claim", variable: "TOKENSVC_OIDC_AUDIENCE_CLAIM", byDefault: authz.DefaultAudienceClaim,
+			field: asText(&issuer.AudienceClaim, "the name of a claim"),
+			help:  "Claim that holds the audience: `client_id` for the access tokens of Amazon Cognito.",
+		}, {
+			key: "issuers[].keys", variable: "TOKENSVC_OIDC_KEYS", byDefault: authz.KeysFromDiscovery,
+			field: asKeys(&issuer.Keys),
+			help:  "Where the issuer's keys are, if it has no discovery or cannot be reached.",
+		}, {
+			key: "issuers[].introspection.client_id", variable: "TOKENSVC_OIDC_INTROSPECTION_CLIENT_ID", unset: "no introspection",
+			field: asText(&issuer.Introspect.ClientID, "text, the name under which the issuer knows this service"),
+			help:  "Has the issuer asked about each token (RFC 7662), which then need not be a JWT.",
+		}, {
+			key: "issuers[].introspection.client_secret_file", variable: "TOKENSVC_OIDC_INTROSPECTION_CLIENT_SECRET_FILE", unset: "required for introspection, or the next",
+			field: asPath(&issuer.Introspect.ClientSecretFile),
+			help:  "File that holds the client's secret and nothing else.",
+		}, {
+			key: "issuers[].introspection.private_key_file", variable: "TOKENSVC_OIDC_INTROSPECTION_PRIVATE_KEY_FILE", unset: "required for introspection, or the previous",
+			field: asPath(&issuer.Introspect.PrivateKeyFile),
+			help:  "File that holds the client's private key, PKCS #8 in PEM or a JWK, for `private_key_jwt`.",
+		}, {
+			key: "issuers[].introspection.endpoint", variable: "TOKENSVC_OIDC_INTROSPECTION_ENDPOINT", unset: "the discovered one",
+			field: asText(&issuer.Introspect.Endpoint, "an https URL, or http on a loopback address"),
+			help:  "Where the issuer is asked.",
+		}, {
+			key: "issuers[].introspection.cache", variable: "TOKENSVC_OIDC_INTROSPECTION_CACHE", byDefault: authz.DefaultIntrospectionCache.String(),
+			field: asDurationOrNone(&issuer.Introspect.Cache, authz.MaxIntrospectionCache),
+			help:  "How long an answer is believed, and so how long a revoked token may still be used.",
+		}, {
 			key: "issuers[].user_claim", variable: "TOKENSVC_OIDC_USER_CLAIM", byDefault: authz.DefaultUserClaim,
 			field: asText(&issuer.UserClaim, "the name of a claim"),
 			help:  "Claim that identifies the user. `email` counts only when `email_verified` is true.",
@@ -111,12 +139,16 @@ func settings(c *Config, issuer *authz.Issuer) []setting {
 			help:  "Accepted signature algorithms.",
 		}, {
 			key: "issuers[].clock_skew", variable: "TOKENSVC_OIDC_CLOCK_SKEW", byDefault: authz.DefaultClockSkew.String(),
-			field: asClockSkew(&issuer.ClockSkew),
+			field: asDurationOrNone(&issuer.ClockSkew, authz.MaxClockSkew),
 			help:  "How far the issuer's clock may differ from ours.",
 		}, {
 			key: "issuers[].require", variable: "TOKENSVC_OIDC_REQUIRE", unset: "none",
 			field: asRules(&issuer.Require),
-			help:  "Claims that must be there with one of the values; all of them must hold. A dotted name is a path into nested claims.",
+			help:  "Claims that must be there, with one of the values or as the operators say; all of them must hold. A dotted name is a path into nested claims.",
+		}, {
+			key: "issuers[].mode", variable: "TOKENSVC_OIDC_MODE", byDefault: string(authz.ModeEnforce),
+			field: asOneOf((*string)(&issuer.Mode), string(authz.ModeEnforce), string(authz.ModeObserve)),
+			help:  "Whether `require` refuses, or lets everybody in and tells whom it would have refused.",
 		}, {
 			key: "directory", variable: "TOKENSVC_DIRECTORY", unset: "required",
 			field: asDirectory(&c.Directory),

@@ -100,27 +100,34 @@ func (s *service) reloadAll() {
 	}
 }
 
-// keyFile is Telnyx's API key and the file it came from, if any.
-type keyFile struct {
+// secretFile is a secret and the file it came from, if any.
+type secretFile struct {
 	path string
-	key  atomic.Pointer[secret.Text]
+	read readSecret
+	text atomic.Pointer[secret.Text]
 }
 
-func newKeyFile(cfg TelnyxConfig) *keyFile {
-	k := &keyFile{path: cfg.APIKeyFile}
-	k.key.Store(&cfg.APIKey)
-	return k
+func newSecretFile(path string, read readSecret, text secret.Text) *secretFile {
+	f := &secretFile{path: path, read: read}
+	f.text.Store(&text)
+	return f
 }
 
-// Key returns the key as it is now.
-func (k *keyFile) Key() secret.Text { return *k.key.Load() }
+// openSecretFile reads the file. With an error, the secret is empty.
+func openSecretFile(path string, read readSecret) (*secretFile, error) {
+	text, err := read(path)
+	return newSecretFile(path, read, text), err
+}
+
+// Text returns the secret as it is now.
+func (f *secretFile) Text() secret.Text { return *f.text.Load() }
 
 // Reload reads the file again.
-func (k *keyFile) Reload() (changed bool, err error) {
-	next, err := readAPIKey(k.path)
-	if err != nil || next.Reveal() == k.Key().Reveal() {
+func (f *secretFile) Reload() (changed bool, err error) {
+	next, err := f.read(f.path)
+	if err != nil || next.Reveal() == f.Text().Reveal() {
 		return false, err
 	}
-	k.key.Store(&next)
+	f.text.Store(&next)
 	return true, nil
 }

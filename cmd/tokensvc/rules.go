@@ -6,7 +6,6 @@ import (
 	"reflect"
 	"slices"
 
-	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/secret"
 )
 
@@ -31,7 +30,7 @@ func (s *service) followRules(path string, environ []string) {
 			return false, errRestart // rules belong to issuers, and these are not ours
 		}
 		if !reflect.DeepEqual(next.Issuers, last.Issuers) {
-			s.handler.SetPolicy(authz.NewPolicy(next.Issuers))
+			s.handler.SetPolicy(policyOf(next.Issuers))
 			changed = true
 		}
 		if !reflect.DeepEqual(besidesIssuers(next), besidesIssuers(last)) {
@@ -41,10 +40,10 @@ func (s *service) followRules(path string, environ []string) {
 	}})
 }
 
-func withoutRules(issuers []authz.Issuer) []authz.Issuer {
+func withoutRules(issuers []IssuerConfig) []IssuerConfig {
 	issuers = slices.Clone(issuers)
 	for i := range issuers {
-		issuers[i].Require = nil
+		issuers[i].Require, issuers[i].Mode = nil, ""
 	}
 	return issuers
 }

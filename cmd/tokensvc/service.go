@@ -43,14 +43,18 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 	registry := newRegistry()
 	observer := newObserver(log, registry)
 
-	var err error
-	s.verifier, err = authz.New(authz.Config{Issuers: cfg.Issuers, OnFetch: observer.keyFetch})
+	issuers, err := s.openIssuers()
 	if err != nil {
 		return nil, err
 	}
-	key := newKeyFile(cfg.Telnyx)
+	s.verifier, err = authz.New(authz.Config{Issuers: issuers, OnFetch: observer.keyFetch})
+	if err != nil {
+		return nil, err
+	}
+	s.followKeys()
+	key := newSecretFile(cfg.Telnyx.APIKeyFile, readAPIKey, cfg.Telnyx.APIKey)
 	s.client, err = telnyx.New(telnyx.Config{
-		BaseURL: cfg.Telnyx.BaseURL, APIKey: key.Key, Timeout: cfg.Telnyx.Timeout,
+		BaseURL: cfg.Telnyx.BaseURL, APIKey: key.Text, Timeout: cfg.Telnyx.Timeout,
 		UserAgent: "tokensvc/" + version, Proxy: http.ProxyFromEnvironment,
 	})
 	if err != nil {
@@ -68,7 +72,7 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 		s.reloads = append(s.reloads, reload{"API key", key.path, key.Reload})
 	}
 	s.handler, err = handler.New(handler.Config{
-		Verifier: s.verifier, Policy: authz.NewPolicy(cfg.Issuers), Directory: users, Vendor: s.machine,
+		Verifier: s.verifier, Policy: policyOf(cfg.Issuers), Directory: users, Vendor: s.machine,
 		OpenAPI: tokensvc.OpenAPI, BasePath: cfg.BasePath, Origins: cfg.CORSOrigins, TrustedProxies: cfg.TrustedProxies,
 		UserPerMinute: cfg.Limits.UserPerMinute, UserBurst: cfg.Limits.UserBurst,
 		InFlight: cfg.Limits.InFlight, Timeout: cfg.Limits.RequestTimeout,
@@ -110,7 +114,7 @@ func (s *service) readiness() handler.Readiness {
 		parts["issuer "+i.Name] = "ok"
 	}
 	for _, name := range s.verifier.Missing() {
-		parts["issuer "+name] = "its keys have not been fetched yet"
+		parts["issuer "+name] = "its keys, or where to ask it, have not been fetched yet"
 	}
 	return handler.Readiness{Ready: s.verifier.Ready(), Parts: parts}
 }

@@ -42,7 +42,11 @@ func (c *counting) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestASilentIssuerIsAskedEverMoreSlowly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := &counting{}
-		s := newKeySource(Issuer{Name: "main", URL: "https://login.example.com"}, Config{Transport: asked, Now: time.Now})
+		issuer := Issuer{Name: "main", URL: "https://login.example.com"}.withDefaults()
+		s, err := newKeySource(issuer, Config{Transport: asked, Now: time.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
 		go s.run(t.Context())
 		<-time.After(time.Hour)
 		synctest.Wait()
@@ -74,10 +78,10 @@ func FuzzParse(f *testing.F) {
 
 // FuzzClaims goes past the base64, where random bytes seldom get.
 func FuzzClaims(f *testing.F) {
-	f.Add([]byte(`{"iss":"x","sub":"alice","aud":["a","b"],"exp":1900000000,"nbf":1.5,"iat":0}`), "groups.x")
-	f.Add([]byte(`{"groups":{"x":["agents",true,{}]},"exp":1}`), "groups.x")
-	f.Add([]byte(`{"exp":-1}`), ".")
-	f.Fuzz(func(t *testing.T, payload []byte, path string) {
+	f.Add([]byte(`{"iss":"x","sub":"alice","aud":["a","b"],"exp":1900000000,"nbf":1.5,"iat":0}`))
+	f.Add([]byte(`{"groups":{"x":["agents",true,{}]},"exp":1}`))
+	f.Add([]byte(`{"exp":-1}`))
+	f.Fuzz(func(t *testing.T, payload []byte) {
 		b := &token{}
 		if err := b.readClaims(payload); err != nil {
 			return
@@ -85,7 +89,6 @@ func FuzzClaims(f *testing.F) {
 		if b.expiresAt.IsZero() || b.expiresAt.Year() > 9999 {
 			t.Fatalf("claims without a usable exp are accepted: %q", payload)
 		}
-		Requirement{Claim: path, AnyOf: []any{"agents", true}}.holds(b.claims)
 		if who, err := (&trusted{Issuer: Issuer{Name: "main", UserClaim: "sub"}}).principal(b); err == nil {
 			if strings.ContainsAny(who.User, "\r\n\x00") || len(who.User) > len("main:")+MaxUserValue {
 				t.Fatalf("user key %q", who.User)

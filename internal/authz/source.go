@@ -91,11 +91,12 @@ type sent struct {
 // Format implements fmt.Formatter for every verb: the text is a secret.
 func (sent) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[redacted]") }
 
-// add makes a place one that is looked at.
-func (p *places) add(s Source) {
-	switch {
+// add makes an issuer's place one that is looked at.
+func (p *places) add(i Issuer) {
+	switch s := i.Source; {
 	case s.kind == inAuthorization:
 		p.authorization = true
+		p.dpop = p.dpop || i.usesDPoP()
 	case s.kind == inHeader && !slices.Contains(p.headers, s):
 		p.headers = append(p.headers, s)
 	case s.kind == inCookie && !slices.Contains(p.cookies, s):

@@ -1,7 +1,6 @@
 package authz
 
 import (
-	"encoding/base64"
 	"errors"
 	"slices"
 	"strings"
@@ -11,12 +10,14 @@ import (
 	"github.com/go-jose/go-jose/v4/json" // case-sensitive, and refuses duplicate names
 )
 
-// token is a parsed bearer of which nothing has been verified.
+// token is a parsed bearer of which nothing has been verified, or what an issuer
+// answered about one; then there is no jws.
 type token struct {
 	jws       *jose.JSONWebSignature
 	algorithm string
 	keyID     string
 	claims    map[string]any
+	size      int // bytes of what the claims were read from
 	issuer    string
 	subject   string
 	audiences []string
@@ -66,66 +67,6 @@ func parse(text string) (*token, error) {
 	return t, nil
 }
 
-// compactForm returns the header and the payload of what is three base64url
-// parts, none empty. The JWS library skips line breaks inside a part; we do not.
-func compactForm(text string) (header, payload string, ok bool) {
-	if strings.ContainsFunc(text, func(r rune) bool { return r != '.' && !isBase64URL(r) }) {
-		return "", "", false
-	}
-	header, rest, _ := strings.Cut(text, ".")
-	payload, signature, _ := strings.Cut(rest, ".")
-	ok = header != "" && payload != "" && signature != "" && !strings.Contains(signature, ".")
-	return header, payload, ok
-}
-
-func isBase64URL(r rune) bool {
-	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_'
-}
-
-// Bounds of the JSON in a bearer, which anybody can send: to decode nine thousand
-// objects inside of one another takes a thousand times as long as a usual
-// bearer, and megabytes. A header has room for a chain of certificates, and a
-// payload for some thousand groups.
-var (
-	headerBounds  = jsonBounds{bytes: 8 << 10, depth: 4, values: 128}
-	payloadBounds = jsonBounds{bytes: MaxBearerBytes, depth: 16, values: 4096}
-)
-
-type jsonBounds struct {
-	bytes  int // of its base64url form
-	depth  int // of objects and lists inside of one another
-	values int // in all of them together
-}
-
-// hold reports whether a base64url part is within the bounds. It counts, and
-// leaves to the decoder whether what it counts is JSON.
-func (b jsonBounds) hold(part string) bool {
-	text, err := base64.RawURLEncoding.DecodeString(part)
-	if err != nil || len(part) > b.bytes {
-		return false
-	}
-	depth, values, inString := 0, 0, false
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case inString && c == '\\':
-			i++ // whatever is escaped ends no string
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '{' || c == '[':
-			depth, values = depth+1, values+1
-		case c == '}' || c == ']':
-			depth--
-		case c == ',':
-			values++
-		}
-		if depth > b.depth || values > b.values {
-			return false
-		}
-	}
-	return true
-}
-
 func isBearerType(header any) bool {
 	if header == nil {
 		return true
@@ -138,23 +79,35 @@ func isBearerType(header any) bool {
 }
 
 func (t *token) readClaims(payload []byte) error {
-	if err := json.Unmarshal(payload, &t.claims); err != nil || t.claims == nil {
-		return invalid(ReasonMalformed)
-	}
-	var ok [6]bool
-	t.issuer, ok[0] = optionalString(t.claims["iss"])
-	t.subject, ok[1] = optionalString(t.claims["sub"])
-	t.audiences, ok[2] = stringOrList(t.claims["aud"])
-	t.expiresAt, ok[3] = numericDate(t.claims["exp"])
-	t.notBefore, ok[4] = numericDate(t.claims["nbf"])
-	t.issuedAt, ok[5] = numericDate(t.claims["iat"])
-	if slices.Contains(ok[:], false) {
+	if !t.decode(payload) || !t.readRegistered() {
 		return invalid(ReasonMalformed)
 	}
 	if t.expiresAt.IsZero() {
 		return invalid(ReasonNoExpiry)
 	}
 	return nil
+}
+
+func (t *token) decode(payload []byte) bool {
+	t.size = len(payload)
+	return json.Unmarshal(payload, &t.claims) == nil && t.claims != nil
+}
+
+// readRegistered reports whether the claims that we know have their types. Where
+// the audience is depends on the issuer: readAudience comes later.
+func (t *token) readRegistered() bool {
+	var ok [5]bool
+	t.issuer, ok[0] = optionalString(t.claims["iss"])
+	t.subject, ok[1] = optionalString(t.claims["sub"])
+	t.expiresAt, ok[2] = numericDate(t.claims["exp"])
+	t.notBefore, ok[3] = numericDate(t.claims["nbf"])
+	t.issuedAt, ok[4] = numericDate(t.claims["iat"])
+	return !slices.Contains(ok[:], false)
+}
+
+func (t *token) readAudience(claim string) (ok bool) {
+	t.audiences, ok = stringOrList(t.claims[claim])
+	return ok
 }
 
 func optionalString(claim any) (string, bool) {

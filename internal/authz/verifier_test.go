@@ -74,7 +74,7 @@ func newVerifier(t testing.TB, cfg authz.Config) *authz.Verifier {
 	go func() { v.Run(ctx); close(done) }()
 	t.Cleanup(func() { cancel(); <-done })
 	for _, i := range cfg.Issuers {
-		if i.Proxy == nil { // which has no keys
+		if i.Proxy == nil && i.KeyFile() == "" { // others fetch nothing
 			<-fetched
 		}
 	}
@@ -261,6 +261,31 @@ func TestTheUserClaim(t *testing.T) {
 	}
 }
 
+func TestTheAudienceClaim(t *testing.T) {
+	issuer := oidctest.StartT(t, oidctest.Options{Audience: audience})
+	cfg := issuerOf(issuer)
+	cfg.AudienceClaim = "client_id"
+	v := newVerifier(t, authz.Config{Issuers: []authz.Issuer{cfg}})
+	for name, row := range map[string]struct {
+		claims map[string]any
+		want   string
+	}{
+		"a client that is ours":          {map[string]any{"aud": nil, "client_id": audience}, "main:alice"},
+		"it is one of several":           {map[string]any{"aud": nil, "client_id": []string{"x", audience}}, "main:alice"},
+		"aud is for somebody else":       {map[string]any{"aud": "other", "client_id": audience}, "main:alice"},
+		"a client that is not ours":      {map[string]any{"aud": audience, "client_id": "other"}, "audience"},
+		"aud alone":                      {map[string]any{"aud": audience}, "audience"},
+		"neither":                        {map[string]any{"aud": nil}, "audience"},
+		"a client that is a number":      {map[string]any{"client_id": 7}, "malformed"},
+		"a list with a number in it":     {map[string]any{"client_id": []any{audience, 7}}, "malformed"},
+		"aud of a type it must not have": {map[string]any{"aud": 7, "client_id": audience}, "main:alice"},
+	} {
+		if got := outcome(v, issuer.Bearer("alice", row.claims)); got != row.want {
+			t.Errorf("%s: got %s, want %s", name, got, row.want)
+		}
+	}
+}
+
 func TestACachedBearerStillExpires(t *testing.T) {
 	clock := newClock()
 	issuer := oidctest.StartT(t, oidctest.Options{Audience: audience, Life: 2 * time.Minute, Now: clock.Now})
@@ -342,8 +367,13 @@ func TestNonsenseIsRefusedAtConstruction(t *testing.T) {
 		"none":                      change(func(i *authz.Issuer) { i.Algorithms = []string{"none"} }),
 		"an hour of clock skew":     change(func(i *authz.Issuer) { i.ClockSkew = time.Hour }),
 		"a rule without values":     change(func(i *authz.Issuer) { i.Require = []authz.Requirement{{Claim: "groups"}} }),
-		"a rule with a number":      change(func(i *authz.Issuer) { i.Require = []authz.Requirement{{Claim: "age", AnyOf: []any{18}}} }),
+		"a rule with an int":        change(func(i *authz.Issuer) { i.Require = []authz.Requirement{{Claim: "age", AnyOf: []any{18}}} }),
 		"a rule without a claim":    change(func(i *authz.Issuer) { i.Require = []authz.Requirement{{AnyOf: []any{"x"}}} }),
+		"a mode that is none":       change(func(i *authz.Issuer) { i.Mode = "Observe" }),
+		"keys at plain http":        change(func(i *authz.Issuer) { i.Keys = "http://login.example.com/keys" }),
+		"keys with a password":      change(func(i *authz.Issuer) { i.Keys = "https://u:p@login.example.com/keys" }),
+		"keys in no file":           change(func(i *authz.Issuer) { i.Keys = "file:" }),
+		"keys in a file's URL":      change(func(i *authz.Issuer) { i.Keys = "file" }),
 		"a host that only looks so": change(func(i *authz.Issuer) { i.URL = "http://localhost.evil.example" }),
 	} {
 		if _, err := authz.New(authz.Config{Issuers: issuers}); err == nil {

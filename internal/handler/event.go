@@ -22,6 +22,7 @@ type event struct {
 	client     string // address
 	fromProxy  bool   // came in over the trusted proxy's listener
 	who        *authz.Principal
+	observed   string // the rule that would have refused, were rules enforced
 	device     directory.Device
 	credential telnyx.CredentialID
 	source     vending.Source
@@ -57,6 +58,9 @@ func (ev *event) MarshalZerologObject(e *zerolog.Event) {
 	if ev.who != nil {
 		e.Str("issuer", ev.who.Issuer).Str("user", ev.who.User)
 	}
+	if ev.observed != "" {
+		e.Str("would_deny", ev.observed)
+	}
 	if ev.device != "" {
 		e.Str("device", string(ev.device))
 	}
@@ -80,7 +84,7 @@ func (ev *event) level() zerolog.Level {
 	case IssuerUnavailable, DirectoryUnavailable, UpstreamLimited, UpstreamUnavailable, UpstreamTimeout, Overloaded:
 		return zerolog.WarnLevel
 	}
-	if ev.source == vending.Stale {
+	if ev.source == vending.Stale || ev.observed != "" {
 		return zerolog.WarnLevel
 	}
 	return zerolog.InfoLevel

@@ -14,6 +14,7 @@ type Metrics struct {
 	seconds  *prometheus.HistogramVec
 	invalid  *prometheus.CounterVec
 	vended   *prometheus.CounterVec
+	observed *prometheus.CounterVec
 }
 
 // NewMetrics registers the metrics of a Service.
@@ -36,8 +37,12 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Name: "tokensvc_tokens_vended_total",
 			Help: "Tokens handed over by where they came from.",
 		}, []string{"source"}),
+		observed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tokensvc_rules_observed_total",
+			Help: "Requests that a rule would have refused, had it been enforced.",
+		}, []string{"issuer", "rule"}),
 	}
-	registry.MustRegister(m.requests, m.seconds, m.invalid, m.vended)
+	registry.MustRegister(m.requests, m.seconds, m.invalid, m.vended, m.observed)
 	// What has not happened yet is 0, so that a rate over it exists from the start.
 	for _, o := range Outcomes() {
 		m.requests.WithLabelValues(tokenRoute, string(o))
@@ -53,6 +58,9 @@ func (m *Metrics) request(ev *event, took time.Duration) {
 	m.seconds.WithLabelValues(ev.route).Observe(took.Seconds())
 	if ev.reason != "" {
 		m.invalid.WithLabelValues(string(ev.reason)).Inc()
+	}
+	if ev.observed != "" { // both are the configuration's words, not the caller's
+		m.observed.WithLabelValues(ev.who.Issuer, ev.observed).Inc()
 	}
 	if ev.outcome == Issued {
 		m.vended.WithLabelValues(string(ev.source)).Inc()

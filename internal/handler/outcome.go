@@ -62,7 +62,7 @@ var refusals = map[Outcome]refusal{
 	NoCredential:         {http.StatusForbidden, "No telephony credential", "You are known, but no telephony credential is assigned to you for this device.", 0},
 	RateLimited:          {http.StatusTooManyRequests, "Too many requests", "You ask for tokens too often.", time.Second},
 	Provisioning:         {http.StatusServiceUnavailable, "Credential not ready", "Your telephony credential has just been created and cannot be used yet.", 5 * time.Second},
-	IssuerUnavailable:    {http.StatusServiceUnavailable, "Identity provider unavailable", "Your bearer cannot be checked now, because the keys of its issuer cannot be had.", 5 * time.Second},
+	IssuerUnavailable:    {http.StatusServiceUnavailable, "Identity provider unavailable", "Your bearer cannot be checked now, because its issuer does not answer.", 5 * time.Second},
 	DirectoryUnavailable: {http.StatusServiceUnavailable, "Directory unavailable", "Your telephony credential cannot be looked up now.", 2 * time.Second},
 	CredentialRejected:   {http.StatusBadGateway, "Credential rejected", "Telnyx does not accept the telephony credential assigned to you; an operator must look.", 0},
 	UpstreamRejected:     {http.StatusBadGateway, "Upstream rejected", "Telnyx does not accept this service's key, or gave an unusable answer; an operator must look.", 0},
@@ -79,7 +79,7 @@ var refusals = map[Outcome]refusal{
 	Internal:             {http.StatusInternalServerError, "Internal error", "Something went wrong in this service.", 0},
 }
 
-// reasons tells the caller the class of what is wrong with a bearer.
+// reasons tells the caller the class of what is wrong with a bearer or its proof.
 var reasons = map[authz.Reason]string{
 	authz.ReasonMalformed:   "The bearer is not a signed JWT that can be read.",
 	authz.ReasonAlgorithm:   "The bearer's signature algorithm is not accepted.",
@@ -92,9 +92,17 @@ var reasons = map[authz.Reason]string{
 	authz.ReasonNotYetValid: "The bearer is not valid yet.",
 	authz.ReasonKey:         "The bearer is signed with a key that its issuer does not publish.",
 	authz.ReasonSignature:   "The bearer's signature is wrong.",
+	authz.ReasonInactive:    "The bearer's issuer says that it is no longer valid, or never was.",
 	authz.ReasonUserClaim:   "The bearer does not say who you are in the claim that is used here.",
 	authz.ReasonOrigin:      "A cookie counts only from a page of an allowed origin.",
 	authz.ReasonProxy:       "Headers that only a trusted proxy may send do not come from one.",
+
+	authz.ReasonProof:         "The DPoP proof is missing, or is not one that can be checked: one DPoP header, signed by the public key in it.",
+	authz.ReasonProofTarget:   "The DPoP proof was made for another method, address or bearer.",
+	authz.ReasonProofTime:     "The DPoP proof was not made just now; make a new one for every request, by a clock that is right.",
+	authz.ReasonProofReplayed: "The DPoP proof has been used before; make a new one for every request.",
+	authz.ReasonProofNonce:    "The DPoP proof does not carry a current nonce; make one with the nonce in the DPoP-Nonce header of this answer.",
+	authz.ReasonBinding:       "A bearer that is bound to a key goes with a DPoP proof by that key, and any other bearer with none.",
 }
 
 // Outcomes returns all of them, in no order.
@@ -126,6 +134,7 @@ var meanings = []struct {
 	{authz.ErrUnauthenticated, Unauthenticated},
 	{authz.ErrAmbiguous, Unauthenticated},
 	{authz.ErrIssuerUnavailable, IssuerUnavailable},
+	{authz.ErrBusy, Overloaded},
 	{authz.ErrDenied, Denied},
 	{directory.ErrNoCredential, NoCredential},
 	{directory.ErrUnavailable, DirectoryUnavailable},

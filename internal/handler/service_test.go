@@ -184,6 +184,72 @@ func TestATighterRuleRefusesTheNextRequestOfACachedBearer(t *testing.T) {
 	}
 }
 
+func TestARuleThatIsObservedLetsInAndTells(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	h := build(t, telnyxtest.Options{}, func(c *handler.Config) {
+		c.Metrics = handler.NewMetrics(registry)
+		c.Now = func() time.Time { return time.Now().Add(time.Minute) } // what rules go by too
+	})
+	signedIn := map[string]any{"groups": []string{"agents"}, "auth_time": time.Now().Unix()}
+	rules := func(mode authz.Mode, age time.Duration) {
+		h.service.SetPolicy(authz.NewPolicy([]authz.Issuer{{Name: "main", Mode: mode, Require: []authz.Requirement{
+			{Claim: "groups", AnyOf: []any{"agents"}, Contains: []any{"agents"}},
+			{Claim: "auth_time", MaxAge: age},
+		}}}))
+	}
+	signedIn[claim] = h.telnyx.AddCredential(telnyxtest.Credential{})
+	alice := h.issuer.Bearer("alice", signedIn)
+	expect := func(name, bearer string, status int, outcome, told string, counted float64) {
+		t.Helper()
+		before := len(h.log.String())
+		if s, _, o := h.ask(bearer); s != status || o != outcome {
+			t.Errorf("%s: got %d %s, want %d %s", name, s, o, status, outcome)
+		}
+		line := h.log.String()[before:]
+		if strings.Contains(line, `"would_deny"`) != (told != "") || !strings.Contains(line, told) {
+			t.Errorf("%s: logged %s", name, line)
+		}
+		if got := observations(t, registry); got != counted {
+			t.Errorf("%s: counted %v, want %v", name, got, counted)
+		}
+	}
+	const (
+		older = `"would_deny":"auth_time: max_age 30s"`
+		loud  = `"level":"warn",`
+	)
+	rules(authz.ModeObserve, time.Hour)
+	expect("whoever meets the rules", alice, 200, "issued", "", 0)
+	rules(authz.ModeObserve, 30*time.Second)
+	expect("whoever does not", alice, 200, "issued", older, 1)
+	expect("and loudly", alice, 200, "issued", loud, 2)
+	expect("and if there is no token in the end", h.issuer.Bearer("bob", nil), 403, "no_credential", `"would_deny":"groups: any_of [agents]"`, 3)
+	expect("a bearer that does not verify", alice+"x", 401, "invalid_token", "", 3)
+	rules(authz.ModeEnforce, 30*time.Second)
+	expect("when it counts", alice, 403, "denied", "", 3)
+}
+
+// observations is how often a rule would have refused. The labels are the
+// configuration's.
+func observations(t *testing.T, registry *prometheus.Registry) (all float64) {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() != "tokensvc_rules_observed_total" {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			all += m.GetCounter().GetValue()
+			if len(m.GetLabel()) != 2 || m.GetLabel()[0].GetValue() != "main" || !strings.Contains(m.GetLabel()[1].GetValue(), ": ") {
+				t.Errorf("labels %v, want the issuer and the rule", m.GetLabel())
+			}
+		}
+	}
+	return all
+}
+
 // failing is a directory that fails in ways no real one does on demand.
 type failing func() error
 

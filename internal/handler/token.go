@@ -18,7 +18,8 @@ func (s *Service) token(ctx context.Context, ev *event, w http.ResponseWriter, r
 	if err != nil {
 		return err
 	}
-	if err := s.policy.Load().Judge(ev.who); err != nil {
+	ev.observed, err = s.policy.Load().Judge(ev.who, s.now())
+	if err != nil {
 		return err
 	}
 	if err := s.shares.take(ev.who.User); err != nil {
