@@ -24,6 +24,7 @@ const (
 	opaqueResource = "urn:tokensvc:opaque" // the same audience, but tokens that say nothing
 	phoneClient    = "phone"
 	serviceClient  = "tokensvc"
+	keyClient      = "tokensvc-key"
 	redirectURI    = "http://127.0.0.1:1/callback" // never called: the walk ends at the redirect
 )
 
@@ -51,6 +52,13 @@ func (p *provider) rotate(t *testing.T, old string) {
 	t.Helper()
 	p.tell(t, "rotate", old)
 	p.await(t, "rotated", nil)
+}
+
+// trust makes this public JWK the key of the client tokensvc-key.
+func (p *provider) trust(t *testing.T, jwk string) {
+	t.Helper()
+	p.tell(t, "trust", jwk)
+	p.await(t, "trusted", nil)
 }
 
 // port returns where the provider listens, or did.
