@@ -35,8 +35,10 @@ try {
   });
   tab.on('console', (message) => written.push(message.text()));
   tab.on('pageerror', (err) => written.push(String(err)));
-  const granted = tab.waitForResponse((response) => response.request().method() === 'POST'
-    && new URL(response.url()).pathname === '/token');
+  let granted;
+  tab.on('response', (response) => {
+    if (response.request().method() === 'POST' && new URL(response.url()).pathname === '/token') granted = response.json();
+  });
 
   await tab.goto(page);
   await tab.getByRole('button', { name: 'Sign in' }).click();
@@ -50,7 +52,7 @@ try {
   await said.waitFor();
   seen = {
     event: 'done',
-    bearer: (await (await granted).json()).access_token,
+    bearer: (await granted)?.access_token,
     result: JSON.parse(await said.textContent()),
     addresses: [...addresses, tab.url()],
     console: written,
