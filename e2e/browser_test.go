@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,13 +18,14 @@ const browserPatience = 3 * time.Minute // for all that a person does, on a busy
 
 // page is a web softphone on an origin of its own.
 type page struct {
-	origin   string
-	settings map[string]string // to be set before anybody opens it
+	origin, issuer string
+
+	settings atomic.Pointer[map[string]string]
 }
 
 func servePage(t *testing.T, p *provider) *page {
 	t.Helper()
-	site := &page{settings: map[string]string{"issuer": p.Issuer, "resource": resource}}
+	site := &page{issuer: p.Issuer}
 	files := http.NewServeMux()
 	for path, file := range map[string]string{
 		"/{$}":              "page.html",
@@ -39,12 +41,22 @@ func servePage(t *testing.T, p *provider) *page {
 		})
 	}
 	files.HandleFunc("/config.json", func(w http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(w).Encode(site.settings)
+		_ = json.NewEncoder(w).Encode(site.settings.Load())
 	})
 	server := httptest.NewServer(files)
 	t.Cleanup(server.Close)
 	site.origin = server.URL
 	return site
+}
+
+// calls makes the page one of the service at that address, before anybody opens
+// it, that binds its token to a key, or not.
+func (p *page) calls(service string, dpop bool) {
+	settings := map[string]string{"issuer": p.issuer, "resource": resource, "service": service}
+	if dpop {
+		settings["dpop"] = "yes"
+	}
+	p.settings.Store(&settings)
 }
 
 // visit is what was seen of a person's visit to a page.
@@ -97,7 +109,7 @@ func TestAPersonSignsInWithABrowser(t *testing.T) {
 	w := newWorld(t, p.Issuer)
 	w.env["TOKENSVC_CORS_ORIGINS"] = site.origin
 	s := startService(t, w.env)
-	site.settings["service"] = s.URL
+	site.calls(s.URL, false)
 
 	seen := site.signIn(t, "alice")
 	s.hide(seen.Bearer)
@@ -120,7 +132,7 @@ func TestAPageOfAnotherOriginGetsNothing(t *testing.T) {
 	w := newWorld(t, p.Issuer)
 	w.env["TOKENSVC_CORS_ORIGINS"] = site.origin
 	s := startService(t, w.env)
-	other.settings["service"] = s.URL
+	other.calls(s.URL, false)
 
 	seen := other.signIn(t, "alice") // which is between the page and the provider
 	s.hide(seen.Bearer)
