@@ -21,6 +21,17 @@ type Config struct {
 	// administration. Default 127.0.0.1:9090. It must differ from Listen: what
 	// it serves is not for the public.
 	OpsListen string
+	// ProxyListen is the host:port of the listener on which the trusted proxy,
+	// and nobody else, is listened to; "", the default, for none: then the proxy
+	// uses Listen. ProxyTLS is for that listener.
+	ProxyListen string
+	ProxyTLS    TLSConfig
+	// PublicURL is the address under which callers reach the public listener,
+	// all of it before /v1/token, or "" if that does not matter.
+	PublicURL string
+	// DPoPNonceKeyFile holds the key of the nonces that DPoP proofs must carry,
+	// or is "" for none. It is read again whenever it changes.
+	DPoPNonceKeyFile string
 	// BasePath goes before every path of the public listener: "" (the default)
 	// or like "/x/y", clean and without a slash at the end.
 	BasePath string
@@ -65,6 +76,20 @@ type TelnyxConfig struct {
 type IssuerConfig struct {
 	authz.Issuer
 	Introspect IntrospectionConfig
+	Trust      ProxyConfig
+}
+
+// ProxyConfig says which proxy's word is taken for who its people are. If
+// nothing is set, none is.
+type ProxyConfig struct {
+	Networks []netip.Prefix
+	// SecretFile is read again whenever it changes. Exactly one of it and
+	// ClientNames is set.
+	SecretFile   string
+	SecretHeader string
+	ClientNames  []string
+	Headers      map[string]string // claim to header
+	Lists        []string          // claims whose header is a list
 }
 
 // IntrospectionConfig says how an issuer is asked about its tokens. If nothing
@@ -88,6 +113,14 @@ type DirectoryConfig struct {
 	Kind string
 	// Value is the users file's path, or the claim's name.
 	Value string
+}
+
+// name is what callers may know of the directory: no path.
+func (d DirectoryConfig) name() string {
+	if d.Kind == "claim" {
+		return "claim:" + d.Value
+	}
+	return d.Kind
 }
 
 // VendingConfig says when a token may be handed out again.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -16,6 +17,8 @@ func (l *configLoader) check() {
 	l.checkAPIKey()
 	l.checkIssuers()
 	l.checkListeners()
+	l.checkProxyListener()
+	l.checkDPoP()
 	l.checkTimes()
 	if !l.isSet("directory") {
 		l.refuse("directory", l.at("directory"), "is required: "+bothWays("directory"))
@@ -80,6 +83,49 @@ func (l *configLoader) checkIssuer(i int) {
 	}
 }
 
+// checkProxyListener judges the listener of the trusted proxy, and its files.
+func (l *configLoader) checkProxyListener() {
+	const cert, authorities = "proxy_tls.cert_file", "proxy_tls.client_ca_file"
+	files := l.config.ProxyTLS
+	proxied, certified := false, false
+	for _, i := range l.config.Issuers {
+		proxied = proxied || i.Trust.isSet()
+		certified = certified || len(i.Trust.ClientNames) > 0
+	}
+	switch {
+	case l.config.ProxyListen != "" && !proxied:
+		l.refuse("proxy_listen", l.at("proxy_listen"), "has nobody to listen to: no issuer has proxy.networks")
+	case l.config.ProxyListen == "" && files != (TLSConfig{}):
+		l.refuse(cert, l.at("proxy_listen"), "is required with proxy_tls: it is that listener's")
+	case (files.CertFile == "") != (files.KeyFile == ""), files.CertFile == "" && files.ClientCAFile != "":
+		l.refuse(cert, l.at(cert), "goes together with proxy_tls.key_file, and both are required for client_ca_file")
+	case files.ClientCAFile == "" && certified:
+		l.refuse(authorities, l.at(authorities), "is required for proxy.client_names: it says whose certificates count")
+	case files.CertFile != "":
+		if _, err := newCertificate(files); err != nil {
+			l.refuseCertificate("proxy_tls.", err)
+		}
+	}
+}
+
+func (l *configLoader) refuseCertificate(prefix string, err error) {
+	var wrong *certificateError
+	if errors.As(err, &wrong) {
+		l.refuse(prefix+wrong.field, l.at(prefix+wrong.field), wrong.err.Error())
+	}
+}
+
+func (l *configLoader) checkDPoP() {
+	if usesDPoP(l.config.Issuers) && l.config.PublicURL == "" && !l.broken["public_url"] {
+		l.refuse("public_url", l.at("public_url"), "is required for dpop: proofs are made for an address")
+	}
+	if path := l.config.DPoPNonceKeyFile; path != "" {
+		if _, err := readNonceKey(path); err != nil {
+			l.refuse("dpop_nonce_key_file", l.at("dpop_nonce_key_file"), err.Error())
+		}
+	}
+}
+
 // checkDuplicates compares an issuer with those before it. Two entries for one
 // issuer would leave open whose rules count.
 func (l *configLoader) checkDuplicates(i int) {
@@ -89,14 +135,32 @@ func (l *configLoader) checkDuplicates(i int) {
 		l.refuse(key, l.at(key), "is the name of an earlier issuer too")
 	}
 	key = issuerKey(i, "issuer")
-	if !l.broken[key] && slices.ContainsFunc(before, func(b IssuerConfig) bool { return b.URL == this.URL }) {
+	if !l.broken[key] && slices.ContainsFunc(before, func(b IssuerConfig) bool { return b.URL == this.URL && this.URL != "" }) {
 		l.refuse(key, l.at(key), "has an earlier entry: an issuer is listed once, with all its audiences")
+	}
+	key = issuerKey(i, "proxy.networks")
+	if this.Trust.isSet() && slices.ContainsFunc(before, func(b IssuerConfig) bool { return b.Trust.isSet() }) {
+		l.refuse(key, l.at(key), "makes a second proxy: what a proxy sends does not say which it is")
+	}
+	key = issuerKey(i, "introspection.client_id")
+	if this.Introspect.isSet() && slices.ContainsFunc(before, func(b IssuerConfig) bool { return b.Introspect.isSet() && b.Source == this.Source }) {
+		l.refuse(key, l.at(key), "is for an issuer with the source of an earlier one: an opaque token does not say whose it is")
+	}
+	key = issuerKey(i, "source")
+	if this.Source.IsCookie() && len(l.config.CORSOrigins) == 0 && !l.broken["cors.origins"] {
+		l.refuse(key, l.at(key), "needs cors.origins: a cookie counts only from a page of one of them")
 	}
 }
 
 func (l *configLoader) checkListeners() {
-	if overlap(l.config.Listen, l.config.OpsListen) {
-		l.conflict("listen", "ops_listen", "listen and ops_listen must not be the same address")
+	for _, pair := range []struct{ a, b, addressA, addressB string }{
+		{"listen", "ops_listen", l.config.Listen, l.config.OpsListen},
+		{"proxy_listen", "listen", l.config.ProxyListen, l.config.Listen},
+		{"proxy_listen", "ops_listen", l.config.ProxyListen, l.config.OpsListen},
+	} {
+		if pair.addressA != "" && overlap(pair.addressA, pair.addressB) {
+			l.conflict(pair.a, pair.b, pair.a+" and "+pair.b+" must not be the same address")
+		}
 	}
 }
 

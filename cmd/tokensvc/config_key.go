@@ -15,6 +15,7 @@ import (
 const (
 	maxAPIKey         = 512      // bytes
 	maxSecretFile     = 4096     // bytes: a key or secret and white space around it
+	minNonceKey       = 32       // bytes, as many as the MAC has
 	maxClientSecret   = 1024     // bytes
 	maxPrivateKeyFile = 16 << 10 // bytes: RSA of 8192 bits, twice over
 )
@@ -48,6 +49,22 @@ func readClientSecret(path string) (secret.Text, error) {
 		return secret.Text{}, errors.New("the client's secret must be printable ASCII on one line")
 	}
 	return secret.New(text), nil
+}
+
+func readProxySecret(path string) (secret.Text, error) {
+	text, err := readClientSecret(path)
+	if err == nil && len(text.Reveal()) < authz.MinProxySecret {
+		return secret.Text{}, fmt.Errorf("the proxy's secret must have at least %d bytes", authz.MinProxySecret)
+	}
+	return text, err
+}
+
+func readNonceKey(path string) (secret.Text, error) {
+	text, err := readSmallFile(path, maxSecretFile, "a key of nonces")
+	if err == nil && len(text) < minNonceKey {
+		return secret.Text{}, fmt.Errorf("the key of nonces must have at least %d bytes", minNonceKey)
+	}
+	return secret.New(text), err
 }
 
 func readPrivateKey(path string) (secret.Text, error) {

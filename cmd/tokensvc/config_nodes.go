@@ -9,7 +9,7 @@ import (
 // fromNode returns what a YAML node says, if it has the shape.
 func (s shape) fromNode(node *yaml.Node) (value, bool) {
 	switch {
-	case s == someRules:
+	case s == aMapping:
 		return value{node: node}, node.Kind == yaml.MappingNode
 	case s == someTexts && node.Kind == yaml.SequenceNode:
 		return textsOf(node)
@@ -34,6 +34,10 @@ func (s shape) admits(node *yaml.Node) bool {
 	return false
 }
 
+func isPlainText(node *yaml.Node) bool {
+	return oneText.admits(node) && !isAnchored(node) && isText(node.Value)
+}
+
 func textsOf(list *yaml.Node) (value, bool) {
 	var v value
 	for _, item := range list.Content {
@@ -46,10 +50,10 @@ func textsOf(list *yaml.Node) (value, bool) {
 }
 
 // fromVariable returns what an environment variable says: lists are separated
-// by commas, rules are a YAML mapping as in the file.
+// by commas, mappings are YAML as in the file.
 func (s shape) fromVariable(text string) (value, bool) {
 	switch s {
-	case someRules:
+	case aMapping:
 		node, problem := parseDocument([]byte(text))
 		return value{node: node}, problem == nil
 	case someTexts:

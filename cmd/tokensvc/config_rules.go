@@ -13,7 +13,7 @@ import (
 )
 
 func asRules(into *[]authz.Requirement) field {
-	f := field{shape: someRules}
+	f := field{shape: aMapping}
 	f.expects = "a mapping of claims, each to a text, number, true, false, a list of these, or a mapping of operators"
 	f.accept = func(v value) []flaw {
 		rules, flaws := f.rulesOf(v.node)

@@ -62,6 +62,30 @@ func settings(c *Config, issuer *IssuerConfig) []setting {
 			field: asAddress(&c.OpsListen),
 			help:  "Address of the listener for health, metrics and administration. Not for the public.",
 		}, {
+			key: "proxy_listen", variable: "TOKENSVC_PROXY_LISTEN", unset: "none",
+			field: asAddress(&c.ProxyListen),
+			help:  "Address of a listener of its own for the trusted proxy of `issuers[].proxy`, which is then believed only there.",
+		}, {
+			key: "proxy_tls.cert_file", variable: "TOKENSVC_PROXY_TLS_CERT_FILE", unset: "none: plain HTTP",
+			field: asPath(&c.ProxyTLS.CertFile),
+			help:  "Certificate, with its chain, of the proxy's listener, in PEM.",
+		}, {
+			key: "proxy_tls.key_file", variable: "TOKENSVC_PROXY_TLS_KEY_FILE", unset: "required with the previous",
+			field: asPath(&c.ProxyTLS.KeyFile),
+			help:  "Private key of that certificate, in PEM.",
+		}, {
+			key: "proxy_tls.client_ca_file", variable: "TOKENSVC_PROXY_TLS_CLIENT_CA_FILE", unset: "no client certificates",
+			field: asPath(&c.ProxyTLS.ClientCAFile),
+			help:  "Authorities, in PEM, of which whoever connects to the proxy's listener must show a certificate.",
+		}, {
+			key: "public_url", variable: "TOKENSVC_PUBLIC_URL", unset: "required for `dpop`",
+			field: asBaseURL(&c.PublicURL),
+			help:  "Address under which callers reach the public listener: all of it before `/v1/token`. DPoP proofs are made for it.",
+		}, {
+			key: "dpop_nonce_key_file", variable: "TOKENSVC_DPOP_NONCE_KEY_FILE", unset: "no nonces",
+			field: asPath(&c.DPoPNonceKeyFile),
+			help:  "File that holds 32 bytes or more, the same for all replicas. DPoP proofs must then carry a nonce of ours.",
+		}, {
 			key: "base_path", variable: "TOKENSVC_BASE_PATH", unset: "none",
 			field: asBasePath(&c.BasePath),
 			help:  "Prefix of every path of the public listener, behind a proxy that keeps it.",
@@ -98,6 +122,10 @@ func settings(c *Config, issuer *IssuerConfig) []setting {
 			field: asText(&issuer.URL, "an https URL, or http on a loopback address"),
 			help:  "The issuer, exactly as its tokens spell it in `iss`.",
 		}, {
+			key: "issuers[].source", variable: "TOKENSVC_OIDC_SOURCE", byDefault: "bearer",
+			field: asSource(&issuer.Source),
+			help:  "Where in a request the issuer's token is. A cookie counts only from a page of `cors.origins`.",
+		}, {
 			key: "issuers[].audience", variable: "TOKENSVC_OIDC_AUDIENCE", unset: "required",
 			field: asTexts(&issuer.Audiences, "text, or a list of texts, as in the aud of tokens meant for this service"),
 			help:  "Accepted values of `aud`; one of them must be there.",
@@ -129,6 +157,34 @@ func settings(c *Config, issuer *IssuerConfig) []setting {
 			key: "issuers[].introspection.cache", variable: "TOKENSVC_OIDC_INTROSPECTION_CACHE", byDefault: authz.DefaultIntrospectionCache.String(),
 			field: asDurationOrNone(&issuer.Introspect.Cache, authz.MaxIntrospectionCache),
 			help:  "How long an answer is believed, and so how long a revoked token may still be used.",
+		}, {
+			key: "issuers[].dpop", variable: "TOKENSVC_OIDC_DPOP", byDefault: string(authz.DPoPOff),
+			field: asOneOf((*string)(&issuer.DPoP), string(authz.DPoPOff), string(authz.DPoPOptional), string(authz.DPoPRequired)),
+			help:  "Whether bearers may or must be bound to a key that callers prove to have (RFC 9449).",
+		}, {
+			key: "issuers[].proxy.networks", variable: "TOKENSVC_OIDC_PROXY_NETWORKS", unset: "no proxy",
+			field: asNetworks(&issuer.Trust.Networks),
+			help:  "Makes the issuer a trusted proxy, whose headers say who somebody is: where it connects from.",
+		}, {
+			key: "issuers[].proxy.secret_file", variable: "TOKENSVC_OIDC_PROXY_SECRET_FILE", unset: "required for a proxy, or `client_names`",
+			field: asPath(&issuer.Trust.SecretFile),
+			help:  "File that holds what the proxy sends to show that it is the proxy: 16 bytes or more.",
+		}, {
+			key: "issuers[].proxy.secret_header", variable: "TOKENSVC_OIDC_PROXY_SECRET_HEADER", unset: "`" + authz.DefaultProxySecretHeader + "`",
+			field: asText(&issuer.Trust.SecretHeader, "the name of a header"),
+			help:  "Header in which the proxy sends it.",
+		}, {
+			key: "issuers[].proxy.client_names", variable: "TOKENSVC_OIDC_PROXY_CLIENT_NAMES", unset: "required for a proxy, or `secret_file`",
+			field: asTexts(&issuer.Trust.ClientNames, "a list of DNS names"),
+			help:  "Names of which the proxy's client certificate must have one. Needs `proxy_tls.client_ca_file`.",
+		}, {
+			key: "issuers[].proxy.headers", variable: "TOKENSVC_OIDC_PROXY_HEADERS", unset: "those of oauth2-proxy",
+			field: asHeaders(&issuer.Trust.Headers),
+			help:  "Headers that the proxy sets, by the claim that each becomes.",
+		}, {
+			key: "issuers[].proxy.lists", variable: "TOKENSVC_OIDC_PROXY_LISTS", unset: "`groups`",
+			field: asTexts(&issuer.Trust.Lists, "a list of claims"),
+			help:  "Claims whose header is a list, separated by commas.",
 		}, {
 			key: "issuers[].user_claim", variable: "TOKENSVC_OIDC_USER_CLAIM", byDefault: authz.DefaultUserClaim,
 			field: asText(&issuer.UserClaim, "the name of a claim"),

@@ -96,6 +96,7 @@ func TestConfigVariablesAloneSuffice(t *testing.T) {
 				Keys:          "discovery",
 				UserClaim:     "sub",
 				ClockSkew:     30 * time.Second,
+				DPoP:          authz.DPoPOff,
 				Mode:          authz.ModeEnforce,
 			},
 			Introspect: IntrospectionConfig{Cache: 30 * time.Second},
@@ -141,6 +142,7 @@ func everything(folder string) Config {
 				UserClaim:     "email",
 				Algorithms:    []string{"RS256", "ES256"},
 				ClockSkew:     time.Minute,
+				DPoP:          authz.DPoPOff,
 				Require: []authz.Requirement{
 					{Claim: "groups", AnyOf: []any{"agents", "leads"}},
 					{Claim: "email_verified", AnyOf: []any{true}},

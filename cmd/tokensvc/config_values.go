@@ -31,11 +31,11 @@ const (
 	oneInteger
 	oneNumber
 	someTexts
-	someRules
+	aMapping
 )
 
 // A value is what was written for a setting, not yet understood: the words, or
-// for rules the node.
+// for a mapping the node.
 type value struct {
 	words []word
 	node  *yaml.Node

@@ -186,7 +186,7 @@ func (w *world) serve(ctx context.Context, t terminal) error {
 	if err := s.listen(ctx); err != nil {
 		return fmt.Errorf("%w\nAnother address can be chosen: tokensvc dev -h", err)
 	}
-	w.welcome(t.out, "http://"+s.publicListen.Addr().String(), "http://"+s.privateListen.Addr().String())
+	w.welcome(t.out, "http://"+s.callers[0].addr(), "http://"+s.operators.addr())
 	return s.run(ctx)
 }
 

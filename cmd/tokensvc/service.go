@@ -1,11 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,9 +32,10 @@ type service struct {
 	ops      *handler.Ops
 	reloads  []reload
 
-	public, private             *http.Server
-	publicListen, privateListen net.Listener
-	draining                    atomic.Bool
+	// callers are where tokens are asked for, and operators where health is.
+	callers   []*listener
+	operators *listener
+	draining  atomic.Bool
 }
 
 // newService builds every part and reads every file, but asks nothing of the
@@ -43,15 +45,10 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 	registry := newRegistry()
 	observer := newObserver(log, registry)
 
-	issuers, err := s.openIssuers()
-	if err != nil {
+	if err := s.openVerifier(observer); err != nil {
 		return nil, err
 	}
-	s.verifier, err = authz.New(authz.Config{Issuers: issuers, OnFetch: observer.keyFetch})
-	if err != nil {
-		return nil, err
-	}
-	s.followKeys()
+	var err error
 	key := newSecretFile(cfg.Telnyx.APIKeyFile, readAPIKey, cfg.Telnyx.APIKey)
 	s.client, err = telnyx.New(telnyx.Config{
 		BaseURL: cfg.Telnyx.BaseURL, APIKey: key.Text, Timeout: cfg.Telnyx.Timeout,
@@ -72,8 +69,9 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 		s.reloads = append(s.reloads, reload{"API key", key.path, key.Reload})
 	}
 	s.handler, err = handler.New(handler.Config{
-		Verifier: s.verifier, Policy: policyOf(cfg.Issuers), Directory: users, Vendor: s.machine,
-		OpenAPI: tokensvc.OpenAPI, BasePath: cfg.BasePath, Origins: cfg.CORSOrigins, TrustedProxies: cfg.TrustedProxies,
+		Verifier: s.verifier, Policy: policyOf(cfg.Issuers), Directory: users, DirectoryName: cfg.Directory.name(), Vendor: s.machine,
+		OpenAPI: tokensvc.OpenAPI, BasePath: cfg.BasePath, TrustedProxies: cfg.TrustedProxies,
+		Origins: cfg.CORSOrigins, Cookies: usesCookies(cfg.Issuers), DPoP: usesDPoP(cfg.Issuers),
 		UserPerMinute: cfg.Limits.UserPerMinute, UserBurst: cfg.Limits.UserBurst,
 		InFlight: cfg.Limits.InFlight, Timeout: cfg.Limits.RequestTimeout,
 		Metrics: handler.NewMetrics(registry), Log: log,
@@ -82,7 +80,30 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 		return nil, err
 	}
 	s.ops = handler.NewOps(s.readiness, registry)
-	return s, nil
+	return s, s.openListeners()
+}
+
+// openVerifier reads the files that the issuers need, and follows them.
+func (s *service) openVerifier(observer *observer) error {
+	issuers, err := s.openIssuers()
+	if err != nil {
+		return err
+	}
+	cfg := authz.Config{
+		Issuers: issuers, Origins: s.cfg.CORSOrigins, ProxyListener: s.cfg.ProxyListen != "", PublicURL: s.cfg.PublicURL,
+		Waiting: max(s.cfg.Limits.InFlight/8, 1), OnFetch: observer.keyFetch,
+	}
+	if path := s.cfg.DPoPNonceKeyFile; path != "" {
+		key, err := openSecretFile(path, readNonceKey)
+		if err != nil {
+			return fmt.Errorf("dpop_nonce_key_file: %w", err)
+		}
+		s.reloads = append(s.reloads, reload{"key of nonces", path, key.Reload})
+		cfg.NonceKey = key.Text
+	}
+	s.verifier, err = authz.New(cfg)
+	s.followKeys()
+	return err
 }
 
 // finder is a directory of either kind.
@@ -119,58 +140,6 @@ func (s *service) readiness() handler.Readiness {
 	return handler.Readiness{Ready: s.verifier.Ready(), Parts: parts}
 }
 
-// Bounds on connections. The time to write an answer is what the request may
-// take and a little for the line.
-const (
-	headerTimeout = 5 * time.Second
-	bodyTimeout   = 10 * time.Second
-	idleTimeout   = 2 * time.Minute
-	writeMargin   = 5 * time.Second
-
-	// A header holds a bearer, and whatever else browsers and proxies add.
-	// Beyond it net/http itself answers 431.
-	maxHeaderBytes = authz.MaxBearerBytes + 16<<10
-)
-
-func (s *service) newServer(h http.Handler) *http.Server {
-	return &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       bodyTimeout,
-		WriteTimeout:      bodyTimeout + s.cfg.Limits.RequestTimeout + writeMargin,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          newErrorLog(s.log),
-	}
-}
-
-// listen opens both listeners. It must be called once, before run.
-func (s *service) listen(ctx context.Context) error {
-	var err error
-	open := new(net.ListenConfig)
-	if s.publicListen, err = open.Listen(ctx, "tcp", s.cfg.Listen); err != nil {
-		return err
-	}
-	if s.privateListen, err = open.Listen(ctx, "tcp", s.cfg.OpsListen); err != nil {
-		_ = s.publicListen.Close()
-		return err
-	}
-	s.public = s.newServer(s.lastAnswer(s.handler))
-	s.private = s.newServer(s.ops)
-	return nil
-}
-
-// lastAnswer closes connections politely while the service is stopping: with the
-// answer, not under the next request.
-func (s *service) lastAnswer(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s.draining.Load() {
-			w.Header().Set("Connection", "close")
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
 // run serves until ctx is done and every request in flight has been answered.
 // Requests have contexts of their own: a stop does not cancel them.
 func (s *service) run(ctx context.Context) error {
@@ -181,13 +150,13 @@ func (s *service) run(ctx context.Context) error {
 	background.Go(func() { s.verifier.Run(working) })
 	background.Go(func() { s.keepReloading(working) })
 
-	failed := make(chan error, 2)
-	go func() { failed <- s.public.Serve(s.publicListen) }()
-	go func() { failed <- s.private.Serve(s.privateListen) }()
-	s.log.Info().Str("version", version).
-		Str("listen", s.publicListen.Addr().String()).
-		Str("ops_listen", s.privateListen.Addr().String()).
-		Msg("serving")
+	failed := make(chan error, len(s.callers)+1)
+	started := s.log.Info().Str("version", version)
+	for _, l := range append(slices.Clone(s.callers), s.operators) {
+		started.Str(l.setting, l.addr())
+		go func() { failed <- l.serve() }()
+	}
+	started.Msg("serving")
 	select {
 	case err := <-failed:
 		return errors.Join(err, s.shutdown(0))
@@ -205,15 +174,30 @@ func (s *service) shutdown(delay time.Duration) error {
 	<-time.After(delay)
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Limits.DrainTimeout)
 	defer cancel()
-	err := s.public.Shutdown(ctx)
-	if err != nil {
-		err = fmt.Errorf("requests were still in flight after %v: %w", s.cfg.Limits.DrainTimeout, err)
-		_ = s.public.Close()
-	}
-	err = errors.Join(err, s.private.Shutdown(ctx))
+	err := s.drain(ctx)
+	err = errors.Join(err, s.operators.server.Shutdown(ctx))
 	s.machine.Close()
 	s.handler.Close()
 	s.client.CloseIdleConnections()
 	s.log.Info().Msg("stopped")
 	return err
+}
+
+// drain waits for the callers' requests in flight, on all listeners at once.
+func (s *service) drain(ctx context.Context) error {
+	drained := make(chan error, len(s.callers))
+	for _, l := range s.callers {
+		go func() { drained <- l.server.Shutdown(ctx) }()
+	}
+	var failed error
+	for range s.callers {
+		failed = cmp.Or(failed, <-drained)
+	}
+	if failed == nil {
+		return nil
+	}
+	for _, l := range s.callers {
+		_ = l.server.Close()
+	}
+	return fmt.Errorf("requests were still in flight after %v: %w", s.cfg.Limits.DrainTimeout, failed)
 }

@@ -267,8 +267,9 @@ type Principal struct {
 	Issuer    string         // the issuer's configured name
 	Subject   string         // the sub claim, empty if there is none
 	User      string         // the user key: "<issuer name>:<value of the user claim>"
+	UserClaim string         // the name of that claim
 	Claims    map[string]any // as decoded from JSON; numbers are float64
-	ExpiresAt time.Time      // of the bearer; zero if its issuer, asked, does not say
+	ExpiresAt time.Time      // of the bearer; zero if its issuer does not say, or is a proxy
 }
 
 // usableUserValue reports whether a claim's value can stand in a user key:

@@ -45,6 +45,9 @@ func ParseSource(s string) (Source, error) {
 	return Source{}, errSource
 }
 
+// IsCookie reports whether the source is a cookie, which needs an origin.
+func (s Source) IsCookie() bool { return s.kind == inCookie }
+
 func (s Source) String() string {
 	switch s.kind {
 	case inHeader:
@@ -124,7 +127,7 @@ func (p *places) find(e *Evidence) (sent, error) {
 		return sent{}, ErrAmbiguous
 	case found.text == "" && found.proxy == nil:
 		return sent{}, ErrUnauthenticated
-	case found.source.kind == inCookie && !p.fromAllowedOrigin(e):
+	case found.source.IsCookie() && !p.fromAllowedOrigin(e):
 		return sent{}, invalid(ReasonOrigin)
 	}
 	return found, nil

@@ -100,6 +100,7 @@ func (t *trusted) principal(b *token) (*Principal, error) {
 		Issuer:    t.Name,
 		Subject:   b.subject,
 		User:      t.Name + ":" + value,
+		UserClaim: t.UserClaim,
 		Claims:    b.claims,
 		ExpiresAt: b.expiresAt,
 	}, nil

@@ -34,11 +34,9 @@ type event struct {
 
 // end fixes what became of the request.
 func (ev *event) end(err error) {
-	ev.err = err
-	ev.outcome = OutcomeOf(err)
-	ev.reason = reasonOf(err)
 	ev.status = http.StatusOK
 	if err != nil {
+		ev.err, ev.outcome, ev.reason = err, OutcomeOf(err), reasonOf(err)
 		ev.status = refusals[ev.outcome].status
 	}
 }

@@ -46,6 +46,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	// What has not happened yet is 0, so that a rate over it exists from the start.
 	for _, o := range Outcomes() {
 		m.requests.WithLabelValues(tokenRoute, string(o))
+		m.requests.WithLabelValues(whoamiRoute, string(o))
 	}
 	for _, source := range []vending.Source{vending.Cached, vending.Minted, vending.Stale} {
 		m.vended.WithLabelValues(string(source))

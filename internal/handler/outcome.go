@@ -19,7 +19,8 @@ type Outcome string
 
 // The outcomes: a closed set.
 const (
-	Issued               Outcome = "issued"
+	Issued               Outcome = "issued"   // a token was handed over
+	Answered             Outcome = "answered" // anything else that was asked for was
 	Unauthenticated      Outcome = "unauthenticated"
 	InvalidToken         Outcome = "invalid_token"
 	Denied               Outcome = "denied"
@@ -107,7 +108,7 @@ var reasons = map[authz.Reason]string{
 
 // Outcomes returns all of them, in no order.
 func Outcomes() []Outcome {
-	return append(slices.Collect(maps.Keys(refusals)), Issued)
+	return append(slices.Collect(maps.Keys(refusals)), Issued, Answered)
 }
 
 // A requestError is a fault in the request itself, or a refusal of the

@@ -16,7 +16,7 @@ import (
 // evidence is what a request shows of who sends it, for authz to judge.
 func (s *Service) evidence(ev *event, r *http.Request) *authz.Evidence {
 	e := &authz.Evidence{
-		Header: r.Header, Method: r.Method, Path: strings.TrimPrefix(r.URL.Path, s.basePath),
+		Header: r.Header, Method: r.Method, Path: strings.TrimPrefix(r.URL.EscapedPath(), s.basePath),
 		RemoteAddr: r.RemoteAddr, ProxyListener: ev.fromProxy,
 	}
 	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
@@ -52,6 +52,8 @@ func isJSON(contentType string) bool {
 	return err == nil && media == "application/json"
 }
 
+const deviceForm = "A device is 1 to 64 of a-z, 0-9, dot, underscore and dash."
+
 // parseDevice is strict, because a misspelt member would otherwise mean the
 // default device, which is another phone.
 func parseDevice(body []byte) (directory.Device, error) {
@@ -70,7 +72,7 @@ func parseDevice(body []byte) (directory.Device, error) {
 			device, err = directory.ParseDevice(label)
 		}
 		if err != nil {
-			return "", &requestError{outcome: BadRequest, detail: "A device is 1 to 64 of a-z, 0-9, dot, underscore and dash."}
+			return "", &requestError{outcome: BadRequest, detail: deviceForm}
 		}
 	}
 	return device, nil

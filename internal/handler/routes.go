@@ -15,7 +15,10 @@ import (
 
 const (
 	tokenRoute      = "/v1/token"
+	whoamiRoute     = "/v1/whoami"
 	requestIDHeader = "X-Request-Id"
+	proofHeader     = "DPoP"
+	nonceHeader     = "DPoP-Nonce"
 	preflightLife   = time.Hour
 )
 
@@ -26,11 +29,12 @@ func (s *Service) routes(cfg Config, fromProxy bool) chi.Router {
 	r := chi.NewRouter()
 	r.Use(headers, clientAddress(cfg.TrustedProxies))
 	if len(cfg.Origins) > 0 { // without any, the library would allow all
-		r.Use(crossOrigin(cfg.Origins))
+		r.Use(crossOrigin(cfg))
 	}
 	r.NotFound(serve("none", notFound))
 	r.MethodNotAllowed(serve("none", methodNotAllowed(r)))
 	r.Post(cfg.BasePath+tokenRoute, serve(tokenRoute, s.token))
+	r.Get(cfg.BasePath+whoamiRoute, serve(whoamiRoute, s.whoami))
 	r.Get(cfg.BasePath+"/openapi.yaml", s.contract)
 	return r
 }
@@ -66,14 +70,20 @@ func clientAddress(proxies []netip.Prefix) func(http.Handler) http.Handler {
 
 // crossOrigin lets browsers call from these origins. It protects nobody: it only
 // tells a browser whom to let read the answer.
-func crossOrigin(origins []string) func(http.Handler) http.Handler {
-	return cors.Handler(cors.Options{
-		AllowedOrigins: origins,
-		AllowedMethods: []string{http.MethodGet, http.MethodPost},
-		AllowedHeaders: []string{"Authorization", "Content-Type", "Accept", requestIDHeader},
-		ExposedHeaders: []string{"Retry-After", requestIDHeader, "WWW-Authenticate"},
-		MaxAge:         int(preflightLife / time.Second),
-	})
+func crossOrigin(cfg Config) func(http.Handler) http.Handler {
+	options := cors.Options{
+		AllowedOrigins:   cfg.Origins,
+		AllowedMethods:   []string{http.MethodGet, http.MethodPost},
+		AllowedHeaders:   []string{"Authorization", "Content-Type", "Accept", requestIDHeader},
+		ExposedHeaders:   []string{"Retry-After", requestIDHeader, "WWW-Authenticate"},
+		AllowCredentials: cfg.Cookies,
+		MaxAge:           int(preflightLife / time.Second),
+	}
+	if cfg.DPoP {
+		options.AllowedHeaders = append(options.AllowedHeaders, proofHeader)
+		options.ExposedHeaders = append(options.ExposedHeaders, nonceHeader)
+	}
+	return cors.Handler(options)
 }
 
 func notFound(context.Context, *event, http.ResponseWriter, *http.Request) error {

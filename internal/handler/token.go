@@ -57,6 +57,7 @@ func (s *Service) hand(w http.ResponseWriter, r *http.Request, ev *event, token 
 	if err := r.Context().Err(); err != nil { // nobody is there to take it
 		return err
 	}
+	ev.outcome = Issued
 	if prefersText(r.Header.Values("Accept")) {
 		write(w, http.StatusOK, "text/plain; charset=utf-8", []byte(token.JWT.Reveal()))
 		return nil
