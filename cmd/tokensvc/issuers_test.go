@@ -218,9 +218,12 @@ func TestThePrivateKeyIsFollowed(t *testing.T) {
 		t.Error("with the key: not verified")
 	}
 	key, text = newPrivateKey(t)
-	issuer.Register(oidctest.Client{ID: clientID, Key: key.Public()})
 	writeKey(t, path, text[:50])
 	s.reloadAll()
+	if !verifies() {
+		t.Error("with half a key in the file: not verified with the old one")
+	}
+	issuer.Register(oidctest.Client{ID: clientID, Key: key.Public()})
 	if verifies() {
 		t.Error("with a key that is not registered: verified")
 	}
