@@ -161,7 +161,7 @@ admins: []
 		"users.yaml:3: a credential is a UUID",
 		"users.yaml:4: a device is 1 to 64 of",
 		"users.yaml:5: a user needs a credential",
-		"users.yaml:6: a user key is 1 to 256 printable characters",
+		"users.yaml:6: a user is 1 to 256 bytes of printable characters, without space around them",
 		"users.yaml:7: this credential belongs to another user already",
 		"users.yaml:8: this user stands in the file twice",
 		"users.yaml:9: only one key is known here, users",

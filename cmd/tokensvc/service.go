@@ -57,7 +57,12 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.machine, err = vending.New(vending.Config{Minter: s.client, MinLife: cfg.Vending.MinLife, OnMint: observer.mint})
+	s.machine, err = vending.New(vending.Config{
+		Minter: s.client, MinLife: cfg.Vending.MinLife, OnMint: observer.mint,
+		// Half of the requests may wait for Telnyx; there is always room for
+		// those who need not.
+		MaxWaiting: max(cfg.Limits.InFlight/2, 1),
+	})
 	if err != nil {
 		return nil, err
 	}

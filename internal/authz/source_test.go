@@ -84,6 +84,7 @@ func TestWhatCountsAsABearer(t *testing.T) {
 	p.allow("main:alice", "a scheme in lower case", sent(header, "bearer "+token))
 	p.allow("main:alice", "two spaces", sent(header, "Bearer  "+token))
 	p.deny("malformed", "what follows stays in it", sent(header, "Bearer "+token+" more"))
+	p.deny("malformed", "a line break in it", sent(header, "Bearer "+strings.Replace(token, ".", ".\n", 1)))
 	p.deny("unauthenticated", "no header", sent())
 	p.deny("unauthenticated", "an empty header", sent(header, ""))
 	p.deny("unauthenticated", "only a scheme", sent(header, "Bearer"))

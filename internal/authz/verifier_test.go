@@ -106,9 +106,27 @@ func outcome(v *authz.Verifier, bearer string) string {
 }
 
 func TestWhoseBearerIsAccepted(t *testing.T) {
-	clock := newClock()
-	issuer := oidctest.StartT(t, oidctest.Options{Audience: audience, Now: clock.Now})
-	v := newVerifier(t, authz.Config{Issuers: []authz.Issuer{issuerOf(issuer)}, Now: clock.Now})
+	const page = "https://phone.example.com"
+	for place, carry := range map[string]func(token string) *authz.Evidence{
+		"bearer":                          bearing,
+		"header:X-Goog-IAP-JWT-Assertion": func(token string) *authz.Evidence { return sent("X-Goog-Iap-Jwt-Assertion", token) },
+		"cookie:session":                  func(token string) *authz.Evidence { return sent("Cookie", "session="+token, "Origin", page) },
+	} {
+		t.Run(place, func(t *testing.T) {
+			clock := newClock()
+			issuer := oidctest.StartT(t, oidctest.Options{Audience: audience, Now: clock.Now})
+			cfg := issuerOf(issuer)
+			cfg.Source = source(t, place)
+			v := newVerifier(t, authz.Config{Issuers: []authz.Issuer{cfg}, Origins: []string{page}, Now: clock.Now})
+			whoseBearerIsAccepted(t, clock, issuer, func(token string) string { return why(v, carry(token)) })
+		})
+	}
+}
+
+// whoseBearerIsAccepted attacks a verifier of the issuer's, wherever its tokens
+// have to be.
+func whoseBearerIsAccepted(t *testing.T, clock *clock, issuer *oidctest.Issuer, outcome func(token string) string) {
+	t.Helper()
 
 	signed := func(header, extra map[string]any) string {
 		return issuer.Key().Sign(header, issuer.Claims("alice", extra))
@@ -131,7 +149,7 @@ func TestWhoseBearerIsAccepted(t *testing.T) {
 		"two parts":                        {header + "." + payload, "malformed"},
 		"four parts":                       {good + ".x", "malformed"},
 		"no signature":                     {header + "." + payload + ".", "malformed"},
-		"white space in it":                {header + "." + payload + ".\n" + signature, "malformed"},
+		"what is not base64url in it":      {header + "." + payload + ".~" + signature, "malformed"},
 		"padding in it":                    {good + "=", "malformed"},
 		"longer than looked at":            {good + strings.Repeat("A", authz.MaxBearerBytes), "malformed"},
 		"claims that are no object":        {issuer.Key().SignRaw(nil, []byte(`"alice"`)), "malformed"},
@@ -176,7 +194,7 @@ func TestWhoseBearerIsAccepted(t *testing.T) {
 		"a subject of 300 bytes":           {claims(map[string]any{"sub": strings.Repeat("a", 300)}), "user_claim"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := outcome(v, row.bearer); got != row.want {
+			if got := outcome(row.bearer); got != row.want {
 				t.Errorf("got %s, want %s", got, row.want)
 			}
 		})

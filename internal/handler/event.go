@@ -1,7 +1,9 @@
 package handler
 
 import (
+	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -17,7 +19,7 @@ import (
 type event struct {
 	began      time.Time
 	requestID  string
-	method     string
+	method     string // one of a closed set
 	route      string
 	client     string // address
 	fromProxy  bool   // came in over the trusted proxy's listener
@@ -30,6 +32,18 @@ type event struct {
 	reason     authz.Reason
 	err        error
 	status     int
+
+	staleBecause error // why Telnyx gave no new token, though the caller has one
+}
+
+// loggedMethod is a method if it is one that people use. Any other is whatever
+// the caller has put there, a bearer for one, and of any length.
+func loggedMethod(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return method
+	}
+	return "other"
 }
 
 // end fixes what became of the request.
@@ -68,9 +82,24 @@ func (ev *event) MarshalZerologObject(e *zerolog.Event) {
 	if ev.source != "" {
 		e.Str("source", string(ev.source))
 	}
-	if ev.err != nil {
+	if ev.staleBecause != nil {
+		e.Str("stale_because", ev.staleBecause.Error())
+	}
+	if ev.err != nil && !plain(ev.err) {
 		e.Str("error", ev.err.Error())
 	}
+}
+
+// plain reports whether an error says no more than its outcome and reason do. One
+// that is wrapped does.
+func plain(err error) bool {
+	switch e := err.(type) { //nolint:errorlint // see above
+	case *requestError:
+		return e.detail == ""
+	case *authz.InvalidError:
+		return true
+	}
+	return slices.Contains([]error{authz.ErrUnauthenticated, directory.ErrNoCredential, context.Canceled}, err)
 }
 
 // level is how loudly an outcome is logged: what an operator must look at is an

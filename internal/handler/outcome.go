@@ -11,6 +11,7 @@ import (
 	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
+	"github.com/tokensvc/tokensvc/internal/vending"
 )
 
 // An Outcome is the one word for what became of a request: in the answer, the
@@ -145,19 +146,19 @@ var meanings = []struct {
 	{telnyx.ErrLimited, UpstreamLimited},
 	{telnyx.ErrTimeout, UpstreamTimeout},
 	{telnyx.ErrUnavailable, UpstreamUnavailable},
+	{vending.ErrBusy, Overloaded},
 }
 
 // OutcomeOf is the one place where errors become outcomes. Whatever it does not
 // know is Internal.
 func OutcomeOf(err error) Outcome {
-	var request *requestError
-	var bearer *authz.InvalidError
-	switch {
-	case err == nil:
+	if err == nil {
 		return Issued
-	case errors.As(err, &request):
+	}
+	if request, ok := errors.AsType[*requestError](err); ok {
 		return request.outcome
-	case errors.As(err, &bearer):
+	}
+	if _, ok := errors.AsType[*authz.InvalidError](err); ok {
 		return InvalidToken
 	}
 	for _, m := range meanings {
@@ -170,8 +171,7 @@ func OutcomeOf(err error) Outcome {
 
 // detailOf is what the caller is told.
 func detailOf(outcome Outcome, err error) string {
-	var request *requestError
-	if errors.As(err, &request) && request.detail != "" {
+	if request, ok := errors.AsType[*requestError](err); ok && request.detail != "" {
 		return request.detail
 	}
 	if errors.Is(err, authz.ErrAmbiguous) {
@@ -185,8 +185,10 @@ func detailOf(outcome Outcome, err error) string {
 
 // reasonOf is the class of what is wrong with a bearer, or empty.
 func reasonOf(err error) authz.Reason {
-	var bearer *authz.InvalidError
-	if errors.As(err, &bearer) {
+	if err == nil {
+		return ""
+	}
+	if bearer, ok := errors.AsType[*authz.InvalidError](err); ok {
 		return bearer.Reason
 	}
 	return ""
@@ -195,13 +197,11 @@ func reasonOf(err error) authz.Reason {
 // retryOf is when the caller may try again, 0 for never.
 func retryOf(outcome Outcome, err error) time.Duration {
 	retry := refusals[outcome].retry
-	var request *requestError
-	var upstream *telnyx.Error
-	switch {
-	case errors.As(err, &request) && request.retry > 0:
+	if request, ok := errors.AsType[*requestError](err); ok && request.retry > 0 {
 		return request.retry
-	case retry > 0 && errors.As(err, &upstream) && upstream.RetryAfter > retry:
-		return upstream.RetryAfter
+	}
+	if upstream, ok := errors.AsType[*telnyx.Error](err); ok && retry > 0 {
+		return max(retry, upstream.RetryAfter)
 	}
 	return retry
 }

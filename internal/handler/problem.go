@@ -102,13 +102,19 @@ func writeJSON(w http.ResponseWriter, status int, contentType string, v any) {
 	if err != nil {
 		panic(err) // strings, numbers and booleans always can be
 	}
-	write(w, status, contentType, append(body, '\n'))
+	write(w, status, contentType, body, []byte{'\n'})
 }
 
 // write sends a whole answer. That the caller has gone is found out elsewhere.
-func write(w http.ResponseWriter, status int, contentType string, body []byte) {
+func write(w http.ResponseWriter, status int, contentType string, body ...[]byte) {
+	length := 0
+	for _, part := range body {
+		length += len(part)
+	}
 	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.Header().Set("Content-Length", strconv.Itoa(length))
 	w.WriteHeader(status)
-	_, _ = w.Write(body)
+	for _, part := range body {
+		_, _ = w.Write(part)
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"net/http"
 	"net/netip"
-	"regexp"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -36,17 +35,16 @@ func (s *Service) routes(cfg Config, fromProxy bool) chi.Router {
 	r.Post(cfg.BasePath+tokenRoute, serve(tokenRoute, s.token))
 	r.Get(cfg.BasePath+whoamiRoute, serve(whoamiRoute, s.whoami))
 	r.Get(cfg.BasePath+"/openapi.yaml", s.contract)
+	r.Head(cfg.BasePath+"/openapi.yaml", s.contract)
 	return r
 }
-
-var requestIDForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
 // headers sets what every answer carries. A caller's request id is kept if it
 // could not harm a log.
 func headers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := r.Header.Get(requestIDHeader)
-		if !requestIDForm.MatchString(id) {
+		if !harmless(id) {
 			id = rand.Text()
 		}
 		h := w.Header()
@@ -55,6 +53,19 @@ func headers(next http.Handler) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		next.ServeHTTP(w, r)
 	})
+}
+
+// harmless reports whether a request id is 1 to 64 letters, digits, dots,
+// underscores and dashes.
+func harmless(id string) bool {
+	for i := range len(id) {
+		switch c := id[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return 1 <= len(id) && len(id) <= 64
 }
 
 func clientAddress(proxies []netip.Prefix) func(http.Handler) http.Handler {
@@ -93,7 +104,7 @@ func notFound(context.Context, *event, http.ResponseWriter, *http.Request) error
 // methodNotAllowed names the methods that would be (RFC 9110 section 15.5.6).
 func methodNotAllowed(routes chi.Routes) endpoint {
 	return func(_ context.Context, _ *event, w http.ResponseWriter, r *http.Request) error {
-		for _, method := range []string{http.MethodGet, http.MethodPost} {
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
 			if routes.Match(chi.NewRouteContext(), method, r.URL.Path) {
 				w.Header().Add("Allow", method)
 			}
@@ -102,7 +113,8 @@ func methodNotAllowed(routes chi.Routes) endpoint {
 	}
 }
 
-// contract serves openapi.yaml. It is no request for a token, and has no outcome.
+// contract serves openapi.yaml. It is no request for a token, and has no outcome:
+// it is neither logged nor counted.
 func (s *Service) contract(w http.ResponseWriter, _ *http.Request) {
 	write(w, http.StatusOK, "application/yaml", s.openAPI)
 }

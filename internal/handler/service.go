@@ -33,7 +33,7 @@ type finder interface {
 }
 
 type vendor interface {
-	Vend(ctx context.Context, id telnyx.CredentialID) (telnyx.LoginToken, vending.Source, error)
+	Vend(ctx context.Context, id telnyx.CredentialID) (vending.Vended, error)
 }
 
 // Config is what a Service needs. What has no default is required.
@@ -152,7 +152,7 @@ func (s *Service) serve(route string, e endpoint, fromProxy bool, w http.Respons
 	ev := &event{
 		began:     s.now(),
 		requestID: w.Header().Get(requestIDHeader),
-		method:    r.Method,
+		method:    loggedMethod(r.Method),
 		route:     route,
 		client:    middleware.GetClientIP(r.Context()),
 		fromProxy: fromProxy,
@@ -201,9 +201,8 @@ func (e *panicError) Error() string {
 func (s *Service) finish(ev *event) {
 	took := s.now().Sub(ev.began)
 	s.metrics.request(ev, took)
-	line := s.log.WithLevel(ev.level()).EmbedObject(ev).Dur("duration_ms", took)
-	var p *panicError
-	if errors.As(ev.err, &p) {
+	line := s.log.WithLevel(ev.level()).EmbedObject(ev).Dur("duration_ms", took.Round(time.Microsecond))
+	if p, ok := errors.AsType[*panicError](ev.err); ok {
 		line.Bytes("stack", p.stack)
 	}
 	line.Msg("request")

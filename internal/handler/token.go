@@ -33,12 +33,12 @@ func (s *Service) token(ctx context.Context, ev *event, w http.ResponseWriter, r
 	if err != nil {
 		return err
 	}
-	token, source, err := s.vendor.Vend(ctx, ev.credential)
+	vended, err := s.vendor.Vend(ctx, ev.credential)
 	if err != nil {
 		return err
 	}
-	ev.source = source
-	return s.hand(w, r, ev, token)
+	ev.source, ev.staleBecause = vended.Source, vended.StaleBecause
+	return s.hand(w, r, ev, vended.LoginToken)
 }
 
 // issued is the answer with a token. The token is in the clear here, and only
