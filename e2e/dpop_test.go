@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -178,6 +179,27 @@ func TestBoundTokens(t *testing.T) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// A proof counts once, however many send it at the same time.
+func TestAProofCountsOnce(t *testing.T) {
+	p := startProvider(t, 0)
+	a := startApp(t, p, "alice", resource)
+	w, outside := newWorld(t, p.Issuer), startFront(t)
+	w.binding("required", outside)
+	w.env["TOKENSVC_LIMITS_USER_BURST"] = "100"
+	outside.to(t, startService(t, w.env))
+
+	answers := a.try(t, "crowd", outside.URL, a.token)
+	tokens := slices.DeleteFunc(slices.Clone(answers), func(got answer) bool { return got.status != http.StatusOK })
+	if len(answers) != 16 || len(tokens) != 1 {
+		t.Fatalf("%d of %d got a token for one proof, want 1 of 16", len(tokens), len(answers))
+	}
+	for _, got := range answers {
+		if got.status != http.StatusOK {
+			wantProofRefused(t, "one of the crowd", "proof_replayed", got)
 		}
 	}
 }

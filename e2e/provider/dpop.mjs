@@ -117,6 +117,10 @@ const manners = {
     const headers = await request(url, { token: shown });
     return [await send(url, headers), await send(url, headers)];
   },
+  async crowd(url, shown) { // the same, all at once
+    const headers = await request(url, { token: shown });
+    return Promise.all(Array.from({ length: 16 }, () => send(url, headers)));
+  },
   async 'other-url'(url, shown) {
     return [await send(url, await request(`${url}/elsewhere`, { token: shown }))];
   },
