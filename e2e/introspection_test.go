@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"context"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
@@ -99,12 +100,17 @@ func TestIntrospectionWithAKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, edwards, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, row := range []struct {
 		what, file string
 		public     jose.JSONWebKey
 	}{
 		{"PEM", pkcs8(t, curve), jose.JSONWebKey{Key: curve.Public(), Use: "sig"}},
 		{"PEM of RSA", pkcs8(t, rsaKey), jose.JSONWebKey{Key: rsaKey.Public(), Use: "sig"}},
+		{"PEM of Ed25519", pkcs8(t, edwards), jose.JSONWebKey{Key: edwards.Public(), Use: "sig"}},
 		{"JWK", jsonOf(t, jose.JSONWebKey{Key: curve, KeyID: "2026"}), jose.JSONWebKey{Key: curve.Public(), KeyID: "2026", Use: "sig"}},
 	} {
 		t.Run(row.what, func(t *testing.T) {
