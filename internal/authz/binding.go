@@ -35,7 +35,7 @@ func bindingOf(claims map[string]any) binding {
 // prove checks that a bearer comes from whom it was issued to, as far as it says
 // who that is. A bound bearer without a proof may be a stolen one, and is refused
 // whatever the issuer's DPoP is.
-func (v *Verifier) prove(e *Evidence, sent sent, known verified) error {
+func (v *Verifier) prove(e *Evidence, sent sent, known *verified) error {
 	switch {
 	case !sent.dpop && !known.binding.bound && known.issuer.DPoP != DPoPRequired:
 		return nil

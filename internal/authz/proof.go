@@ -70,7 +70,7 @@ func (p *proofs) check(headers []string, want proofWant) error {
 	if proof.thumbprint != want.key {
 		return invalid(ReasonBinding)
 	}
-	bearer, now := sha256.Sum256([]byte(want.bearer)), p.now()
+	bearer, now := digestOf(want.bearer), p.now()
 	if err := proof.judge(want, bearer, now); err != nil {
 		return err
 	}
