@@ -144,6 +144,7 @@ func TestNoOutcomeShowsASecret(t *testing.T) {
 		hidden.wantNone(t, "the answer issued", said(got), got.token())
 		plain := c.send(good(user), header("Accept", "text/plain"), header("Origin", "https://phone.example.com"))
 		hidden.wantNone(t, "the plain answer issued", said(plain), tokens[user])
+		hidden.wantNone(t, "whoami", said(c.send(good(user), asking("GET", "/v1/whoami"))))
 	}
 
 	refused("unauthenticated", authorization("Basic "+bearer("alice", nil)))
