@@ -353,7 +353,15 @@ func TestMoreThanThereIsRoomForIsShed(t *testing.T) {
 func TestACallerWhoLeavesIsLoggedAsCanceled(t *testing.T) {
 	arrived := make(chan struct{})
 	h := build(t, telnyxtest.Options{}, func(c *handler.Config) {
-		c.Directory = failing(func(ctx context.Context) error { close(arrived); <-ctx.Done(); return ctx.Err() })
+		c.Directory = failing(func(ctx context.Context) error {
+			close(arrived)
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-t.Context().Done():
+				return errors.New("never told")
+			}
+		})
 	})
 	bearer, _ := h.person("alice")
 	ctx, leave := context.WithCancel(t.Context())
