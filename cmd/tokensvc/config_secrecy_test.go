@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -180,4 +181,43 @@ func checkMarked(t *testing.T, path string, environ []string, marked bool) {
 	if c.Telnyx.APIKey.Empty() || len(c.Issuers) == 0 || c.Directory.Kind == "" || c.Limits.DrainTimeout < c.Limits.RequestTimeout {
 		t.Errorf("accepted, and not complete: %+v", c)
 	}
+}
+
+// What is said of a key's file that cannot be used, and nothing else: neither
+// what is in it nor where it is.
+var keyFileProblems = []string{
+	"the file is too large for an API key",
+	"the API key is empty",
+	"the API key must be at most 512 bytes",
+	"the API key must be printable ASCII without white space",
+}
+
+func FuzzAPIKeyFile(f *testing.F) {
+	f.Add([]byte(testKey + "\r\n"))
+	f.Add([]byte("\ufeff" + testKey))
+	f.Add([]byte("TELNYX_API_KEY=" + testKey + "\n" + testKey))
+	f.Add([]byte(" \t\u00a0\n"))
+	f.Add([]byte(strings.Repeat("K", maxAPIKey) + strings.Repeat("\n", maxAPIKeyFile-maxAPIKey)))
+	f.Add([]byte(strings.Repeat("K", maxAPIKey+1)))
+	f.Add([]byte(testKey + strings.Repeat(" ", maxAPIKeyFile)))
+	path := filepath.Join(f.TempDir(), "telnyx.key")
+	f.Fuzz(func(t *testing.T, content []byte) {
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		key, err := readAPIKey(path)
+		if err != nil {
+			if !slices.Contains(keyFileProblems, err.Error()) || !key.Empty() {
+				t.Fatalf("%q gives a key, %v, and %v", content, !key.Empty(), err)
+			}
+			return
+		}
+		text := key.Reveal()
+		if text == "" || len(text) > maxAPIKey || len(content) > maxAPIKeyFile || text != strings.TrimSpace(string(content)) {
+			t.Fatalf("%q is read as %q", content, text)
+		}
+		if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			t.Fatalf("%q would be sent to Telnyx", text)
+		}
+	})
 }

@@ -156,3 +156,14 @@ func TestWhatIsTooMuchToDecode(t *testing.T) {
 		}
 	}
 }
+
+func FuzzKeyLife(f *testing.F) {
+	f.Add("public, max-age=3600")
+	f.Add(`max-age="-1", MAX-AGE=99999999999999999999`)
+	f.Add("max-age=2147483647")
+	f.Fuzz(func(t *testing.T, cacheControl string) {
+		if life := keyLife(cacheControl); life < minKeyLife || life > maxKeyLife {
+			t.Fatalf("Cache-Control %q: keys are kept for %v", cacheControl, life)
+		}
+	})
+}
