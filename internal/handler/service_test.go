@@ -401,8 +401,8 @@ func (k *known) Verify(context.Context, *authz.Evidence) (*authz.Principal, erro
 // nobody is a vendor that is not asked.
 type nobody struct{}
 
-func (nobody) Vend(context.Context, telnyx.CredentialID) (telnyx.LoginToken, vending.Source, error) {
-	return telnyx.LoginToken{}, "", errors.New("nobody should have come this far")
+func (nobody) Vend(context.Context, telnyx.CredentialID) (vending.Vended, error) {
+	return vending.Vended{}, errors.New("nobody should have come this far")
 }
 
 // complete is a configuration in which nothing is missing.
