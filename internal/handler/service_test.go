@@ -86,7 +86,7 @@ func build(t *testing.T, o telnyxtest.Options, change func(*handler.Config)) *ho
 	})
 	h.must(err)
 	t.Cleanup(client.CloseIdleConnections)
-	machine, err := vending.New(vending.Config{Minter: client})
+	machine, err := vending.New(vending.Config{Minter: client, MaxWaiting: 10_000})
 	h.must(err)
 	t.Cleanup(machine.Close)
 	users, err := directory.NewClaim(claim)
