@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-jose/go-jose/v4/json"
 	"github.com/sony/gobreaker/v2"
 	"golang.org/x/sync/singleflight"
 )
@@ -203,6 +204,8 @@ func (s *introspector) post(ctx context.Context, endpoint, text string) ([]byte,
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes+1))
 	switch {
+	case res.StatusCode == http.StatusBadRequest && saysUnsupported(body):
+		return nil, invalid(ReasonInactive)
 	case res.StatusCode != http.StatusOK:
 		return nil, statusError(res.StatusCode)
 	case err != nil:
@@ -211,6 +214,16 @@ func (s *introspector) post(ctx context.Context, endpoint, text string) ([]byte,
 		return nil, fmt.Errorf("its answer is larger than %d bytes", maxAnswerBytes)
 	}
 	return body, nil
+}
+
+// saysUnsupported reports whether a refusal is about the token: some issuers know
+// tokens of one kind only, and say so of JWTs in the words of RFC 7009 section
+// 2.2.1. To have such a token's owner come again would be of no use.
+func saysUnsupported(body []byte) bool {
+	var refusal struct {
+		Error string `json:"error"`
+	}
+	return json.Unmarshal(body, &refusal) == nil && refusal.Error == "unsupported_token_type"
 }
 
 // safeCause says in our own words why there is no answer. The errors of net/http

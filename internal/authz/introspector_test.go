@@ -105,6 +105,7 @@ func TestWhatDoesNotOpenTheBreaker(t *testing.T) {
 		"400 about a token's form":  {http.StatusBadRequest, "", false},
 		"tokens that are not known": {http.StatusOK, `{"active":false}`, false},
 		"tokens of somebody else":   {http.StatusOK, `{"active":true,"iss":"x"}`, false},
+		"tokens of a kind unknown":  {http.StatusBadRequest, `{"error":"unsupported_token_type"}`, false},
 		"401":                       {http.StatusUnauthorized, "", true},
 		"429":                       {http.StatusTooManyRequests, "", true},
 		"502":                       {http.StatusBadGateway, "", true},
@@ -123,6 +124,24 @@ func TestWhatDoesNotOpenTheBreaker(t *testing.T) {
 				t.Errorf("%s: asked %d times, opens: %v, want %v", name, asked, opened, row.opens)
 			}
 		})
+	}
+}
+
+func TestATokenOfAKindThatTheIssuerDoesNotKnowIsNotActive(t *testing.T) {
+	for body, want := range map[string]bool{
+		`{"error":"unsupported_token_type","error_description":"structured JWT Tokens cannot be introspected"}`: true,
+		`{"error":"invalid_request"}`: false,
+		`unsupported_token_type`:      false,
+		``:                            false,
+	} {
+		s := newAsked(t, roundTrip(func(*http.Request) (*http.Response, error) {
+			return answer(http.StatusBadRequest, body)
+		})).introspector
+		_, err := s.introspect(t.Context(), "token")
+		no := (*InvalidError)(nil)
+		if got := errors.As(err, &no) && no.Reason == ReasonInactive; got != want || !got && !errors.Is(err, ErrIssuerUnavailable) {
+			t.Errorf("%s: %v", body, err)
+		}
 	}
 }
 
