@@ -18,7 +18,7 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X m
 GOLANGCI := go tool -modfile=tools/lint.mod golangci-lint
 GOFILES = $(shell find . -name node_modules -prune -o -name '*.go' -print)
 
-# The real identity provider that the end-to-end tests run.
+# The real identity provider, and who signs in at it, for the end-to-end tests.
 PROVIDER := e2e/provider/node_modules/.package-lock.json
 
 .PHONY: help
@@ -55,11 +55,11 @@ fuzz: ## run every fuzz target for FUZZTIME (1m) each
 		go test -run='^$$' -fuzz="^$${func#func }\$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=5s "$${file%/*}" </dev/null; \
 	done
 
-# The race detector wants a C compiler, and what dev prints for people is pasted
-# by a test.
+# The race detector wants a C compiler, what dev prints for people is pasted by a
+# test, and the end-to-end tests want a browser.
 .PHONY: need
 need:
-	@tools/need gcc:gcc curl:curl /usr/include/stdlib.h:libc6-dev
+	@tools/need gcc:gcc curl:curl /usr/include/stdlib.h:libc6-dev chromium:chromium
 
 $(PROVIDER): e2e/provider/package.json e2e/provider/package-lock.json
 	npm ci --prefix e2e/provider --no-audit --no-fund

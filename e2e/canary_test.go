@@ -144,6 +144,7 @@ func TestNoOutcomeShowsASecret(t *testing.T) {
 		hidden.wantNone(t, "the answer issued", said(got), got.token())
 		plain := c.send(good(user), header("Accept", "text/plain"), header("Origin", "https://phone.example.com"))
 		hidden.wantNone(t, "the plain answer issued", said(plain), tokens[user])
+		hidden.wantNone(t, "whoami", said(c.send(good(user), asking("GET", "/v1/whoami"))))
 	}
 
 	refused("unauthenticated", authorization("Basic "+bearer("alice", nil)))
@@ -165,6 +166,9 @@ func TestNoOutcomeShowsASecret(t *testing.T) {
 	refused("unsupported_media_type", good("dave"), sending("text/"+markBody, markBody))
 	refused("not_found", good("alice"), asking("POST", "/v1/"+bearer("alice", nil)))
 	refused("method_not_allowed", good("alice"), asking("PUT", "/v1/token"))
+	refused("method_not_allowed", asking(bearer("alice", nil), "/v1/token"))
+	refused("method_not_allowed", asking(markKey, "/v1/token"))
+	refused("method_not_allowed", asking(markBody, "/v1/"+markBody))
 	for range 3 {
 		l.wantToken(t, "often", c.send(good("often")))
 	}

@@ -63,7 +63,7 @@ issuers:
   - name: other
     issuer: https://user:%[1]s@login.example.com
     audience: softphone
-    require: {groups: 7}
+    require: 7
 directory: postgres://tokensvc:%[1]s@db/tokensvc
 cache: redis://:%[1]s@cache:6379
 vending:
@@ -89,7 +89,7 @@ log:
 		at(12, "issuers[0].audience: must be"),
 		at(13, "issuers[0].algorithms: must be"),
 		at(15, "issuers[1].issuer: must have no user information"),
-		at(17, "issuers[1].require: must be a mapping of claims"),
+		at(17, "issuers[1].require: has the wrong type: must be a mapping of claims"),
 		at(18, "directory: must be file:PATH or claim:NAME: databases are not in this version yet"),
 		at(19, "cache: must be memory: a shared cache is not in this version yet"),
 		at(21, "vending.min_life: must be a number between 0 and 1"),
@@ -161,7 +161,7 @@ admins: []
 		"users.yaml:3: users.bob: a credential is a UUID",
 		"users.yaml:4: users.carol: a device is 1 to 64 of",
 		"users.yaml:5: users.dave: a user needs a credential",
-		"users.yaml:6: a user key is 1 to 256 printable characters",
+		"users.yaml:6: a user is 1 to 256 bytes of printable characters, without space around them",
 		"users.yaml:7: users.frank: this credential belongs to another user already",
 		"users.yaml:8: users.alice: this user stands in the file twice",
 		"users.yaml:9: only one key is known here, users",

@@ -145,7 +145,8 @@ func TestAFloodOfForgeries(t *testing.T) {
 	l := newLab(t, telnyxtest.Options{}, "alice")
 	s := startService(t, l.env)
 	c := call(t, s)
-	head, payload, _ := cut(l.issuer.Bearer("alice", nil))
+	// Old enough that its key, if it were one of the issuer's, would be known.
+	head, payload, _ := cut(l.issuer.Bearer("alice", map[string]any{"iat": time.Now().Add(-time.Minute).Unix()}))
 	before, began := l.issuer.KeyFetches(), time.Now()
 
 	for _, row := range []struct {

@@ -1,150 +1,64 @@
 package e2e_test
 
 import (
-	"bufio"
-	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"html"
-	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 )
 
 // What provider.mjs knows.
 const (
-	audience    = "softphone"
-	resource    = "urn:tokensvc:softphone"
-	phoneClient = "phone"
-	redirectURI = "http://127.0.0.1:1/callback" // never called: the walk ends at the redirect
+	audience       = "softphone"
+	resource       = "urn:tokensvc:softphone"
+	opaqueResource = "urn:tokensvc:opaque" // the same audience, but tokens that say nothing
+	phoneClient    = "phone"
+	serviceClient  = "tokensvc"
+	keyClient      = "tokensvc-key"
+	redirectURI    = "http://127.0.0.1:1/callback" // never called: the walk ends at the redirect
 )
-
-const providerPatience = 20 * time.Second // node starts slowly on a busy machine
 
 // provider is a running provider.mjs.
 type provider struct {
-	Issuer string
+	*program
 
-	cmd     *exec.Cmd
-	control io.WriteCloser
-	events  <-chan providerEvent
-	stderr  output
-}
-
-type providerEvent struct {
-	Event  string
 	Issuer string
-	Kids   []string // of the published keys, the signing one first
-	Text   string
 }
 
 // startProvider runs an identity provider on loopback until the test ends. A
 // port of 0 takes a free one.
 func startProvider(t *testing.T, port int) *provider {
 	t.Helper()
-	node, err := exec.LookPath("node")
-	if err != nil {
-		skip(t, "node is not installed: the identity provider is a Node program")
-	}
-	if _, err := os.Stat(filepath.Join("provider", "node_modules")); err != nil {
-		skip(t, "e2e/provider/node_modules is missing: run `npm ci` in e2e/provider")
-	}
-
-	p := &provider{cmd: exec.CommandContext(context.WithoutCancel(t.Context()), node, "provider.mjs", strconv.Itoa(port))}
-	p.cmd.Dir = "provider"
-	p.cmd.Stderr = &p.stderr
-	stdout, err := p.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if p.control, err = p.cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	p.events = readEvents(stdout)
-	t.Cleanup(func() {
-		p.stop(t)
-		if t.Failed() {
-			t.Logf("identity provider's stderr:\n%s", p.stderr.String())
-		}
-	})
-	p.Issuer = p.await(t, "ready").Issuer
+	p := &provider{program: startProgram(t, "provider.mjs", strconv.Itoa(port))}
+	var ready struct{ Issuer string }
+	p.await(t, "ready", &ready)
+	p.Issuer = ready.Issuer
 	return p
-}
-
-// readEvents closes the channel when the provider is gone.
-func readEvents(stdout io.Reader) <-chan providerEvent {
-	events := make(chan providerEvent, 8)
-	go func() {
-		defer close(events)
-		for lines := bufio.NewScanner(stdout); lines.Scan(); {
-			var e providerEvent
-			if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-				e = providerEvent{Event: "error", Text: lines.Text()}
-			}
-			events <- e
-		}
-	}()
-	return events
-}
-
-func (p *provider) await(t *testing.T, want string) providerEvent {
-	t.Helper()
-	select {
-	case e, running := <-p.events:
-		if !running {
-			t.Fatalf("identity provider ended instead of saying %q:\n%s", want, p.stderr.String())
-		}
-		if e.Event != want {
-			t.Fatalf("identity provider said %+v, want %q", e, want)
-		}
-		return e
-	case <-time.After(providerPatience):
-		t.Fatalf("identity provider did not say %q within %v:\n%s", want, providerPatience, p.stderr.String())
-	}
-	panic("unreachable")
 }
 
 // rotate makes the provider sign with a new key, and publish the old ones
 // ("keep") or not ("drop").
 func (p *provider) rotate(t *testing.T, old string) {
 	t.Helper()
-	if _, err := fmt.Fprintln(p.control, "rotate", old); err != nil {
-		t.Fatal(err)
-	}
-	p.await(t, "rotated")
+	p.tell(t, "rotate", old)
+	p.await(t, "rotated", nil)
 }
 
-// stop ends the provider, whose port refuses connections from then on.
-func (p *provider) stop(t *testing.T) {
+// trust makes this public JWK the key of the client tokensvc-key.
+func (p *provider) trust(t *testing.T, jwk string) {
 	t.Helper()
-	if p.cmd.ProcessState != nil { // stopped before
-		return
-	}
-	_ = p.control.Close() // the provider ends with its stdin
-	kill := time.AfterFunc(providerPatience, func() { _ = p.cmd.Process.Kill() })
-	defer kill.Stop()
-	for range p.events { // Wait must not close the pipe before it is read
-	}
-	if err := p.cmd.Wait(); err != nil {
-		t.Errorf("identity provider: %v", err)
-	}
+	p.tell(t, "trust", jwk)
+	p.await(t, "trusted", nil)
 }
 
 // port returns where the provider listens, or did.
@@ -182,6 +96,12 @@ func (p *provider) clientCredentials(t *testing.T, client string) string {
 // authorization code with PKCE, walked as a browser would, forms and cookies
 // included.
 func (p *provider) login(t *testing.T, user string) grant {
+	t.Helper()
+	return p.loginFor(t, user, resource)
+}
+
+// loginFor is login with an access token for that resource.
+func (p *provider) loginFor(t *testing.T, user, resource string) grant {
 	t.Helper()
 	verifier, state := rand.Text()+rand.Text(), rand.Text() // RFC 7636: 43 characters at least
 	challenge := sha256.Sum256([]byte(verifier))
@@ -221,7 +141,7 @@ func (p *provider) walk(t *testing.T, user, page string) url.Values {
 	if err != nil {
 		t.Fatal(err)
 	}
-	browser := &http.Client{Jar: jar, Timeout: providerPatience, CheckRedirect: func(next *http.Request, _ []*http.Request) error {
+	browser := &http.Client{Jar: jar, Timeout: programPatience, CheckRedirect: func(next *http.Request, _ []*http.Request) error {
 		if strings.HasPrefix(next.URL.String(), redirectURI+"?") {
 			return http.ErrUseLastResponse
 		}
@@ -260,6 +180,29 @@ func (p *provider) exchange(t *testing.T, client string, form url.Values) grant 
 	return g
 }
 
+// revoke withdraws an access token of the softphone's.
+func (p *provider) revoke(t *testing.T, token string) {
+	t.Helper()
+	form := url.Values{"client_id": {phoneClient}, "token": {token}}
+	got := do(t, httpClient, newRequest(t, http.MethodPost, p.Issuer+"/token/revocation", form))
+	if got.status != http.StatusOK {
+		t.Fatalf("identity provider's revocation endpoint: %v", got)
+	}
+}
+
+// introspect returns what the provider tells the service of a token.
+func (p *provider) introspect(t *testing.T, token string) map[string]any {
+	t.Helper()
+	req := newRequest(t, http.MethodPost, p.Issuer+"/token/introspection", url.Values{"token": {token}})
+	req.SetBasicAuth(serviceClient, serviceClient+"-secret")
+	got := do(t, httpClient, req)
+	var all map[string]any
+	if err := json.Unmarshal([]byte(got.body), &all); err != nil || got.status != http.StatusOK {
+		t.Fatalf("identity provider's introspection endpoint: %v", got)
+	}
+	return all
+}
+
 // claims returns what a JWT says, unverified: for tests about what the provider
 // puts there.
 func claims(t *testing.T, jwt string) map[string]any {
@@ -296,5 +239,21 @@ func TestProvider(t *testing.T) {
 	}
 	if id["aud"] != phoneClient || id["sub"] != "alice" {
 		t.Errorf("authorization code: ID token's claims %v", id)
+	}
+
+	opaque := p.loginFor(t, "alice", opaqueResource).AccessToken
+	if strings.Contains(opaque, ".") {
+		t.Error("a token for the opaque resource has the dots of a JWT")
+	}
+	told := p.introspect(t, opaque)
+	if told["active"] != true || told["iss"] != p.Issuer || told["aud"] != audience || told["sub"] != "alice" {
+		t.Errorf("introspection: claims %v", told)
+	}
+	if groups, _ := told["groups"].([]any); !slices.Contains(groups, any("supervisors")) {
+		t.Errorf("introspection: groups %v, want supervisors among them", told["groups"])
+	}
+	p.revoke(t, opaque)
+	if told := p.introspect(t, opaque); told["active"] != false {
+		t.Errorf("introspection of a revoked token: claims %v", told)
 	}
 }

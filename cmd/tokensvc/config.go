@@ -22,6 +22,17 @@ type Config struct {
 	// administration. Default 127.0.0.1:9090, and :9090 in the image. It must differ from Listen: what
 	// it serves is not for the public.
 	OpsListen string
+	// ProxyListen is the host:port of the listener on which the trusted proxy,
+	// and nobody else, is listened to; "", the default, for none: then the proxy
+	// uses Listen. ProxyTLS is for that listener.
+	ProxyListen string
+	ProxyTLS    TLSConfig
+	// PublicURL is the address under which callers reach the public listener,
+	// all of it before /v1/token, or "" if that does not matter.
+	PublicURL string
+	// DPoPNonceKeyFile holds the key of the nonces that DPoP proofs must carry,
+	// or is "" for none. It is read again whenever it changes.
+	DPoPNonceKeyFile string
 	// BasePath goes before every path of the public listener: "" (the default)
 	// or like "/x/y", clean and without a slash at the end.
 	BasePath string
@@ -34,7 +45,7 @@ type Config struct {
 	CORSOrigins []string
 
 	Telnyx    TelnyxConfig
-	Issuers   []authz.Issuer // at least one; names and URLs are distinct
+	Issuers   []IssuerConfig // at least one; names and URLs are distinct
 	Directory DirectoryConfig
 	// Users is the users file that Directory names, as it was read, or nil.
 	Users *directory.File
@@ -63,12 +74,56 @@ type TelnyxConfig struct {
 	Timeout time.Duration
 }
 
+// IssuerConfig is an issuer, and what is opened for it. Its Introspection is nil:
+// openIssuers makes one of Introspect.
+type IssuerConfig struct {
+	authz.Issuer
+	Introspect IntrospectionConfig
+	Trust      ProxyConfig
+}
+
+// ProxyConfig says which proxy's word is taken for who its people are. If
+// nothing is set, none is.
+type ProxyConfig struct {
+	Networks []netip.Prefix
+	// SecretFile is read again whenever it changes. Exactly one of it and
+	// ClientNames is set.
+	SecretFile   string
+	SecretHeader string
+	ClientNames  []string
+	Headers      map[string]string // claim to header
+	Lists        []string          // claims whose header is a list
+}
+
+// IntrospectionConfig says how an issuer is asked about its tokens. If nothing
+// but the default is set, it is not.
+type IntrospectionConfig struct {
+	ClientID string
+	// ClientSecretFile and PrivateKeyFile are read again whenever they change.
+	// Exactly one of them is set.
+	ClientSecretFile string
+	PrivateKeyFile   string
+	// Endpoint is the URL that is asked, or "" for the discovered one.
+	Endpoint string
+	// Cache is how long an answer is believed. Default 30 s, at most 5 min,
+	// negative for not at all.
+	Cache time.Duration
+}
+
 // DirectoryConfig says where a user's telephony credentials are found.
 type DirectoryConfig struct {
 	// Kind is "file" or "claim". Required.
 	Kind string
 	// Value is the users file's path, or the claim's name.
 	Value string
+}
+
+// name is what callers may know of the directory: no path.
+func (d DirectoryConfig) name() string {
+	if d.Kind == "claim" {
+		return "claim:" + d.Value
+	}
+	return d.Kind
 }
 
 // VendingConfig says when a token may be handed out again.
@@ -179,7 +234,7 @@ func (l *configLoader) isSet(key string) bool {
 
 func newConfigLoader(path string) *configLoader {
 	l := &configLoader{path: path, places: map[string]configPlace{}, broken: map[string]bool{}, empty: map[string]bool{}}
-	for _, s := range settings(&l.config, &authz.Issuer{}) {
+	for _, s := range settings(&l.config, &IssuerConfig{}) {
 		s.applyDefault()
 	}
 	return l

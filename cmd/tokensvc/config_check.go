@@ -2,12 +2,13 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"net"
 	"slices"
 	"strings"
 
-	"github.com/tokensvc/tokensvc/internal/authz"
+	"github.com/tokensvc/tokensvc/internal/secret"
 )
 
 // check judges what no value shows by itself: what is missing, and what does
@@ -16,6 +17,8 @@ func (l *configLoader) check() {
 	l.checkAPIKey()
 	l.checkIssuers()
 	l.checkListeners()
+	l.checkProxyListener()
+	l.checkDPoP()
 	l.checkTimes()
 	if !l.isSet("directory") {
 		l.refuse("directory", l.at("directory"), "is required: "+bothWays("directory"))
@@ -65,10 +68,15 @@ func (l *configLoader) checkIssuers() {
 }
 
 func (l *configLoader) checkIssuer(i int) {
-	for _, p := range l.config.Issuers[i].Problems() {
-		key := issuerKey(i, p.Field)
+	issuer := l.config.Issuers[i].asAuthz(func(string, string, readSecret) func() secret.Text {
+		return func() secret.Text { return secret.New("not read yet") }
+	})
+	for _, p := range issuer.Problems() {
+		key := l.written(issuerKey(i, p.Field))
 		switch {
 		case l.broken[key]:
+		case p.Field == clientSecretFile && l.broken[issuerKey(i, privateKeyFile)]: // it would have done
+		case p.Field == privateKeyFile: // about what it holds, and so for openIssuers
 		case l.isSet(key):
 			l.refuse(key, l.at(key), p.Text)
 		case p.Field == "name":
@@ -79,23 +87,79 @@ func (l *configLoader) checkIssuer(i int) {
 	}
 }
 
+// written returns the key, or of a mapping that is set by variables one of those
+// that were set in it.
+func (l *configLoader) written(key string) string {
+	for _, set := range slices.Sorted(maps.Keys(l.places)) {
+		if strings.HasPrefix(set, key+".") && !l.isSet(key) {
+			return set
+		}
+	}
+	return key
+}
+
+// checkProxyListener judges the listener of the trusted proxy.
+func (l *configLoader) checkProxyListener() {
+	const cert, authorities = "proxy_tls.cert_file", "proxy_tls.client_ca_file"
+	files := l.config.ProxyTLS
+	proxied, certified := false, false
+	for _, i := range l.config.Issuers {
+		proxied = proxied || i.Trust.isSet()
+		certified = certified || len(i.Trust.ClientNames) > 0
+	}
+	switch {
+	case l.config.ProxyListen != "" && !proxied:
+		l.refuse("proxy_listen", l.at("proxy_listen"), "has nobody to listen to: no issuer has proxy.networks")
+	case l.config.ProxyListen == "" && files != (TLSConfig{}):
+		l.refuse(cert, l.at("proxy_listen"), "is required with proxy_tls: it is that listener's")
+	case (files.CertFile == "") != (files.KeyFile == ""), files.CertFile == "" && files.ClientCAFile != "":
+		l.refuse(cert, l.at(cert), "goes together with proxy_tls.key_file, and both are required for client_ca_file")
+	case files.ClientCAFile == "" && certified:
+		l.refuse(authorities, l.at(authorities), "is required for proxy.client_names: it says whose certificates count")
+	}
+}
+
+func (l *configLoader) checkDPoP() {
+	if usesDPoP(l.config.Issuers) && l.config.PublicURL == "" && !l.broken["public_url"] {
+		l.refuse("public_url", l.at("public_url"), "is required for dpop: proofs are made for an address")
+	}
+}
+
 // checkDuplicates compares an issuer with those before it. Two entries for one
 // issuer would leave open whose rules count.
 func (l *configLoader) checkDuplicates(i int) {
 	this, before := l.config.Issuers[i], l.config.Issuers[:i]
 	key := issuerKey(i, "name")
-	if !l.broken[key] && slices.ContainsFunc(before, func(b authz.Issuer) bool { return b.Name == this.Name }) {
+	if !l.broken[key] && slices.ContainsFunc(before, func(b IssuerConfig) bool { return b.Name == this.Name }) {
 		l.refuse(key, l.at(key), "is the name of an earlier issuer too")
 	}
 	key = issuerKey(i, "issuer")
-	if !l.broken[key] && slices.ContainsFunc(before, func(b authz.Issuer) bool { return b.URL == this.URL }) {
+	if !l.broken[key] && slices.ContainsFunc(before, func(b IssuerConfig) bool { return b.URL == this.URL && this.URL != "" }) {
 		l.refuse(key, l.at(key), "has an earlier entry: an issuer is listed once, with all its audiences")
+	}
+	key = issuerKey(i, "proxy.networks")
+	if this.Trust.isSet() && slices.ContainsFunc(before, func(b IssuerConfig) bool { return b.Trust.isSet() }) {
+		l.refuse(key, l.at(key), "makes a second proxy: what a proxy sends does not say which it is")
+	}
+	key = issuerKey(i, "introspection.client_id")
+	if this.Introspect.isSet() && slices.ContainsFunc(before, func(b IssuerConfig) bool { return b.Introspect.isSet() && b.Source == this.Source }) {
+		l.refuse(key, l.at(key), "is for an issuer with the source of an earlier one: an opaque token does not say whose it is")
+	}
+	key = issuerKey(i, "source")
+	if this.Source.IsCookie() && len(l.config.CORSOrigins) == 0 && !l.broken["cors.origins"] {
+		l.refuse(key, l.at(key), "needs cors.origins: a cookie counts only from a page of one of them")
 	}
 }
 
 func (l *configLoader) checkListeners() {
-	if overlap(l.config.Listen, l.config.OpsListen) {
-		l.conflict("listen", "must not be the same address as ops_listen", "ops_listen", "must not be the same address as listen")
+	for _, pair := range []struct{ a, b, addressA, addressB string }{
+		{"listen", "ops_listen", l.config.Listen, l.config.OpsListen},
+		{"proxy_listen", "listen", l.config.ProxyListen, l.config.Listen},
+		{"proxy_listen", "ops_listen", l.config.ProxyListen, l.config.OpsListen},
+	} {
+		if pair.addressA != "" && overlap(pair.addressA, pair.addressB) {
+			l.conflict(pair.a, "must not be the same address as "+pair.b, pair.b, "must not be the same address as "+pair.a)
+		}
 	}
 }
 
@@ -137,7 +201,7 @@ func issuerKey(i int, field string) string {
 
 // bothWays says how a setting is set.
 func bothWays(key string) string {
-	s, _ := find(key, settings(&Config{}, &authz.Issuer{}))
+	s, _ := find(key, settings(&Config{}, &IssuerConfig{}))
 	return fmt.Sprintf("set %s in the file, or %s", s.key, s.variable)
 }
 
@@ -162,7 +226,7 @@ func (l *configLoader) at(key string) configPlace {
 
 // atVariable is the place of a key's variable, or of a variable.
 func atVariable(key string) configPlace {
-	table := settings(&Config{}, &authz.Issuer{})
+	table := settings(&Config{}, &IssuerConfig{})
 	order := slices.IndexFunc(table, func(s setting) bool { return s.key == generic(key) || s.variable == key })
 	return configPlace{where: table[order].variable, environ: true, line: order}
 }

@@ -5,25 +5,60 @@ import (
 	"math"
 
 	"github.com/tokensvc/tokensvc/internal/directory"
+	"github.com/tokensvc/tokensvc/internal/secret"
 )
 
 // openFiles reads the files that the configuration names, so that what is wrong
 // with them is reported with everything else.
 func (l *configLoader) openFiles() {
-	l.openAPIKey()
+	if !l.isSet("TELNYX_API_KEY") {
+		l.config.Telnyx.APIKey = l.openSecret("telnyx.api_key_file", l.config.Telnyx.APIKeyFile, readAPIKey)
+	}
+	l.openSecret("dpop_nonce_key_file", l.config.DPoPNonceKeyFile, readNonceKey)
+	l.openIssuers()
+	l.openCertificate()
 	l.openUsers()
 }
 
-func (l *configLoader) openAPIKey() {
-	const file = "telnyx.api_key_file"
-	if !l.isSet(file) || l.broken[file] || l.isSet("TELNYX_API_KEY") {
+// openSecret reads the secret in the file that a key names, if it does.
+func (l *configLoader) openSecret(key, path string, read readSecret) secret.Text {
+	if path == "" || l.broken[key] {
+		return secret.Text{}
+	}
+	text, err := read(path)
+	if err != nil {
+		l.refuse(key, l.at(key), err.Error())
+	}
+	return text
+}
+
+// openIssuers reads the issuers' secrets. Their keys are read by authz.
+func (l *configLoader) openIssuers() {
+	for i, issuer := range l.config.Issuers {
+		issuer.asAuthz(func(field, path string, read readSecret) func() secret.Text {
+			text := l.openSecret(issuerKey(i, field), path, read)
+			return func() secret.Text { return text }
+		})
+	}
+}
+
+func (l *configLoader) openCertificate() {
+	const prefix = "proxy_tls."
+	files := l.config.ProxyTLS
+	for _, f := range files.files() {
+		if l.broken[prefix+f.field] {
+			return
+		}
+	}
+	if files.CertFile == "" {
 		return
 	}
-	key, err := readAPIKey(l.config.Telnyx.APIKeyFile)
-	if err != nil {
-		l.refuse(file, l.at(file), err.Error())
+	_, err := newCertificate(files)
+	for _, err := range eachOf(err) {
+		if wrong, ok := errors.AsType[*certificateError](err); ok {
+			l.refuse(prefix+wrong.field, l.at(prefix+wrong.field), wrong.err.Error())
+		}
 	}
-	l.config.Telnyx.APIKey = key
 }
 
 // openUsers opens the users file, unless it is unclear whose names its keys

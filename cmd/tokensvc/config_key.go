@@ -2,36 +2,99 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"strings"
 
+	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/secret"
 )
 
 const (
-	maxAPIKey     = 512  // bytes
-	maxAPIKeyFile = 4096 // bytes: the key and white space around it
+	maxAPIKey         = 512      // bytes
+	maxSecretFile     = 4096     // bytes: a key or secret and white space around it
+	minNonceKey       = 32       // bytes, as many as the MAC has
+	maxClientSecret   = 1024     // bytes
+	maxPrivateKeyFile = 16 << 10 // bytes: RSA of 8192 bits, twice over
 )
 
-// readAPIKey reads the Telnyx API key from a file that holds it and nothing
-// but white space around it. The error shows neither the content nor the path:
-// people do put the key itself where its path should be.
+// readSecret reads a secret from a file that holds it and nothing but white
+// space around it. The error shows neither the content nor the path: people do
+// put the secret itself where its path should be.
+type readSecret func(path string) (secret.Text, error)
+
 func readAPIKey(path string) (secret.Text, error) {
+	text, err := readSmallFile(path, maxSecretFile, "an API key")
+	if err != nil {
+		return secret.Text{}, err
+	}
+	return parseAPIKey(text)
+}
+
+// readClientSecret takes what RFC 6749 appendix A.2 lets a client's secret be,
+// but for spaces around it.
+func readClientSecret(path string) (secret.Text, error) {
+	text, err := readSmallFile(path, maxSecretFile, "a client's secret")
+	text = strings.TrimSpace(text)
+	switch {
+	case err != nil:
+		return secret.Text{}, err
+	case text == "":
+		return secret.Text{}, errors.New("the client's secret is empty")
+	case len(text) > maxClientSecret:
+		return secret.Text{}, errors.New("the client's secret must be at most 1024 bytes")
+	case strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }):
+		return secret.Text{}, errors.New("the client's secret must be printable ASCII on one line")
+	}
+	return secret.New(text), nil
+}
+
+func readProxySecret(path string) (secret.Text, error) {
+	text, err := readClientSecret(path)
+	if err == nil && len(text.Reveal()) < authz.MinProxySecret {
+		return secret.Text{}, fmt.Errorf("the proxy's secret must have at least %d bytes", authz.MinProxySecret)
+	}
+	return text, err
+}
+
+func readNonceKey(path string) (secret.Text, error) {
+	text, err := readSmallFile(path, maxSecretFile, "a key of nonces")
+	if err == nil && len(text) < minNonceKey {
+		return secret.Text{}, fmt.Errorf("the key of nonces must have at least %d bytes", minNonceKey)
+	}
+	return secret.New(text), err
+}
+
+func readPrivateKey(path string) (secret.Text, error) {
+	text, err := readSmallFile(path, maxPrivateKeyFile, "a private key")
+	if err != nil {
+		return secret.Text{}, err
+	}
+	key := secret.New(text)
+	if err := authz.CheckPrivateKey(key); err != nil {
+		return secret.Text{}, err
+	}
+	return key, nil
+}
+
+// readSmallFile returns the content of a file that cannot be large if it holds
+// what it should.
+func readSmallFile(path string, most int64, what string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return secret.Text{}, withoutPath(err)
+		return "", withoutPath(err)
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxAPIKeyFile+1))
+	data, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err != nil {
-		return secret.Text{}, withoutPath(err)
+		return "", withoutPath(err)
 	}
-	if len(data) > maxAPIKeyFile {
-		return secret.Text{}, errors.New("the file is too large for an API key")
+	if int64(len(data)) > most {
+		return "", fmt.Errorf("the file is too large for %s", what)
 	}
-	return parseAPIKey(string(data))
+	return string(data), nil
 }
 
 func withoutPath(err error) error {

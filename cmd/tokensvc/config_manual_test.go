@@ -8,8 +8,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
-	"github.com/tokensvc/tokensvc/internal/authz"
 )
 
 const manual = "../../docs/configuration.md"
@@ -38,7 +36,7 @@ func manualRow(s setting) string {
 // The manual's table is the settings' table: every row, none else, in order.
 func TestConfigManualHasEverySetting(t *testing.T) {
 	var want []string
-	for _, s := range settings(&Config{}, &authz.Issuer{}) {
+	for _, s := range settings(&Config{}, &IssuerConfig{}) {
 		want = append(want, manualRow(s))
 	}
 	_, table, _ := strings.Cut(readManual(t), "| key | variable |")
@@ -84,7 +82,7 @@ func TestConfigManualExamples(t *testing.T) {
 // Two settings of one name would overwrite one another.
 func TestConfigNamesAreUnique(t *testing.T) {
 	seen := map[string]bool{}
-	for _, s := range settings(&Config{}, &authz.Issuer{}) {
+	for _, s := range settings(&Config{}, &IssuerConfig{}) {
 		for _, name := range []string{s.key, s.variable} {
 			if name != "" && seen[name] {
 				t.Errorf("%s is there twice", name)

@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/tokensvc/tokensvc/internal/authz"
 )
 
 // accepted and refused values of each variable. What YAML says of a type comes
@@ -61,6 +59,14 @@ func TestConfigValues(t *testing.T) {
 			[]string{"softphone", "softphone, desk", "https://api.example.com/"},
 			[]string{",", "softphone,"},
 		}, {
+			"TOKENSVC_OIDC_AUDIENCE_CLAIM",
+			[]string{"aud", "client_id", "https://example.com/audience"},
+			[]string{" ", "client\nid"},
+		}, {
+			"TOKENSVC_OIDC_KEYS",
+			[]string{"discovery", "https://login.example.com/keys", "http://127.0.0.1:9000/keys", "file:keys.json", "file:/etc/keys.json"},
+			[]string{"keys.json", "file:", "http://login.example.com/keys", "https://login.example.com/keys?a", "https://a:b@login.example.com/keys", "Discovery"},
+		}, {
 			"TOKENSVC_OIDC_ALGORITHMS",
 			[]string{"RS256", "RS256,EdDSA"},
 			[]string{"HS256", "none", "RS256,HS256", "rs256"},
@@ -70,11 +76,18 @@ func TestConfigValues(t *testing.T) {
 			[]string{"-1s", "5m1s", "30"},
 		}, {
 			"TOKENSVC_OIDC_REQUIRE",
-			[]string{"{groups: agents}", "groups: [agents, leads]", "{email_verified: true}", "{a.b: [x, true]}", `{"https://example.com/roles": x}`},
 			[]string{
-				"groups", "[groups]", "{groups: []}", "{groups: 7}", "{groups: {a: b}}", "{groups: null}", "{groups: [[a]]}", "{7: a}", "{'': a}",
+				"{groups: agents}", "groups: [agents, leads]", "{email_verified: true}", "{a.b: [x, true]}", `{"https://example.com/roles": x}`,
+				"{level: 7}", "{level: [7, -0.5, 1e3, '7']}", "{age: {at_least: 18, at_most: 65}}", "{groups: {glob: 'team-*'}}",
+			},
+			[]string{
+				"groups", "[groups]", "{groups: []}", "{groups: {}}", "{groups: {a: b}}", "{groups: null}", "{groups: [[a]]}", "{7: a}", "{'': a}",
 				"{groups: a, groups: b}", "{groups: &a x}", "{groups: &a [x]}", "{groups: [&a x, *a]}", "{&a groups: x}", "{groups", "{a: b}\n---\n{a: b}",
 			},
+		}, {
+			"TOKENSVC_OIDC_MODE",
+			[]string{"enforce", "observe"},
+			[]string{"Observe", "off", "true"},
 		}, {
 			"TOKENSVC_DIRECTORY",
 			[]string{"claim:telnyx"},
@@ -375,7 +388,7 @@ func TestConfigUnknownVariables(t *testing.T) {
 // A setting whose variable looked like one of Kubernetes's would be set by
 // whoever names a Service.
 func TestConfigOurVariablesAreNotKubernetes(t *testing.T) {
-	for _, s := range settings(&Config{}, &authz.Issuer{}) {
+	for _, s := range settings(&Config{}, &IssuerConfig{}) {
 		for _, text := range []string{"8080", "tcp://10.96.7.7:8080"} {
 			if isServiceVariable(s.variable, text) {
 				t.Errorf("%s could be a Service's variable", s.variable)
@@ -402,7 +415,7 @@ func TestConfigNotInThisVersion(t *testing.T) {
 }
 
 func TestConfigDefaultsAreAccepted(t *testing.T) {
-	for _, s := range settings(&Config{}, &authz.Issuer{}) {
+	for _, s := range settings(&Config{}, &IssuerConfig{}) {
 		if flaws := s.applyDefault(); len(flaws) > 0 {
 			t.Errorf("%s: its default %s", s.name(), flaws[0].text)
 		}

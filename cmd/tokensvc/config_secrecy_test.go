@@ -4,10 +4,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
-
-	"github.com/tokensvc/tokensvc/internal/authz"
 )
 
 const canary = "KEY0CANARY9secret"
@@ -46,10 +45,11 @@ func TestConfigProblemsNeverShowASecret(t *testing.T) {
 		{"a quote without end", enoughYAML + "cache: \"" + canary + "\\q", valid},
 		{"rules that are none", enoughYAML, append(valid, "TOKENSVC_OIDC_REQUIRE={"+canary+": [")},
 		{"a claim's name", "issuers: [{issuer: https://a.b, audience: x, require: {" + canary + ": [], " + canary + ": x}}]\ndirectory: claim:a\n", valid},
+		{"an operator's name", "issuers: [{issuer: https://a.b, audience: x, require: {a: {" + canary + ": x, any_of: " + canary + ", max_age: " + canary + "}}}]\ndirectory: claim:a\n", valid},
 		{"a variable's name", enoughYAML, append(valid, "TOKENSVC_"+canary+"=1")},
 		{"a variable without value", enoughYAML, append(valid, "TOKENSVC_"+canary)},
 	}
-	for _, s := range settings(&Config{}, &authz.Issuer{}) {
+	for _, s := range settings(&Config{}, &IssuerConfig{}) {
 		tests = append(tests, struct {
 			name, file string
 			environ    []string
@@ -129,6 +129,7 @@ func FuzzLoadYAML(f *testing.F) {
 	f.Add(string(wrong))
 	f.Add(enoughYAML)
 	f.Add(enoughYAML + "telnyx: {api_key: MARK}\ncache: redis://:MARK@cache\nMARK: *MARK\n")
+	f.Add("issuers: [{require: {MARK: {MARK: MARK, any_of: [MARK, &MARK x], glob: MARK, at_least: MARK, max_age: 1h}}, mode: MARK}]")
 	f.Add("a: &MARK [*MARK]\n? {MARK: MARK}\n: !MARK MARK\n--- MARK\n%MARK")
 	f.Add("issuers: [{name: MARK, require: {MARK: [MARK, 1]}}, MARK]\n<<: MARK\n\"MARK\": 'MARK")
 	path := filepath.Join(f.TempDir(), "tokensvc.yaml")
@@ -142,7 +143,7 @@ func FuzzLoadYAML(f *testing.F) {
 }
 
 func FuzzEnviron(f *testing.F) {
-	for _, s := range settings(&Config{}, &authz.Issuer{}) {
+	for _, s := range settings(&Config{}, &IssuerConfig{}) {
 		f.Add(s.variable, "MARK")
 		f.Add(s.variable, s.byDefault)
 	}
@@ -180,4 +181,43 @@ func checkMarked(t *testing.T, path string, environ []string, marked bool) {
 	if c.Telnyx.APIKey.Empty() || len(c.Issuers) == 0 || c.Directory.Kind == "" || c.Limits.DrainTimeout < c.Limits.RequestTimeout {
 		t.Errorf("accepted, and not complete: %+v", c)
 	}
+}
+
+// What is said of a key's file that cannot be used, and nothing else: neither
+// what is in it nor where it is.
+var keyFileProblems = []string{
+	"the file is too large for an API key",
+	"the API key is empty",
+	"the API key must be at most 512 bytes",
+	"the API key must be printable ASCII without white space",
+}
+
+func FuzzAPIKeyFile(f *testing.F) {
+	f.Add([]byte(testKey + "\r\n"))
+	f.Add([]byte("\ufeff" + testKey))
+	f.Add([]byte("TELNYX_API_KEY=" + testKey + "\n" + testKey))
+	f.Add([]byte(" \t\u00a0\n"))
+	f.Add([]byte(strings.Repeat("K", maxAPIKey) + strings.Repeat("\n", maxSecretFile-maxAPIKey)))
+	f.Add([]byte(strings.Repeat("K", maxAPIKey+1)))
+	f.Add([]byte(testKey + strings.Repeat(" ", maxSecretFile)))
+	path := filepath.Join(f.TempDir(), "telnyx.key")
+	f.Fuzz(func(t *testing.T, content []byte) {
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		key, err := readAPIKey(path)
+		if err != nil {
+			if !slices.Contains(keyFileProblems, err.Error()) || !key.Empty() {
+				t.Fatalf("%q gives a key, %v, and %v", content, !key.Empty(), err)
+			}
+			return
+		}
+		text := key.Reveal()
+		if text == "" || len(text) > maxAPIKey || len(content) > maxSecretFile || text != strings.TrimSpace(string(content)) {
+			t.Fatalf("%q is read as %q", content, text)
+		}
+		if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			t.Fatalf("%q would be sent to Telnyx", text)
+		}
+	})
 }

@@ -39,8 +39,8 @@ func (s setting) applyDefault() []flaw {
 }
 
 // newIssuer returns an issuer with the defaults of the table.
-func newIssuer() authz.Issuer {
-	var issuer authz.Issuer
+func newIssuer() IssuerConfig {
+	var issuer IssuerConfig
 	for _, s := range settings(&Config{}, &issuer) {
 		if s.ofIssuer() {
 			s.applyDefault()
@@ -58,7 +58,7 @@ var (
 
 // settings is the table of everything that can be set, bound to the Config
 // and, for the keys under issuers[], to the issuer that they are to change.
-func settings(c *Config, issuer *authz.Issuer) []setting {
+func settings(c *Config, issuer *IssuerConfig) []setting {
 	return []setting{
 		{
 			key: "listen", variable: "TOKENSVC_LISTEN", byDefault: defaultListen,
@@ -68,6 +68,30 @@ func settings(c *Config, issuer *authz.Issuer) []setting {
 			key: "ops_listen", variable: "TOKENSVC_OPS_LISTEN", byDefault: defaultOpsListen,
 			field: asAddress(&c.OpsListen),
 			help:  "Address of the listener for health, metrics and administration. Not for the public.",
+		}, {
+			key: "proxy_listen", variable: "TOKENSVC_PROXY_LISTEN", unset: "none",
+			field: asAddress(&c.ProxyListen),
+			help:  "Address of a listener of its own for the trusted proxy of `issuers[].proxy`, which is then believed only there.",
+		}, {
+			key: "proxy_tls.cert_file", variable: "TOKENSVC_PROXY_TLS_CERT_FILE", unset: "none: plain HTTP",
+			field: asPath(&c.ProxyTLS.CertFile),
+			help:  "Certificate, with its chain, of the proxy's listener, in PEM.",
+		}, {
+			key: "proxy_tls.key_file", variable: "TOKENSVC_PROXY_TLS_KEY_FILE", unset: "required with the previous",
+			field: asPath(&c.ProxyTLS.KeyFile),
+			help:  "Private key of that certificate, in PEM.",
+		}, {
+			key: "proxy_tls.client_ca_file", variable: "TOKENSVC_PROXY_TLS_CLIENT_CA_FILE", unset: "no client certificates",
+			field: asPath(&c.ProxyTLS.ClientCAFile),
+			help:  "Authorities, in PEM, of which whoever connects to the proxy's listener must show a certificate.",
+		}, {
+			key: "public_url", variable: "TOKENSVC_PUBLIC_URL", unset: "required for `dpop`",
+			field: asBaseURL(&c.PublicURL),
+			help:  "Address under which callers reach the public listener: all of it before `/v1/token`. DPoP proofs are made for it.",
+		}, {
+			key: "dpop_nonce_key_file", variable: "TOKENSVC_DPOP_NONCE_KEY_FILE", unset: "no nonces",
+			field: asPath(&c.DPoPNonceKeyFile),
+			help:  "File that holds 32 bytes or more, the same for all replicas. DPoP proofs must then carry a nonce of ours.",
 		}, {
 			key: "base_path", variable: "TOKENSVC_BASE_PATH", unset: "none",
 			field: asBasePath(&c.BasePath),
@@ -105,9 +129,69 @@ func settings(c *Config, issuer *authz.Issuer) []setting {
 			field: asText(&issuer.URL, "an https URL, or http on a loopback address"),
 			help:  "The issuer, exactly as its tokens spell it in `iss`.",
 		}, {
+			key: "issuers[].source", variable: "TOKENSVC_OIDC_SOURCE", byDefault: "bearer",
+			field: asSource(&issuer.Source),
+			help:  "Where in a request the issuer's token is. A cookie counts only from a page of `cors.origins`.",
+		}, {
 			key: "issuers[].audience", variable: "TOKENSVC_OIDC_AUDIENCE", unset: "required",
 			field: asTexts(&issuer.Audiences, "text, or a list of texts, as in the aud of tokens meant for this service", isText),
 			help:  "Accepted values of `aud`; one of them must be there.",
+		}, {
+			key: "issuers[].audience_claim", variable: "TOKENSVC_OIDC_AUDIENCE_CLAIM", byDefault: authz.DefaultAudienceClaim,
+			field: asText(&issuer.AudienceClaim, "the name of a claim"),
+			help:  "Claim that holds the audience: `client_id` for the access tokens of Amazon Cognito.",
+		}, {
+			key: "issuers[].keys", variable: "TOKENSVC_OIDC_KEYS", byDefault: authz.KeysFromDiscovery,
+			field: asKeys(&issuer.Keys),
+			help:  "Where the issuer's keys are, if it has no discovery or cannot be reached.",
+		}, {
+			key: "issuers[].introspection.client_id", variable: "TOKENSVC_OIDC_INTROSPECTION_CLIENT_ID", unset: "no introspection",
+			field: asText(&issuer.Introspect.ClientID, "text, the name under which the issuer knows this service"),
+			help:  "Has the issuer asked about each token (RFC 7662), which then need not be a JWT.",
+		}, {
+			key: "issuers[].introspection.client_secret_file", variable: "TOKENSVC_OIDC_INTROSPECTION_CLIENT_SECRET_FILE", unset: "required for introspection, or the next",
+			field: asPath(&issuer.Introspect.ClientSecretFile),
+			help:  "File that holds the client's secret and nothing else.",
+		}, {
+			key: "issuers[].introspection.private_key_file", variable: "TOKENSVC_OIDC_INTROSPECTION_PRIVATE_KEY_FILE", unset: "required for introspection, or the previous",
+			field: asPath(&issuer.Introspect.PrivateKeyFile),
+			help:  "File that holds the client's private key, PKCS #8 in PEM or a JWK, for `private_key_jwt`.",
+		}, {
+			key: "issuers[].introspection.endpoint", variable: "TOKENSVC_OIDC_INTROSPECTION_ENDPOINT", unset: "the discovered one",
+			field: asText(&issuer.Introspect.Endpoint, "an https URL, or http on a loopback address"),
+			help:  "Where the issuer is asked.",
+		}, {
+			key: "issuers[].introspection.cache", variable: "TOKENSVC_OIDC_INTROSPECTION_CACHE", byDefault: authz.DefaultIntrospectionCache.String(),
+			field: asDurationOrNone(&issuer.Introspect.Cache, authz.MaxIntrospectionCache),
+			help:  "How long an answer is believed, and so how long a revoked token may still be used.",
+		}, {
+			key: "issuers[].dpop", variable: "TOKENSVC_OIDC_DPOP", byDefault: string(authz.DPoPOff),
+			field: asOneOf((*string)(&issuer.DPoP), string(authz.DPoPOff), string(authz.DPoPOptional), string(authz.DPoPRequired)),
+			help:  "Whether bearers may or must be bound to a key that callers prove to have (RFC 9449).",
+		}, {
+			key: "issuers[].proxy.networks", variable: "TOKENSVC_OIDC_PROXY_NETWORKS", unset: "no proxy",
+			field: asNetworks(&issuer.Trust.Networks),
+			help:  "Makes the issuer a trusted proxy, whose headers say who somebody is: where it connects from.",
+		}, {
+			key: "issuers[].proxy.secret_file", variable: "TOKENSVC_OIDC_PROXY_SECRET_FILE", unset: "required for a proxy, or `client_names`",
+			field: asPath(&issuer.Trust.SecretFile),
+			help:  "File that holds what the proxy sends to show that it is the proxy: 16 bytes or more.",
+		}, {
+			key: "issuers[].proxy.secret_header", variable: "TOKENSVC_OIDC_PROXY_SECRET_HEADER", unset: "`" + authz.DefaultProxySecretHeader + "`",
+			field: asText(&issuer.Trust.SecretHeader, "the name of a header"),
+			help:  "Header in which the proxy sends it.",
+		}, {
+			key: "issuers[].proxy.client_names", variable: "TOKENSVC_OIDC_PROXY_CLIENT_NAMES", unset: "required for a proxy, or `secret_file`",
+			field: asTexts(&issuer.Trust.ClientNames, "a list of DNS names", isText),
+			help:  "Names of which the proxy's client certificate must have one. Needs `proxy_tls.client_ca_file`.",
+		}, {
+			key: "issuers[].proxy.headers", variable: "TOKENSVC_OIDC_PROXY_HEADERS", unset: "those of oauth2-proxy",
+			field: asHeaders(&issuer.Trust.Headers),
+			help:  "Headers that the proxy sets, by the claim that each becomes.",
+		}, {
+			key: "issuers[].proxy.lists", variable: "TOKENSVC_OIDC_PROXY_LISTS", unset: "`groups`",
+			field: asTexts(&issuer.Trust.Lists, "a list of claims", isText),
+			help:  "Claims whose header is a list, separated by commas.",
 		}, {
 			key: "issuers[].user_claim", variable: "TOKENSVC_OIDC_USER_CLAIM", byDefault: authz.DefaultUserClaim,
 			field: asText(&issuer.UserClaim, "the name of a claim"),
@@ -118,12 +202,16 @@ func settings(c *Config, issuer *authz.Issuer) []setting {
 			help:  "Accepted signature algorithms.",
 		}, {
 			key: "issuers[].clock_skew", variable: "TOKENSVC_OIDC_CLOCK_SKEW", byDefault: authz.DefaultClockSkew.String(),
-			field: asClockSkew(&issuer.ClockSkew),
+			field: asDurationOrNone(&issuer.ClockSkew, authz.MaxClockSkew),
 			help:  "How far the issuer's clock may differ from ours.",
 		}, {
 			key: "issuers[].require", variable: "TOKENSVC_OIDC_REQUIRE", unset: "none",
 			field: asRules(&issuer.Require),
-			help:  "Claims that must be there with one of the values; all of them must hold. A dotted name is a path into nested claims; `{}` is none.",
+			help:  "Claims that must be there, with one of the values or as the operators say; all of them must hold. A dotted name is a path into nested claims; `{}` is none.",
+		}, {
+			key: "issuers[].mode", variable: "TOKENSVC_OIDC_MODE", byDefault: string(authz.ModeEnforce),
+			field: asOneOf((*string)(&issuer.Mode), string(authz.ModeEnforce), string(authz.ModeObserve)),
+			help:  "Whether `require` refuses, or lets everybody in and tells whom it would have refused.",
 		}, {
 			key: "directory", variable: "TOKENSVC_DIRECTORY", unset: "required",
 			field: asDirectory(&c.Directory),

@@ -86,12 +86,19 @@ func TestConfigVariablesAloneSuffice(t *testing.T) {
 			APIKey:  secret.New(testKey),
 			Timeout: 10 * time.Second,
 		},
-		Issuers: []authz.Issuer{{
-			Name:      "main",
-			URL:       "https://login.example.com",
-			Audiences: []string{"softphone"},
-			UserClaim: "sub",
-			ClockSkew: 30 * time.Second,
+		Issuers: []IssuerConfig{{
+			Issuer: authz.Issuer{
+				Name:          "main",
+				URL:           "https://login.example.com",
+				Audiences:     []string{"softphone"},
+				AudienceClaim: "aud",
+				Keys:          "discovery",
+				UserClaim:     "sub",
+				ClockSkew:     30 * time.Second,
+				DPoP:          authz.DPoPOff,
+				Mode:          authz.ModeEnforce,
+			},
+			Introspect: IntrospectionConfig{Cache: 30 * time.Second},
 		}},
 		Directory: DirectoryConfig{Kind: "claim", Value: "telnyx_credential"},
 		Cache:     "memory",
@@ -125,18 +132,26 @@ func everything(folder string) Config {
 			APIKeyFile: filepath.Join(folder, "key"),
 			Timeout:    5 * time.Second,
 		},
-		Issuers: []authz.Issuer{{
-			Name:       "acme",
-			URL:        "https://login.example.com",
-			Audiences:  []string{"softphone", "desk"},
-			UserClaim:  "email",
-			Algorithms: []string{"RS256", "ES256"},
-			ClockSkew:  time.Minute,
-			Require: []authz.Requirement{
-				{Claim: "groups", AnyOf: []any{"agents", "leads"}},
-				{Claim: "email_verified", AnyOf: []any{true}},
-				{Claim: "realm_access.roles", AnyOf: []any{"phone"}},
+		Issuers: []IssuerConfig{{
+			Issuer: authz.Issuer{
+				Name:          "acme",
+				URL:           "https://login.example.com",
+				Audiences:     []string{"softphone", "desk"},
+				AudienceClaim: "client_id",
+				Keys:          "file:" + filepath.Join(folder, "keys.json"),
+				UserClaim:     "email",
+				Algorithms:    []string{"RS256", "ES256"},
+				ClockSkew:     time.Minute,
+				DPoP:          authz.DPoPOff,
+				Require: []authz.Requirement{
+					{Claim: "groups", AnyOf: []any{"agents", "leads"}},
+					{Claim: "email_verified", AnyOf: []any{true}},
+					{Claim: "realm_access.roles", AnyOf: []any{"phone"}},
+					{Claim: "auth_time", MaxAge: 8 * time.Hour},
+				},
+				Mode: authz.ModeObserve,
 			},
+			Introspect: IntrospectionConfig{Cache: 30 * time.Second},
 		}},
 		Directory: DirectoryConfig{Kind: "claim", Value: "telnyx"},
 		Cache:     "memory",
@@ -166,10 +181,13 @@ issuers:
   - name: acme
     issuer: https://login.example.com
     audience: [softphone, desk]
+    audience_claim: client_id
+    keys: file:keys.json
     user_claim: email
     algorithms: [RS256, ES256]
     clock_skew: 1m
-    require: {groups: [agents, leads], email_verified: true, realm_access.roles: phone}
+    require: {groups: [agents, leads], email_verified: true, realm_access.roles: phone, auth_time: {max_age: 8h}}
+    mode: observe
 directory: claim:telnyx
 cache: memory
 vending: {min_life: 0.25}
@@ -198,10 +216,13 @@ func TestConfigEveryVariable(t *testing.T) {
 		"TOKENSVC_OIDC_NAME=acme",
 		"TOKENSVC_OIDC_ISSUER=https://login.example.com",
 		"TOKENSVC_OIDC_AUDIENCE=softphone,desk",
+		"TOKENSVC_OIDC_AUDIENCE_CLAIM=client_id",
+		"TOKENSVC_OIDC_KEYS=file:"+filepath.Join(folder, "keys.json"),
 		"TOKENSVC_OIDC_USER_CLAIM=email",
 		"TOKENSVC_OIDC_ALGORITHMS=RS256,ES256",
 		"TOKENSVC_OIDC_CLOCK_SKEW=1m",
-		"TOKENSVC_OIDC_REQUIRE={groups: [agents, leads], email_verified: true, realm_access.roles: phone}",
+		"TOKENSVC_OIDC_REQUIRE={groups: [agents, leads], email_verified: true, realm_access.roles: phone, auth_time: {max_age: 8h}}",
+		"TOKENSVC_OIDC_MODE=observe",
 		"TOKENSVC_DIRECTORY=claim:telnyx",
 		"TOKENSVC_CACHE=memory",
 		"TOKENSVC_VENDING_MIN_LIFE=0.25",

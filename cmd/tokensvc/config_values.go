@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -21,7 +22,8 @@ type field struct {
 	shape   shape
 	expects string // completes "must be …"
 	accept  func(value) []flaw
-	current func() any // what is there now
+	current func() any          // what is there now
+	resolve func(folder string) // of a path: makes a relative one begin there; else nil
 }
 
 // A shape is how a value is written: what YAML calls its type.
@@ -32,11 +34,11 @@ const (
 	oneInteger
 	oneNumber
 	someTexts
-	someRules
+	aMapping
 )
 
 // A value is what was written for a setting, not yet understood: the words, or
-// for rules the node.
+// for a mapping the node.
 type value struct {
 	words []word
 	node  *yaml.Node
@@ -140,7 +142,30 @@ func asText(into *string, expects string) field {
 	return asOne(into, oneText, expects, only(isText))
 }
 
-func asPath(into *string) field { return asText(into, "the path of a file") }
+func asPath(into *string) field {
+	f := asText(into, "the path of a file")
+	f.resolve = func(folder string) { *into = inFolder(folder, *into) }
+	return f
+}
+
+func inFolder(folder, path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(folder, path)
+}
+
+// asKeys takes anything that looks like a text: authz says what is wrong with
+// it.
+func asKeys(into *string) field {
+	f := asText(into, "discovery, file:PATH or the URL of a JWK set, https, or http on a loopback address")
+	f.resolve = func(folder string) {
+		if path, isFile := strings.CutPrefix(*into, "file:"); isFile {
+			*into = "file:" + inFolder(folder, path)
+		}
+	}
+	return f
+}
 
 func asTexts(into *[]string, expects string, valid func(string) bool) field {
 	f := asMany(into, expects, only(valid))
@@ -194,10 +219,10 @@ func asDuration(into *time.Duration, least, most time.Duration) field {
 	})
 }
 
-// asClockSkew takes a written 0 for none, where authz takes a zero for the
+// asDurationOrNone takes a written 0 for none, where authz takes a zero for the
 // default.
-func asClockSkew(into *time.Duration) field {
-	f := asDuration(into, 0, authz.MaxClockSkew)
+func asDurationOrNone(into *time.Duration, most time.Duration) field {
+	f := asDuration(into, 0, most)
 	accept := f.accept
 	f.accept = func(v value) []flaw {
 		flaws := accept(v)
@@ -215,7 +240,7 @@ var wholeUnits = regexp.MustCompile(`([a-z])0[ms].*$`)
 func brief(d time.Duration) string { return wholeUnits.ReplaceAllString(d.String(), "$1") }
 
 func asDirectory(into *DirectoryConfig) field {
-	return asOne(into, oneText, "file:PATH or claim:NAME", func(s string) (DirectoryConfig, error) {
+	f := asOne(into, oneText, "file:PATH or claim:NAME", func(s string) (DirectoryConfig, error) {
 		kind, rest, _ := strings.Cut(s, ":")
 		switch {
 		case kind == "sqlite" || kind == "postgres" || kind == "postgresql":
@@ -225,6 +250,12 @@ func asDirectory(into *DirectoryConfig) field {
 		}
 		return DirectoryConfig{Kind: kind, Value: rest}, nil
 	})
+	f.resolve = func(folder string) {
+		if into.Kind == "file" {
+			into.Value = inFolder(folder, into.Value)
+		}
+	}
+	return f
 }
 
 func asCache(into *string) field {

@@ -14,8 +14,6 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
-
-	"github.com/tokensvc/tokensvc/internal/authz"
 )
 
 const maxConfigFile = 1 << 20 // bytes
@@ -33,7 +31,7 @@ func (l *configLoader) readFile() bool {
 		l.refuse("", l.inFile(problem.node, ""), problem.text)
 		return false
 	}
-	l.mapping(root, "", settings(&l.config, &authz.Issuer{}))
+	l.mapping(root, "", settings(&l.config, &IssuerConfig{}))
 	l.resolvePaths(filepath.Dir(l.path))
 	return true
 }
@@ -41,11 +39,16 @@ func (l *configLoader) readFile() bool {
 // resolvePaths makes the file's paths relative to its folder: they are written
 // by somebody who does not know where the process will be started.
 func (l *configLoader) resolvePaths(folder string) {
-	for _, p := range []*string{&l.config.Telnyx.APIKeyFile, &l.config.Directory.Value} {
-		isFile := p != &l.config.Directory.Value || l.config.Directory.Kind == "file"
-		if isFile && *p != "" && !filepath.IsAbs(*p) {
-			*p = filepath.Join(folder, *p)
+	resolve := func(table []setting, ofIssuer bool) {
+		for _, s := range table {
+			if s.field.resolve != nil && s.ofIssuer() == ofIssuer {
+				s.field.resolve(folder)
+			}
 		}
+	}
+	resolve(settings(&l.config, &IssuerConfig{}), false)
+	for i := range l.config.Issuers {
+		resolve(settings(&l.config, &l.config.Issuers[i]), true)
 	}
 }
 
@@ -196,7 +199,7 @@ func (l *configLoader) issuers(at configPlace, list *yaml.Node) {
 		l.refuse("issuers", at, "must be a list of issuers")
 		return
 	}
-	l.config.Issuers = slices.Repeat([]authz.Issuer{newIssuer()}, len(list.Content))
+	l.config.Issuers = slices.Repeat([]IssuerConfig{newIssuer()}, len(list.Content))
 	for i, item := range list.Content {
 		key := issuerKey(i, "")
 		l.places[key] = l.inFile(item, "")

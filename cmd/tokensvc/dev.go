@@ -220,7 +220,7 @@ func (w *world) serve(ctx context.Context, t terminal) error {
 	if err != nil {
 		return err
 	}
-	w.welcome(t.out, "http://"+s.publicListen.Addr().String(), "http://"+s.privateListen.Addr().String())
+	w.welcome(t.out, "http://"+s.callers[0].addr(), "http://"+s.operators.addr())
 	return s.run(ctx)
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"log"
 	"runtime"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/tokensvc/tokensvc/internal/handler"
+	"github.com/tokensvc/tokensvc/internal/vending"
 )
 
 // observer logs and counts what goes on between requests.
@@ -84,8 +86,12 @@ func (o *observer) file(what string, current bool) {
 func (o *observer) mint(took time.Duration, err error) {
 	o.mints.WithLabelValues(string(handler.OutcomeOf(err))).Inc()
 	o.mintSeconds.Observe(took.Seconds())
+	if bug, ok := errors.AsType[*vending.PanicError](err); ok { // once, however many wait for it
+		o.log.Error().Err(err).Bytes("stack", bug.Stack).Msg("mint failed")
+		return
+	}
 	if err != nil {
-		o.log.Debug().Err(err).Dur("duration_ms", took).Msg("mint failed")
+		o.log.Debug().Err(err).Dur("duration_ms", took.Round(time.Microsecond)).Msg("mint failed")
 	}
 }
 

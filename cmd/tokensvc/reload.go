@@ -172,33 +172,41 @@ func (s *service) tell(f *followed, o outcome, asked bool) {
 	s.observer.file(f.what, refused == "")
 }
 
-// keyFile is Telnyx's API key and the file it came from, if any.
-type keyFile struct {
+// secretFile is a secret and the file it came from, if any.
+type secretFile struct {
 	path string
-	key  atomic.Pointer[secret.Text]
+	read readSecret
+	text atomic.Pointer[secret.Text]
 }
 
-func newKeyFile(cfg TelnyxConfig) *keyFile {
-	k := &keyFile{path: cfg.APIKeyFile}
-	k.key.Store(&cfg.APIKey)
-	return k
+func newSecretFile(path string, read readSecret, text secret.Text) *secretFile {
+	f := &secretFile{path: path, read: read}
+	f.text.Store(&text)
+	return f
 }
 
-// Key returns the key as it is now.
-func (k *keyFile) Key() secret.Text { return *k.key.Load() }
+// openSecretFile reads the file. With an error, the secret is empty.
+func openSecretFile(path string, read readSecret) (*secretFile, error) {
+	text, err := read(path)
+	return newSecretFile(path, read, text), err
+}
 
-func (k *keyFile) readAgain() outcome {
-	next, err := readAPIKey(k.path)
-	if err != nil || next.Reveal() == k.Key().Reveal() {
+// Text returns the secret as it is now.
+func (f *secretFile) Text() secret.Text { return *f.text.Load() }
+
+// readAgain reads the file again.
+func (f *secretFile) readAgain() outcome {
+	next, err := f.read(f.path)
+	if err != nil || next.Reveal() == f.Text().Reveal() {
 		return outcome{refused: err}
 	}
-	k.key.Store(&next)
+	f.text.Store(&next)
 	return outcome{changed: true}
 }
 
-// readUsersAgain reads the users file again.
-func (s *service) readUsersAgain() outcome {
-	changed, err := s.cfg.Users.Reload()
+// outcomeOf is the outcome of what reads a file again itself. The log names the
+// file, so the error need not.
+func outcomeOf(changed bool, err error) outcome {
 	if open := (*fs.PathError)(nil); errors.As(err, &open) {
 		err = withoutPath(err)
 	}

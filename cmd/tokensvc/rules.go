@@ -5,8 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-
-	"github.com/tokensvc/tokensvc/internal/authz"
+	"strings"
 )
 
 // followRules makes the rules follow the configuration file. There is nothing to
@@ -27,7 +26,7 @@ func (s *service) followRules(path string, environ []string) {
 		}
 		changed := !slices.EqualFunc(issuers, inForce, sameRules)
 		if changed {
-			s.handler.SetPolicy(authz.NewPolicy(issuers))
+			s.handler.SetPolicy(policyOf(issuers))
 			inForce = issuers
 		}
 		return outcome{changed: changed, waiting: differing(s.cfg, next)}
@@ -39,41 +38,45 @@ func (s *service) followRules(path string, environ []string) {
 // goes on running.
 //
 // A file that is only half written may be valid, and end before an issuer's
-// rules. To take that for "no rules" would let everybody in.
-func withRules(running, file []authz.Issuer) ([]authz.Issuer, error) {
+// rules. To take that for "no rules" would let everybody in. One that ends before
+// their mode enforces them, as by default, and lets nobody in.
+func withRules(running, file []IssuerConfig) ([]IssuerConfig, error) {
 	running = slices.Clone(running)
 	for i, r := range running {
-		entry := slices.IndexFunc(file, func(f authz.Issuer) bool { return f.Name == r.Name && f.URL == r.URL })
+		entry := slices.IndexFunc(file, func(f IssuerConfig) bool { return f.Name == r.Name && f.URL == r.URL })
 		if entry < 0 {
 			continue
 		}
 		if len(r.Require) > 0 && file[entry].Require == nil {
 			return nil, fmt.Errorf("issuers[%d].require: is gone, and the issuer had rules; where it shall have none, write require: {}", entry)
 		}
-		running[i].Require = file[entry].Require
+		running[i].Require, running[i].Mode = file[entry].Require, file[entry].Mode
 	}
 	return running, nil
 }
 
-func sameRules(a, b authz.Issuer) bool {
-	return len(a.Require) == 0 && len(b.Require) == 0 || reflect.DeepEqual(a.Require, b.Require)
+func sameRules(a, b IssuerConfig) bool {
+	return a.Mode == b.Mode && (len(a.Require) == 0 && len(b.Require) == 0 || reflect.DeepEqual(a.Require, b.Require))
 }
 
 // differing returns the keys whose values differ, except rules.
 func differing(a, b Config) []string {
-	keys := differingIn(settings(&a, &authz.Issuer{}), settings(&b, &authz.Issuer{}))
+	keys := differingIn(settings(&a, &IssuerConfig{}), settings(&b, &IssuerConfig{}))
 	if len(a.Issuers) != len(b.Issuers) {
 		return append(keys, "issuers")
 	}
 	for i := range a.Issuers {
 		for _, key := range differingIn(settings(&a, &a.Issuers[i]), settings(&b, &b.Issuers[i])) {
-			if numbered := numbered(key, i); numbered != key && numbered != issuerKey(i, "require") {
-				keys = append(keys, numbered)
+			if strings.HasPrefix(key, "issuers[].") && !isRules(key) {
+				keys = append(keys, numbered(key, i))
 			}
 		}
 	}
 	return keys
 }
+
+// isRules reports whether the setting of that key is followed.
+func isRules(key string) bool { return key == "issuers[].require" || key == "issuers[].mode" }
 
 // differingIn returns the keys whose values differ between two configurations'
 // settings. What is only a variable does not change while we run.

@@ -1,12 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,31 +35,37 @@ type service struct {
 	followed []*followed
 	hangup   <-chan os.Signal // to read files again; nil where nobody asks so
 
-	public, private             *http.Server
-	publicListen, privateListen net.Listener
-	draining                    atomic.Bool
+	// callers are where tokens are asked for, and operators where health is.
+	callers   []*listener
+	operators *listener
+	draining  atomic.Bool
 }
 
-// newService builds every part, and asks nothing of the network.
+// newService builds every part and reads the files that cfg does not hold, but
+// asks nothing of the network.
 func newService(cfg Config, log zerolog.Logger) (*service, error) {
 	s := &service{cfg: cfg, log: log}
 	registry := newRegistry()
 	s.observer = newObserver(log, registry)
 
-	var err error
-	s.verifier, err = authz.New(authz.Config{Issuers: cfg.Issuers, OnFetch: s.observer.keyFetch})
-	if err != nil {
+	if err := s.openVerifier(); err != nil {
 		return nil, err
 	}
-	key := newKeyFile(cfg.Telnyx)
+	var err error
+	key := newSecretFile(cfg.Telnyx.APIKeyFile, readAPIKey, cfg.Telnyx.APIKey)
 	s.client, err = telnyx.New(telnyx.Config{
-		BaseURL: cfg.Telnyx.BaseURL, APIKey: key.Key, Timeout: cfg.Telnyx.Timeout,
+		BaseURL: cfg.Telnyx.BaseURL, APIKey: key.Text, Timeout: cfg.Telnyx.Timeout,
 		UserAgent: "tokensvc/" + version, Proxy: http.ProxyFromEnvironment,
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.machine, err = vending.New(vending.Config{Minter: s.client, MinLife: cfg.Vending.MinLife, OnMint: s.observer.mint})
+	s.machine, err = vending.New(vending.Config{
+		Minter: s.client, MinLife: cfg.Vending.MinLife, OnMint: s.observer.mint,
+		// Half of the requests may wait for Telnyx; there is always room for
+		// those who need not.
+		MaxWaiting: max(cfg.Limits.InFlight/2, 1),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -70,8 +77,9 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 		s.follow("API key", key.path, key.readAgain)
 	}
 	s.handler, err = handler.New(handler.Config{
-		Verifier: s.verifier, Policy: authz.NewPolicy(cfg.Issuers), Directory: users, Vendor: s.machine,
-		OpenAPI: tokensvc.OpenAPI, BasePath: cfg.BasePath, Origins: cfg.CORSOrigins, TrustedProxies: cfg.TrustedProxies,
+		Verifier: s.verifier, Policy: policyOf(cfg.Issuers), Directory: users, DirectoryName: cfg.Directory.name(), Vendor: s.machine,
+		OpenAPI: tokensvc.OpenAPI, BasePath: cfg.BasePath, TrustedProxies: cfg.TrustedProxies,
+		Origins: cfg.CORSOrigins, Cookies: usesCookies(cfg.Issuers), DPoP: usesDPoP(cfg.Issuers),
 		UserPerMinute: cfg.Limits.UserPerMinute, UserBurst: cfg.Limits.UserBurst,
 		InFlight: cfg.Limits.InFlight, Timeout: cfg.Limits.RequestTimeout,
 		Metrics: handler.NewMetrics(registry), Log: log,
@@ -80,7 +88,30 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 		return nil, err
 	}
 	s.ops = handler.NewOps(s.readiness, registry)
-	return s, nil
+	return s, s.openListeners()
+}
+
+// openVerifier reads the files that the issuers need, and follows them.
+func (s *service) openVerifier() error {
+	issuers, err := s.openIssuers()
+	if err != nil {
+		return err
+	}
+	cfg := authz.Config{
+		Issuers: issuers, Origins: s.cfg.CORSOrigins, ProxyListener: s.cfg.ProxyListen != "", PublicURL: s.cfg.PublicURL,
+		Waiting: max(s.cfg.Limits.InFlight/8, 1), OnFetch: s.observer.keyFetch,
+	}
+	if path := s.cfg.DPoPNonceKeyFile; path != "" {
+		key, err := openSecretFile(path, readNonceKey)
+		if err != nil {
+			return fmt.Errorf("dpop_nonce_key_file: %w", err)
+		}
+		s.follow("key of nonces", path, key.readAgain)
+		cfg.NonceKey = key.Text
+	}
+	s.verifier, err = authz.New(cfg)
+	s.followKeys()
+	return err
 }
 
 // finder is a directory of either kind.
@@ -92,7 +123,7 @@ func (s *service) openDirectory() (finder, error) {
 	if s.cfg.Directory.Kind == "claim" {
 		return directory.NewClaim(s.cfg.Directory.Value)
 	}
-	s.follow("users file", s.cfg.Directory.Value, s.readUsersAgain)
+	s.follow("users file", s.cfg.Directory.Value, func() outcome { return outcomeOf(s.cfg.Users.Reload()) })
 	return s.cfg.Users, nil
 }
 
@@ -104,60 +135,9 @@ func (s *service) readiness() handler.Readiness {
 		parts["issuer "+i.Name] = "ok"
 	}
 	for _, name := range s.verifier.Missing() {
-		parts["issuer "+name] = "its keys have not been fetched yet"
+		parts["issuer "+name] = "its keys, or where to ask it, have not been fetched yet"
 	}
 	return handler.Readiness{Ready: s.verifier.Ready(), Parts: parts}
-}
-
-// Bounds on connections. The time to write an answer is what the request may
-// take and a little for the line.
-const (
-	headerTimeout = 5 * time.Second
-	bodyTimeout   = 10 * time.Second
-	idleTimeout   = 2 * time.Minute
-	writeMargin   = 5 * time.Second
-
-	// A header holds a bearer, and whatever else browsers and proxies add.
-	// Beyond it net/http itself answers 431.
-	maxHeaderBytes = authz.MaxBearerBytes + 16<<10
-)
-
-func (s *service) newServer(h http.Handler) *http.Server {
-	return &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       bodyTimeout,
-		WriteTimeout:      bodyTimeout + s.cfg.Limits.RequestTimeout + writeMargin,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          newErrorLog(s.log),
-	}
-}
-
-// listen opens both listeners. It must be called once, before run.
-func (s *service) listen(ctx context.Context) error {
-	var err error
-	if s.publicListen, err = listenOn(ctx, "listen", s.cfg.Listen, s.cfg.Limits.Connections); err != nil {
-		return err
-	}
-	if s.privateListen, err = listenOn(ctx, "ops_listen", s.cfg.OpsListen, s.cfg.Limits.Connections); err != nil {
-		_ = s.publicListen.Close()
-		return err
-	}
-	s.public = s.newServer(s.lastAnswer(s.handler))
-	s.private = s.newServer(s.ops)
-	return nil
-}
-
-// lastAnswer closes connections politely while the service is stopping: with the
-// answer, not under the next request.
-func (s *service) lastAnswer(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s.draining.Load() {
-			w.Header().Set("Connection", "close")
-		}
-		next.ServeHTTP(w, r)
-	})
 }
 
 // run serves until ctx is done and every request in flight has been answered.
@@ -170,13 +150,13 @@ func (s *service) run(ctx context.Context) error {
 	background.Go(func() { s.verifier.Run(working) })
 	background.Go(func() { s.keepReloading(working) })
 
-	failed := make(chan error, 2)
-	go func() { failed <- s.public.Serve(s.publicListen) }()
-	go func() { failed <- s.private.Serve(s.privateListen) }()
-	s.log.Info().Str("version", version).
-		Str("listen", s.publicListen.Addr().String()).
-		Str("ops_listen", s.privateListen.Addr().String()).
-		Msg("serving")
+	failed := make(chan error, len(s.callers)+1)
+	started := s.log.Info().Str("version", version)
+	for _, l := range append(slices.Clone(s.callers), s.operators) {
+		started.Str(l.setting, l.addr())
+		go func() { failed <- l.serve() }()
+	}
+	started.Msg("serving")
 	select {
 	case err := <-failed:
 		return errors.Join(err, s.shutdown(0))
@@ -194,15 +174,30 @@ func (s *service) shutdown(delay time.Duration) error {
 	<-time.After(delay)
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Limits.DrainTimeout)
 	defer cancel()
-	err := s.public.Shutdown(ctx)
-	if err != nil {
-		err = fmt.Errorf("requests were still in flight after %v: %w", s.cfg.Limits.DrainTimeout, err)
-		_ = s.public.Close()
-	}
-	err = errors.Join(err, s.private.Shutdown(ctx))
+	err := s.drain(ctx)
+	err = errors.Join(err, s.operators.server.Shutdown(ctx))
 	s.machine.Close()
 	s.handler.Close()
 	s.client.CloseIdleConnections()
 	s.log.Info().Msg("stopped")
 	return err
+}
+
+// drain waits for the callers' requests in flight, on all listeners at once.
+func (s *service) drain(ctx context.Context) error {
+	drained := make(chan error, len(s.callers))
+	for _, l := range s.callers {
+		go func() { drained <- l.server.Shutdown(ctx) }()
+	}
+	var failed error
+	for range s.callers {
+		failed = cmp.Or(failed, <-drained)
+	}
+	if failed == nil {
+		return nil
+	}
+	for _, l := range s.callers {
+		_ = l.server.Close()
+	}
+	return fmt.Errorf("requests were still in flight after %v: %w", s.cfg.Limits.DrainTimeout, failed)
 }

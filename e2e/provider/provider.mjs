@@ -8,10 +8,11 @@
 //
 //   rotate keep     sign with a new key from now on, publish the old ones too
 //   rotate drop     sign with a new key from now on, publish only that
+//   trust JWK       let the client tokensvc-key sign its assertions with this key
 //
-// each answered by {"event":"rotated","kids":[…]}, the signing key first. It
-// ends on SIGTERM, on SIGINT, and when stdin is closed, so it cannot outlive
-// the test that started it.
+// answered by {"event":"rotated","kids":[…]}, the signing key first, and by
+// {"event":"trusted",…}. It ends on SIGTERM, on SIGINT, and when stdin is
+// closed, so it cannot outlive the test that started it.
 //
 // Everything here is public knowledge and nothing is worth protecting: any
 // login name and password are accepted, and the login name becomes `sub`.
@@ -22,11 +23,14 @@ import { createInterface } from 'node:readline';
 // stdout belongs to our events; the library's notices go to stderr.
 console.log = console.info = console.error;
 
-const { Provider } = await import('oidc-provider');
+const { Provider, errors } = await import('oidc-provider');
 
-// Where an access token is for. A resource indicator must be an absolute URI
-// (RFC 8707), which aud in the token need not be.
-const RESOURCE = 'urn:tokensvc:softphone';
+// Where an access token is for, and what it looks like. A resource indicator
+// must be an absolute URI (RFC 8707), which aud in the token need not be.
+const RESOURCES = {
+  'urn:tokensvc:softphone': { accessTokenFormat: 'jwt', jwt: { sign: { alg: 'RS256' } } },
+  'urn:tokensvc:opaque': { accessTokenFormat: 'opaque' },
+};
 const AUDIENCE = 'softphone';
 
 // Groups of the people who can log in; anyone else is in none.
@@ -51,8 +55,31 @@ const clients = [
     grant_types: ['client_credentials'],
     response_types: [],
   })),
+  // The service itself, which gets no tokens and may ask about those of others.
+  {
+    client_id: 'tokensvc',
+    client_secret: 'tokensvc-secret',
+    token_endpoint_auth_method: 'client_secret_basic',
+    redirect_uris: [],
+    grant_types: [],
+    response_types: [],
+  },
 ];
 
+// The same with a key of its own, once it is told which. An assertion may be
+// signed with whatever algorithm fits the key.
+function keyClient(jwk) {
+  return {
+    client_id: 'tokensvc-key',
+    token_endpoint_auth_method: 'private_key_jwt',
+    jwks: { keys: [jwk] },
+    redirect_uris: [],
+    grant_types: [],
+    response_types: [],
+  };
+}
+
+let trusted; // the public JWK of tokensvc-key, or undefined
 let keys = []; // private JWKs, the signing one first
 
 function addKey() {
@@ -64,7 +91,7 @@ function addKey() {
 
 function configuration() {
   return {
-    clients,
+    clients: trusted ? [...clients, keyClient(trusted)] : clients,
     jwks: { keys },
     cookies: { keys: ['only for tests'] },
     pkce: { required: () => true },
@@ -77,18 +104,26 @@ function configuration() {
     }),
     claims: { openid: ['sub'], email: ['email', 'email_verified'] },
     extraTokenClaims: (ctx, token) => ({ groups: GROUPS[token.accountId] ?? [] }),
+    // A page that signs people in exchanges its code by fetch. As with redirects,
+    // any port of loopback will do.
+    clientBasedCORS: (ctx, origin, client) => client.clientId === 'phone'
+      && new URL(origin).hostname === '127.0.0.1',
     features: {
       clientCredentials: { enabled: true },
       devInteractions: { enabled: true }, // the login and consent pages
-      introspection: { enabled: true },
+      dPoP: { enabled: true }, // for whoever sends a proof
+      introspection: {
+        enabled: true,
+        allowedPolicy: (ctx, client) => ['tokensvc', 'tokensvc-key'].includes(client.clientId),
+      },
+      revocation: { enabled: true }, // by the client that was given the token
       resourceIndicators: {
         enabled: true,
-        getResourceServerInfo: () => ({
-          audience: AUDIENCE,
-          scope: 'token',
-          accessTokenFormat: 'jwt',
-          jwt: { sign: { alg: 'RS256' } },
-        }),
+        getResourceServerInfo: (ctx, resource) => {
+          const format = Object.hasOwn(RESOURCES, resource) && RESOURCES[resource];
+          if (!format) throw new errors.InvalidTarget();
+          return { audience: AUDIENCE, scope: 'token', ...format };
+        },
         // What was granted is what the code is exchanged for, whether or not
         // the client names the resource again.
         useGrantedResource: () => true,
@@ -124,15 +159,19 @@ server.listen(Number(process.argv[2] ?? process.env.PORT ?? 0), '127.0.0.1', () 
 
   const commands = createInterface({ input: process.stdin });
   commands.on('line', (line) => {
-    const [word, old] = line.trim().split(/\s+/);
-    if (word !== 'rotate' || !['keep', 'drop'].includes(old)) {
+    const [, word, rest] = /^(\S*)\s*(.*)$/.exec(line.trim());
+    if (word === 'rotate' && ['keep', 'drop'].includes(rest)) {
+      if (rest === 'drop') keys = [];
+      addKey();
+      reload(issuer);
+      emit({ event: 'rotated' });
+    } else if (word === 'trust') {
+      trusted = JSON.parse(rest);
+      reload(issuer);
+      emit({ event: 'trusted' });
+    } else {
       emit({ event: 'error', text: `unknown command: ${line}` });
-      return;
     }
-    if (old === 'drop') keys = [];
-    addKey();
-    reload(issuer);
-    emit({ event: 'rotated' });
   });
   commands.on('close', () => process.exit(0));
 });

@@ -2,8 +2,9 @@
 // asking, and may they have one.
 //
 // It trusts the issuers it was configured with, for what their published keys
-// verify, and nothing else: no URL, key or algorithm is ever taken from a
-// token. It knows nothing of HTTP servers or of Telnyx.
+// verify or what they answer when asked, and nothing else: no URL, key or
+// algorithm is ever taken from a token. It knows nothing of HTTP servers or of
+// Telnyx.
 package authz
 
 import (
@@ -21,10 +22,12 @@ import (
 
 // Bounds of what an issuer's configuration may say.
 const (
-	DefaultUserClaim = "sub"
-	DefaultClockSkew = 30 * time.Second
-	MaxClockSkew     = 5 * time.Minute
-	MaxUserValue     = 256 // bytes of the user claim's value
+	DefaultAudienceClaim = "aud"
+	DefaultUserClaim     = "sub"
+	KeysFromDiscovery    = "discovery"
+	DefaultClockSkew     = 30 * time.Second
+	MaxClockSkew         = 5 * time.Minute
+	MaxUserValue         = 256 // bytes of the user claim's value
 )
 
 // DefaultAlgorithms is every algorithm that can be allowed: asymmetric ones
@@ -49,13 +52,29 @@ type Issuer struct {
 	// of its own. URL, Source, Audiences and what else is about tokens are then
 	// not to be set. Default nil.
 	Proxy *Proxy
+	// DPoP says whether bearers may or must be bound to a key of the caller's (RFC
+	// 9449). Only for the Authorization header. Default DPoPOff.
+	DPoP DPoP
 	// URL is the issuer identifier, compared with the iss claim byte by byte.
 	// https, or http on a loopback address. Discovery reads
 	// URL/.well-known/openid-configuration.
 	URL string
-	// Audiences are the accepted values of the aud claim. At least one: without
-	// it, a token meant for any other service of the issuer would do.
+	// Audiences are the accepted values of the audience claim. At least one:
+	// without it, a token meant for any other service of the issuer would do.
 	Audiences []string
+	// AudienceClaim names the claim that holds the audience, a string or a list
+	// of them. Default "aud". Some issuers' access tokens have none and say in
+	// another claim whom they are for: those of Amazon Cognito in "client_id".
+	AudienceClaim string
+	// Keys says where the issuer's keys are: "discovery", which is the default,
+	// the URL of a JWK set for an issuer that has no discovery, or "file:PATH"
+	// for one that cannot be reached. https, or http on a loopback address. A
+	// file is read by New and ReloadKeys and never otherwise, however many keys
+	// are asked for that it does not have.
+	Keys string
+	// Introspection has the issuer asked about each bearer, which then need not
+	// be a JWT. There are no keys and algorithms then. Default: it is not asked.
+	Introspection *Introspection
 	// UserClaim names the claim whose value identifies the user. Default "sub".
 	// "email" counts only when email_verified is true.
 	UserClaim string
@@ -67,6 +86,9 @@ type Issuer struct {
 	ClockSkew time.Duration
 	// Require lists what the claims must say besides. All of it must hold.
 	Require []Requirement
+	// Mode says whether Require is enforced, which is the default, or only
+	// observed.
+	Mode Mode
 }
 
 // A Problem is one thing wrong with an Issuer. Field is the configuration key
@@ -98,9 +120,12 @@ func (i Issuer) Problems() []Problem {
 		report("clock_skew", "must be at most %v", MaxClockSkew)
 	}
 	for _, r := range i.Require {
-		if err := r.check(); err != nil {
+		if err := r.Check(); err != nil {
 			report("require", "%v", err)
 		}
+	}
+	if i.Mode != "" && i.Mode != ModeEnforce && i.Mode != ModeObserve {
+		report("mode", "must be %s or %s", ModeEnforce, ModeObserve)
 	}
 	return all
 }
@@ -115,11 +140,24 @@ func (i Issuer) tokenProblems(report reporter) {
 	if len(i.Audiences) == 0 || slices.Contains(i.Audiences, "") {
 		report("audience", "is required: the value of aud in tokens meant for this service")
 	}
+	if err := i.checkKeys(); err != nil {
+		report("keys", "must be discovery, file:PATH or the URL of a JWK set, which %v", err)
+	}
 	for _, alg := range i.Algorithms {
 		if !slices.Contains(DefaultAlgorithms, alg) {
 			report("algorithms", "must be among %s", strings.Join(DefaultAlgorithms, ", "))
 			break
 		}
+	}
+	switch {
+	case !slices.Contains([]DPoP{"", DPoPOff, DPoPOptional, DPoPRequired}, i.DPoP):
+		report("dpop", "must be off, optional or required")
+	case i.usesDPoP() && i.Source != Source{}:
+		report("dpop", "goes with the source bearer only")
+	}
+	if i.Introspection != nil {
+		i.Introspection.problems(report)
+		i.problemsBesideIntrospection(report)
 	}
 }
 
@@ -133,7 +171,11 @@ func (i Issuer) noTokens(report reporter) {
 		{"issuer", i.URL != ""},
 		{"audience", len(i.Audiences) > 0},
 		{"source", i.Source != Source{}},
+		{"audience_claim", i.AudienceClaim != ""},
+		{"keys", i.Keys != ""},
+		{"introspection", i.Introspection != nil},
 		{"algorithms", len(i.Algorithms) > 0},
+		{"dpop", i.usesDPoP()},
 	} {
 		if f.isSet {
 			report(f.field, "does not go with proxy, which sends no token")
@@ -141,7 +183,42 @@ func (i Issuer) noTokens(report reporter) {
 	}
 }
 
+// problemsBesideIntrospection reports what somebody may count on that is not
+// looked at when the issuer is asked.
+func (i Issuer) problemsBesideIntrospection(report reporter) {
+	if i.Keys != "" && i.Keys != KeysFromDiscovery {
+		report("keys", "has no meaning with introspection: leave it out")
+	}
+	if len(i.Algorithms) > 0 {
+		report("algorithms", "has no meaning with introspection: leave it out")
+	}
+}
+
+// checkKeys says why Keys is none of what it may be.
+func (i Issuer) checkKeys() error {
+	if i.Keys == "" || i.Keys == KeysFromDiscovery || i.KeyFile() != "" {
+		return nil
+	}
+	return CheckURL(i.Keys)
+}
+
+// KeyFile returns the path of the file that holds the issuer's keys, or nothing
+// if they are fetched.
+func (i Issuer) KeyFile() string {
+	path, isFile := strings.CutPrefix(i.Keys, "file:")
+	if !isFile {
+		return ""
+	}
+	return path
+}
+
 func (i Issuer) withDefaults() Issuer {
+	if i.Keys == "" {
+		i.Keys = KeysFromDiscovery
+	}
+	if i.AudienceClaim == "" {
+		i.AudienceClaim = DefaultAudienceClaim
+	}
 	if i.UserClaim == "" {
 		i.UserClaim = DefaultUserClaim
 	}
@@ -152,6 +229,7 @@ func (i Issuer) withDefaults() Issuer {
 		i.ClockSkew = DefaultClockSkew
 	}
 	i.ClockSkew = max(i.ClockSkew, 0)
+	i.Introspection = i.Introspection.withDefaults()
 	return i
 }
 
@@ -189,8 +267,9 @@ type Principal struct {
 	Issuer    string         // the issuer's configured name
 	Subject   string         // the sub claim, empty if there is none
 	User      string         // the user key: "<issuer name>:<value of the user claim>"
+	UserClaim string         // the name of that claim
 	Claims    map[string]any // as decoded from JSON; numbers are float64
-	ExpiresAt time.Time      // of the bearer
+	ExpiresAt time.Time      // of the bearer; zero if its issuer does not say, or is a proxy
 }
 
 // usableUserValue reports whether a claim's value can stand in a user key:

@@ -1,12 +1,10 @@
 package authz
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/go-jose/go-jose/v4"
@@ -114,29 +112,4 @@ func algorithmsOf(key any) []string {
 		return []string{"EdDSA"}
 	}
 	return nil
-}
-
-// find returns the keys that may have made a signature, asking the issuer again
-// if it is a key we have not seen.
-func (s *keySource) find(ctx context.Context, kid, algorithm string) ([]any, error) {
-	set := s.current.Load()
-	if set == nil {
-		if err := s.await(ctx); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrIssuerUnavailable, err)
-		}
-		set = s.current.Load()
-	}
-	if keys := set.matching(kid, algorithm); len(keys) > 0 {
-		return keys, nil
-	}
-	if kid == "" || len(set.byID[kid]) > 0 { // no news would help
-		return nil, invalid(ReasonKey)
-	}
-	if err := s.refetch(ctx); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrIssuerUnavailable, err)
-	}
-	if keys := s.current.Load().matching(kid, algorithm); len(keys) > 0 {
-		return keys, nil
-	}
-	return nil, invalid(ReasonKey)
 }

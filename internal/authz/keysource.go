@@ -2,169 +2,107 @@ package authz
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net/http"
+	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
-// How keys are kept fresh.
+// How long an issuer's keys are good for.
 const (
 	minKeyLife     = 5 * time.Minute
 	defaultKeyLife = 15 * time.Minute // when the issuer does not say
 	maxKeyLife     = 24 * time.Hour
-
-	// A key that we have not seen makes us ask again, but whoever invents key
-	// names must not make us flood the issuer.
-	refetchCooldown = 30 * time.Second
-
-	fetchTimeout  = 10 * time.Second
-	firstRetry    = time.Second
-	maxFetchRetry = time.Minute
 )
 
-// errNotFetched says that no fetch has succeeded and none is under way.
-var errNotFetched = errors.New("not fetched yet")
-
-// keySource holds one issuer's keys. Verification reads the current set without
-// a lock; a fetch replaces it whole, and a failed fetch leaves the last good one
-// in place. Fetches never overlap, and a bad signature never causes one.
+// keySource holds one issuer's keys. A bad signature never causes a fetch, nor
+// does anything else that has no hope of news.
 type keySource struct {
-	issuer  Issuer
-	client  *http.Client
-	now     func() time.Time
-	onFetch func(issuer string, err error)
+	*kept[keySet]
+	file string // where they are read from, if they are not fetched
 
-	current atomic.Pointer[keySet]
-
-	mu          sync.Mutex
-	flight      *flight   // the fetch under way, if any
-	lastErr     error     // how the last fetch ended
-	lastRefetch time.Time // when an unknown key last caused one
+	loading sync.Mutex
+	loaded  digest // of the file as it was last taken up
 }
 
-// flight is a fetch that any number of callers wait for.
-type flight struct {
-	done chan struct{} // closed when life and err are set
-	life time.Duration
-	err  error
-}
-
-func newKeySource(i Issuer, cfg Config) *keySource {
-	s := &keySource{
-		issuer:  i,
-		client:  &http.Client{Transport: cfg.Transport, CheckRedirect: sameHostOnly},
-		now:     cfg.Now,
-		onFetch: cfg.OnFetch,
-		lastErr: errNotFetched,
+// newKeySource returns the source of an issuer's keys. Those in a file are there
+// at once, others when run has fetched them.
+func newKeySource(i Issuer, cfg Config) (*keySource, error) {
+	p := newPublisher(i, cfg)
+	switch {
+	case i.KeyFile() != "":
+		s := &keySource{kept: newKept[keySet](cfg, i.Name, "keys", nil), file: i.KeyFile()}
+		_, err := s.load()
+		return s, err
+	case i.Keys == KeysFromDiscovery:
+		return &keySource{kept: newKept(cfg, i.Name, "keys", p.discoveredKeys)}, nil
 	}
-	if s.onFetch == nil {
-		s.onFetch = func(string, error) {}
-	}
-	return s
+	return &keySource{kept: newKept(cfg, i.Name, "keys", p.keysAt(i.Keys))}, nil
 }
 
-// run fetches the keys, and fetches them again before they are too old, until
-// ctx is done. While the issuer does not answer it tries ever more slowly.
+// run keeps keys fresh that are fetched.
 func (s *keySource) run(ctx context.Context) {
-	retry := firstRetry
-	for {
-		f := s.begin(ctx)
-		wait := jitter(retry)
-		if life, err := f.wait(ctx); err == nil {
-			wait, retry = jitter(life), firstRetry
-		} else {
-			retry = min(2*retry, maxFetchRetry)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
-		}
+	if s.file == "" {
+		s.kept.run(ctx)
 	}
 }
 
-// jitter returns between 80 and 100 % of d, so that replicas that started
-// together do not ask together.
-func jitter(d time.Duration) time.Duration {
-	return d - time.Duration(rand.Int64N(int64(d)/5+1)) //nolint:gosec // spreads load, guards nothing
+// load reads the file, and reports whether it has changed. With an error, such
+// as that of a file which is only half written, the last good keys stay.
+func (s *keySource) load() (changed bool, err error) {
+	s.loading.Lock()
+	defer s.loading.Unlock()
+	f, err := os.Open(s.file)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	body, err := readDocument(f)
+	if err != nil {
+		return false, fmt.Errorf("key set: %w", err)
+	}
+	sum := sha256.Sum256(body)
+	if sum == s.loaded {
+		return false, nil
+	}
+	set, err := parseKeySet(body)
+	if err != nil {
+		return false, fmt.Errorf("key set: %w", err)
+	}
+	s.current.Store(set)
+	s.loaded = sum
+	return true, nil
 }
 
-// await waits for the fetch under way, and returns how it or the last one ended.
-func (s *keySource) await(ctx context.Context) error {
-	s.mu.Lock()
-	f, last := s.flight, s.lastErr
-	s.mu.Unlock()
-	if f == nil {
-		return last
+// find returns the keys that may have made a signature, asking the issuer again
+// if it is a key we have not seen.
+//
+// If the issuer was asked only a moment ago, whose key it is may not be told: a
+// bearer that was issued before that is signed with no key of the issuer's, but a
+// newer one may be signed with a newer key. Whoever asked in vain, with a forged
+// bearer, must not make a rotation log people out.
+func (s *keySource) find(ctx context.Context, kid, algorithm string, issuedAt time.Time) ([]any, error) {
+	set, err := s.get(ctx)
+	if err != nil {
+		return nil, err
 	}
-	_, err := f.wait(ctx)
-	return err
-}
-
-// refetch asks the issuer for keys again, unless that was done a moment ago, and
-// returns how the last fetch ended.
-func (s *keySource) refetch(ctx context.Context) error {
-	s.mu.Lock()
-	now := s.now()
-	if s.flight == nil && now.Sub(s.lastRefetch) < refetchCooldown {
-		defer s.mu.Unlock()
-		return s.lastErr
+	if keys := set.matching(kid, algorithm); len(keys) > 0 {
+		return keys, nil
 	}
-	if s.flight == nil {
-		s.lastRefetch = now
+	if kid == "" || len(set.byID[kid]) > 0 || s.file != "" { // no news would help, or none can come
+		return nil, invalid(ReasonKey)
 	}
-	f := s.beginLocked(ctx)
-	s.mu.Unlock()
-	_, err := f.wait(ctx)
-	return err
-}
-
-func (s *keySource) begin(ctx context.Context) *flight {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.beginLocked(ctx)
-}
-
-// beginLocked returns the fetch under way, or starts one. It does not end with
-// the caller that started it: others wait for it too.
-func (s *keySource) beginLocked(ctx context.Context) *flight {
-	if s.flight != nil {
-		return s.flight
+	err = s.refetch(ctx)
+	if errors.Is(err, errAskedLately) && !issuedAt.IsZero() && s.fetchedSince(issuedAt) {
+		return nil, invalid(ReasonKey)
 	}
-	f := &flight{done: make(chan struct{})}
-	s.flight = f
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
-	go func() {
-		defer cancel()
-		var set *keySet
-		set, f.life, f.err = s.fetch(ctx)
-		s.land(f, set)
-	}()
-	return f
-}
-
-func (s *keySource) land(f *flight, set *keySet) {
-	if f.err == nil {
-		s.current.Store(set)
-	} else {
-		f.err = fmt.Errorf("fetching keys of issuer %q: %w", s.issuer.Name, f.err)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrIssuerUnavailable, err)
 	}
-	s.mu.Lock()
-	s.flight, s.lastErr = nil, f.err
-	s.mu.Unlock()
-	s.onFetch(s.issuer.Name, f.err)
-	close(f.done)
-}
-
-func (f *flight) wait(ctx context.Context) (time.Duration, error) {
-	select {
-	case <-f.done:
-		return f.life, f.err
-	case <-ctx.Done():
-		return 0, ctx.Err()
+	if keys := s.current.Load().matching(kid, algorithm); len(keys) > 0 {
+		return keys, nil
 	}
+	return nil, invalid(ReasonKey)
 }

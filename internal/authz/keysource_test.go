@@ -2,12 +2,15 @@ package authz_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tokensvc/tokensvc/internal/authz"
@@ -18,32 +21,36 @@ func TestForgedBearersCauseAtMostOneKeyFetch(t *testing.T) {
 	clock := newClock() // stands still: all of it falls into one cooldown
 	issuer := oidctest.StartT(t, oidctest.Options{Audience: audience, Now: clock.Now})
 	v := newVerifier(t, authz.Config{Issuers: []authz.Issuer{issuerOf(issuer)}, Now: clock.Now})
-	before := issuer.KeyFetches()
-
 	_, payload, signature := parts(issuer.Bearer("alice", nil))
 	forge := func(kid string) string {
 		return encode(`{"alg":"ES256","kid":"`+kid+`"}`) + "." + payload + "." + flip(signature)
 	}
-	known := issuer.Key().ID
-	const each, workers = 20_000, 8
-	var wg sync.WaitGroup
-	for w := range workers {
-		wg.Go(func() {
-			for i := range each / workers {
-				if got := outcome(v, forge(known)); got != "signature" {
-					t.Errorf("known kid: %s", got)
-					return
+	flood := func(kid func(worker, i int) string, want ...string) (fetches int) {
+		const each, workers = 20_000, 8
+		before := issuer.KeyFetches()
+		var wg sync.WaitGroup
+		for w := range workers {
+			wg.Go(func() {
+				for i := range each / workers {
+					if got := outcome(v, forge(kid(w, i))); !slices.Contains(want, got) {
+						t.Errorf("got %s, want %s", got, want)
+						return
+					}
 				}
-				if got := outcome(v, forge(fmt.Sprintf("invented-%d-%d", w, i))); got != "key" {
-					t.Errorf("unknown kid: %s", got)
-					return
-				}
-			}
-		})
+			})
+		}
+		wg.Wait()
+		return issuer.KeyFetches() - before
 	}
-	wg.Wait()
-	if n := issuer.KeyFetches() - before; n > 1 {
-		t.Errorf("%d key fetches, want at most 1", n)
+	known := issuer.Key().ID
+	if n := flood(func(int, int) string { return known }, "signature"); n != 0 {
+		t.Errorf("%d key fetches for bad signatures under a known name, want none", n)
+	}
+	// The bearer says that it is newer than our keys, so until the issuer may be
+	// asked again nobody knows.
+	invented := func(w, i int) string { return fmt.Sprintf("invented-%d-%d", w, i) }
+	if n := flood(invented, "key", "issuer_unavailable"); n > 1 {
+		t.Errorf("%d key fetches for invented names, want at most 1", n)
 	}
 	if got := outcome(v, issuer.Bearer("alice", nil)); got != "main:alice" {
 		t.Errorf("alice after the flood: %s", got)
@@ -56,6 +63,7 @@ func TestKeyRotation(t *testing.T) {
 	v := newVerifier(t, authz.Config{Issuers: []authz.Issuer{issuerOf(issuer)}, Now: clock.Now})
 	old := issuer.Bearer("alice", nil)
 
+	clock.Advance(time.Minute)
 	issuer.Rotate()
 	if got := outcome(v, issuer.Bearer("bob", nil)); got != "main:bob" {
 		t.Errorf("signed with a new key: %s", got)
@@ -66,12 +74,70 @@ func TestKeyRotation(t *testing.T) {
 
 	issuer.Rotate()
 	next := issuer.Bearer("carol", nil)
-	if got := outcome(v, next); got != "key" {
-		t.Errorf("a second rotation within the cooldown: %s", got)
+	if got := outcome(v, next); got != "issuer_unavailable" {
+		t.Errorf("a second rotation within the cooldown: %s, want to be told to come again", got)
+	}
+	if got := outcome(v, old); got != "key" {
+		t.Errorf("the old key, within the cooldown: %s", got)
 	}
 	clock.Advance(31 * time.Second)
 	if got := outcome(v, next); got != "main:carol" {
 		t.Errorf("and after it: %s", got)
+	}
+}
+
+func TestAForgedBearerDoesNotSpoilARotation(t *testing.T) {
+	clock := newClock()
+	issuer := oidctest.StartT(t, oidctest.Options{Audience: audience, Now: clock.Now})
+	v := newVerifier(t, authz.Config{Issuers: []authz.Issuer{issuerOf(issuer)}, Now: clock.Now})
+
+	if got := outcome(v, oidctest.NewKey("invented").Sign(nil, issuer.Claims("mallory", nil))); got != "key" {
+		t.Errorf("a forged bearer, which had the issuer asked: %s", got)
+	}
+	issuer.Rotate()
+	bearer := issuer.Bearer("alice", nil)
+	silent := issuer.Bearer("alice", map[string]any{"iat": nil})
+	for _, b := range []string{bearer, silent} {
+		if got := outcome(v, b); got != "issuer_unavailable" {
+			t.Errorf("signed with a new key a moment later: %s, want to be told to come again", got)
+		}
+	}
+	clock.Advance(31 * time.Second)
+	if got := outcome(v, bearer); got != "main:alice" {
+		t.Errorf("and when the issuer may be asked again: %s", got)
+	}
+}
+
+func TestForgedBearersDoNotMakeEverybodyWait(t *testing.T) {
+	issuer := oidctest.StartT(t, oidctest.Options{Audience: audience})
+	v := newVerifier(t, authz.Config{Issuers: []authz.Issuer{issuerOf(issuer)}, Waiting: 4})
+	asked, answer := make(chan struct{}, 1), make(chan struct{})
+	issuer.Break(func(w http.ResponseWriter, _ *http.Request) {
+		select {
+		case asked <- struct{}{}:
+		default:
+		}
+		<-answer
+		http.Error(w, "late", http.StatusInternalServerError)
+	})
+	forged := oidctest.NewKey("invented").Sign(nil, issuer.Claims("mallory", nil))
+	const callers = 100
+	told := make(chan string, callers)
+	for range callers {
+		go func() { told <- outcome(v, forged) }()
+	}
+	<-asked
+	for range callers - 4 { // who do not wait for the issuer, which has not answered
+		if got := <-told; got != "issuer_unavailable" {
+			t.Errorf("one of a crowd: %s", got)
+		}
+	}
+	if got := outcome(v, issuer.Bearer("alice", nil)); got != "main:alice" {
+		t.Errorf("alice, whose key is known: %s", got)
+	}
+	close(answer)
+	for range 4 {
+		<-told
 	}
 }
 
@@ -131,34 +197,80 @@ func TestTheIssuersOutage(t *testing.T) {
 }
 
 func TestACallerWhoLeavesDoesNotEndTheFetchForOthers(t *testing.T) {
-	issuer := oidctest.StartT(t, oidctest.Options{Audience: audience})
-	v := newVerifier(t, authz.Config{Issuers: []authz.Issuer{issuerOf(issuer)}})
-	asked, answer := make(chan struct{}, 1), make(chan struct{})
-	issuer.Break(func(w http.ResponseWriter, r *http.Request) {
-		asked <- struct{}{}
-		<-answer
-		http.Error(w, "late", http.StatusInternalServerError)
-	})
-	rotated := issuer.Rotate()
-	bearer := rotated.Sign(nil, issuer.Claims("alice", nil))
+	synctest.Test(t, func(t *testing.T) {
+		issuer := newPaper("")
+		v := newVerifier(t, issuer.config())
+		answer := make(chan struct{})
+		issuer.rotate("second", func(ctx context.Context) error {
+			select {
+			case <-answer:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+		bearer := issuer.bearer("alice")
 
-	leaving, leave := context.WithCancel(context.Background())
-	left := make(chan error)
-	go func() { _, err := v.Verify(leaving, bearing(bearer)); left <- err }()
-	<-asked
-	leave()
-	if err := <-left; err == nil {
-		t.Error("verified without the key")
-	}
-	stayed := make(chan string)
-	go func() { stayed <- outcome(v, bearer) }()
-	issuer.Break(nil)
-	close(answer)
-	// Whoever joined the failed fetch is told to come again, whoever came after
-	// it finds the cooldown; nobody is told that the bearer is bad.
-	if got := <-stayed; got != "issuer_unavailable" && got != "main:alice" {
-		t.Errorf("the one who stayed: %s", got)
-	}
+		leaving, leave := context.WithCancel(t.Context())
+		left, stayed := make(chan error, 1), make(chan string, 1)
+		go func() { _, err := v.Verify(leaving, bearing(bearer)); left <- err }()
+		synctest.Wait() // for the fetch that this one causes
+		go func() { stayed <- outcome(v, bearer) }()
+		synctest.Wait() // and for the other to wait for the same
+		leave()
+		if err := <-left; !errors.Is(err, context.Canceled) {
+			t.Errorf("the one who left: %v", err)
+		}
+		synctest.Wait()
+		close(answer)
+		if got := <-stayed; got != "main:alice" {
+			t.Errorf("the one who stayed: %s", got)
+		}
+		if n := len(issuer.fetches()); n != 2 {
+			t.Errorf("%d fetches, want one at the start and one for both", n)
+		}
+	})
+}
+
+// Keys are fetched again before they are too old, so that nobody waits for it,
+// and a fetch that fails takes nothing away.
+func TestKeysAreRefreshedInTheBackground(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		issuer := newPaper("public, max-age=600")
+		v := newVerifier(t, issuer.config())
+		began, old := time.Now(), issuer.bearer("alice")
+		issuer.rotate("second", nil)
+
+		<-time.After(10*time.Minute + time.Second)
+		synctest.Wait()
+		fetches := issuer.fetches()
+		if len(fetches) != 2 {
+			t.Fatalf("%d fetches in 10 min, want 2", len(fetches))
+		}
+		if after := fetches[1].Sub(began); after < 8*time.Minute || after > 10*time.Minute {
+			t.Errorf("fetched again after %v, want 8 to 10 min", after)
+		}
+		if got := outcome(v, issuer.bearer("bob")); got != "main:bob" {
+			t.Errorf("by the new key: %s", got)
+		}
+		if got := outcome(v, old); got != "key" {
+			t.Errorf("by the key that was taken away: %s", got)
+		}
+
+		known := issuer.bearer("carol")
+		issuer.rotate("third", func(context.Context) error { return errors.New("the issuer is down") })
+		<-time.After(11 * time.Minute)
+		synctest.Wait()
+		if n := len(issuer.fetches()); n < 4 {
+			t.Errorf("%d fetches, want one that fails, and more while it does", n)
+		}
+		if got := outcome(v, known); got != "main:carol" {
+			t.Errorf("by the last good key, while the issuer is down: %s", got)
+		}
+		if !v.Ready() {
+			t.Error("not ready with the last good keys")
+		}
+	})
 }
 
 // TestWhatAnIssuerMustNotAnswer serves one wrong answer each and expects that no

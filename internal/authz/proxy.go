@@ -162,7 +162,13 @@ func (p *proxy) principal(e *Evidence) (*Principal, error) {
 		return nil, invalid(ReasonUserClaim)
 	}
 	subject, _ := claims["sub"].(string)
-	return &Principal{Issuer: p.issuer.Name, Subject: subject, User: p.issuer.Name + ":" + value, Claims: claims}, nil
+	return &Principal{
+		Issuer:    p.issuer.Name,
+		Subject:   subject,
+		User:      p.issuer.Name + ":" + value,
+		UserClaim: p.issuer.UserClaim,
+		Claims:    claims,
+	}, nil
 }
 
 func listOf(value string) []any {

@@ -36,7 +36,7 @@ func from(address string, e *authz.Evidence) *authz.Evidence {
 
 func TestWhoseWordIsTaken(t *testing.T) {
 	phones := oidctest.StartT(t, oidctest.Options{Audience: audience})
-	p := policy{t, newVerifier(t, authz.Config{Issuers: []authz.Issuer{trustedProxy(), issuerOf(phones)}})}
+	p := door{t, newVerifier(t, authz.Config{Issuers: []authz.Issuer{trustedProxy(), issuerOf(phones)}})}
 	const alice, user, email, known = "sso:alice@example.com", "X-Forwarded-User", "X-Forwarded-Email", "X-Proxy-Secret"
 
 	p.allow(alice, "the proxy's", fromProxy())
@@ -72,7 +72,7 @@ func TestWhoseWordIsTaken(t *testing.T) {
 
 func TestAProxyWithAListenerOfItsOwnIsBelievedOnlyThere(t *testing.T) {
 	phones := oidctest.StartT(t, oidctest.Options{Audience: audience})
-	p := policy{t, newVerifier(t, authz.Config{Issuers: []authz.Issuer{trustedProxy(), issuerOf(phones)}, ProxyListener: true})}
+	p := door{t, newVerifier(t, authz.Config{Issuers: []authz.Issuer{trustedProxy(), issuerOf(phones)}, ProxyListener: true})}
 	there := func(e *authz.Evidence) *authz.Evidence {
 		e.ProxyListener = true
 		return e
@@ -90,7 +90,7 @@ func TestAProxyWithAListenerOfItsOwnIsBelievedOnlyThere(t *testing.T) {
 func TestAProxyMayShowACertificate(t *testing.T) {
 	issuer := trustedProxy()
 	issuer.Proxy.Secret, issuer.Proxy.ClientNames = nil, []string{"proxy.internal"}
-	p := policy{t, newVerifier(t, authz.Config{Issuers: []authz.Issuer{issuer}})}
+	p := door{t, newVerifier(t, authz.Config{Issuers: []authz.Issuer{issuer}})}
 	showing := func(names ...string) *authz.Evidence {
 		e := sent("X-Forwarded-Email", "alice@example.com")
 		e.Certificate = &x509.Certificate{DNSNames: names}

@@ -45,6 +45,9 @@ func ParseSource(s string) (Source, error) {
 	return Source{}, errSource
 }
 
+// IsCookie reports whether the source is a cookie, which needs an origin.
+func (s Source) IsCookie() bool { return s.kind == inCookie }
+
 func (s Source) String() string {
 	switch s.kind {
 	case inHeader:
@@ -91,11 +94,12 @@ type sent struct {
 // Format implements fmt.Formatter for every verb: the text is a secret.
 func (sent) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[redacted]") }
 
-// add makes a place one that is looked at.
-func (p *places) add(s Source) {
-	switch {
+// add makes an issuer's place one that is looked at.
+func (p *places) add(i Issuer) {
+	switch s := i.Source; {
 	case s.kind == inAuthorization:
 		p.authorization = true
+		p.dpop = p.dpop || i.usesDPoP()
 	case s.kind == inHeader && !slices.Contains(p.headers, s):
 		p.headers = append(p.headers, s)
 	case s.kind == inCookie && !slices.Contains(p.cookies, s):
@@ -123,7 +127,7 @@ func (p *places) find(e *Evidence) (sent, error) {
 		return sent{}, ErrAmbiguous
 	case found.text == "" && found.proxy == nil:
 		return sent{}, ErrUnauthenticated
-	case found.source.kind == inCookie && !p.fromAllowedOrigin(e):
+	case found.source.IsCookie() && !p.fromAllowedOrigin(e):
 		return sent{}, invalid(ReasonOrigin)
 	}
 	return found, nil

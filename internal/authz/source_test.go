@@ -40,20 +40,20 @@ func why(v *authz.Verifier, e *authz.Evidence) string {
 	return err.Error()
 }
 
-// policy judges requests and reads like one.
-type policy struct {
+// door is who is let in, row by row.
+type door struct {
 	t *testing.T
 	v *authz.Verifier
 }
 
-func (p policy) allow(user, name string, e *authz.Evidence) {
+func (p door) allow(user, name string, e *authz.Evidence) {
 	p.t.Helper()
 	if got := why(p.v, e); got != user {
 		p.t.Errorf("%s: %s, want it to be %s", name, got, user)
 	}
 }
 
-func (p policy) deny(reason, name string, e *authz.Evidence) {
+func (p door) deny(reason, name string, e *authz.Evidence) {
 	p.t.Helper()
 	if got := why(p.v, e); got != reason {
 		p.t.Errorf("%s: %s, want %s", name, got, reason)
@@ -76,7 +76,7 @@ func sent(lines ...string) *authz.Evidence {
 
 func TestWhatCountsAsABearer(t *testing.T) {
 	issuer := oidctest.StartT(t, oidctest.Options{Audience: audience})
-	p := policy{t, newVerifier(t, authz.Config{Issuers: []authz.Issuer{issuerOf(issuer)}})}
+	p := door{t, newVerifier(t, authz.Config{Issuers: []authz.Issuer{issuerOf(issuer)}})}
 	token := issuer.Bearer("alice", nil)
 	const header = "Authorization"
 
@@ -84,6 +84,7 @@ func TestWhatCountsAsABearer(t *testing.T) {
 	p.allow("main:alice", "a scheme in lower case", sent(header, "bearer "+token))
 	p.allow("main:alice", "two spaces", sent(header, "Bearer  "+token))
 	p.deny("malformed", "what follows stays in it", sent(header, "Bearer "+token+" more"))
+	p.deny("malformed", "a line break in it", sent(header, "Bearer "+strings.Replace(token, ".", ".\n", 1)))
 	p.deny("unauthenticated", "no header", sent())
 	p.deny("unauthenticated", "an empty header", sent(header, ""))
 	p.deny("unauthenticated", "only a scheme", sent(header, "Bearer"))
@@ -116,7 +117,7 @@ func TestWhoseTokenInAHeaderOfItsOwnIsAccepted(t *testing.T) {
 	phones := oidctest.StartT(t, oidctest.Options{Audience: audience})
 	iap := oidctest.StartT(t, oidctest.Options{Audience: audience})
 	behind := authz.Issuer{Name: "iap", URL: iap.URL(), Audiences: []string{audience}, Source: source(t, "header:x-goog-iap-jwt-assertion")}
-	p := policy{t, newVerifier(t, authz.Config{Issuers: []authz.Issuer{issuerOf(phones), behind}})}
+	p := door{t, newVerifier(t, authz.Config{Issuers: []authz.Issuer{issuerOf(phones), behind}})}
 	bearer, asserted := phones.Bearer("alice", nil), iap.Bearer("alice", nil)
 
 	p.allow("iap:alice", "an assertion", sent(assertion, asserted))
@@ -137,7 +138,7 @@ func TestWhoseCookieIsAccepted(t *testing.T) {
 	const page = "https://phone.example.com"
 	issuer := oidctest.StartT(t, oidctest.Options{Audience: audience})
 	web := authz.Issuer{Name: "web", URL: issuer.URL(), Audiences: []string{audience}, Source: source(t, "cookie:__Host-session")}
-	p := policy{t, newVerifier(t, authz.Config{Issuers: []authz.Issuer{web}, Origins: []string{page}})}
+	p := door{t, newVerifier(t, authz.Config{Issuers: []authz.Issuer{web}, Origins: []string{page}})}
 	cookie := "__Host-session=" + issuer.Bearer("alice", nil)
 
 	p.allow("web:alice", "from an allowed page", sent("Cookie", cookie, "Origin", page))

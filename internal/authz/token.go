@@ -10,12 +10,14 @@ import (
 	"github.com/go-jose/go-jose/v4/json" // case-sensitive, and refuses duplicate names
 )
 
-// token is a parsed bearer of which nothing has been verified.
+// token is a parsed bearer of which nothing has been verified, or what an issuer
+// answered about one; then there is no jws.
 type token struct {
 	jws       *jose.JSONWebSignature
 	algorithm string
 	keyID     string
 	claims    map[string]any
+	size      int // bytes of what the claims were read from
 	issuer    string
 	subject   string
 	audiences []string
@@ -40,7 +42,8 @@ var bearerTypes = []string{"", "jwt", "at+jwt"}
 // parse reads a compact JWS whose payload is a JWT claims set (RFC 7515 section
 // 7.1, RFC 7519 section 7.2).
 func parse(text string) (*token, error) {
-	if !compactForm(text) {
+	head, payload, ok := compactForm(text)
+	if !ok || !headerBounds.hold(head) || !payloadBounds.hold(payload) {
 		return nil, invalid(ReasonMalformed)
 	}
 	jws, err := jose.ParseSignedCompact(text, allAlgorithms)
@@ -64,25 +67,6 @@ func parse(text string) (*token, error) {
 	return t, nil
 }
 
-// compactForm reports whether text is three base64url parts, none empty. The
-// JWS library skips line breaks inside a part; we do not.
-func compactForm(text string) bool {
-	dots, last := 0, -1
-	for i := range len(text) {
-		switch c := text[i]; {
-		case c == '.':
-			if i == last+1 {
-				return false
-			}
-			dots, last = dots+1, i
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_':
-		default:
-			return false
-		}
-	}
-	return dots == 2 && last < len(text)-1
-}
-
 func isBearerType(header any) bool {
 	if header == nil {
 		return true
@@ -95,23 +79,35 @@ func isBearerType(header any) bool {
 }
 
 func (t *token) readClaims(payload []byte) error {
-	if err := json.Unmarshal(payload, &t.claims); err != nil || t.claims == nil {
-		return invalid(ReasonMalformed)
-	}
-	var ok [6]bool
-	t.issuer, ok[0] = optionalString(t.claims["iss"])
-	t.subject, ok[1] = optionalString(t.claims["sub"])
-	t.audiences, ok[2] = stringOrList(t.claims["aud"])
-	t.expiresAt, ok[3] = numericDate(t.claims["exp"])
-	t.notBefore, ok[4] = numericDate(t.claims["nbf"])
-	t.issuedAt, ok[5] = numericDate(t.claims["iat"])
-	if slices.Contains(ok[:], false) {
+	if !t.decode(payload) || !t.readRegistered() {
 		return invalid(ReasonMalformed)
 	}
 	if t.expiresAt.IsZero() {
 		return invalid(ReasonNoExpiry)
 	}
 	return nil
+}
+
+func (t *token) decode(payload []byte) bool {
+	t.size = len(payload)
+	return json.Unmarshal(payload, &t.claims) == nil && t.claims != nil
+}
+
+// readRegistered reports whether the claims that we know have their types. Where
+// the audience is depends on the issuer: readAudience comes later.
+func (t *token) readRegistered() bool {
+	var ok [5]bool
+	t.issuer, ok[0] = optionalString(t.claims["iss"])
+	t.subject, ok[1] = optionalString(t.claims["sub"])
+	t.expiresAt, ok[2] = numericDate(t.claims["exp"])
+	t.notBefore, ok[3] = numericDate(t.claims["nbf"])
+	t.issuedAt, ok[4] = numericDate(t.claims["iat"])
+	return !slices.Contains(ok[:], false)
+}
+
+func (t *token) readAudience(claim string) (ok bool) {
+	t.audiences, ok = stringOrList(t.claims[claim])
+	return ok
 }
 
 func optionalString(claim any) (string, bool) {

@@ -6,9 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/maypok86/otter/v2"
+
+	"github.com/tokensvc/tokensvc/internal/secret"
 )
 
 // Bounds of verification.
@@ -18,13 +22,16 @@ const (
 	MaxBearerBytes = 64 << 10
 
 	maxVerifiedLife   = 5 * time.Minute
+	refusedLife       = 10 * time.Second // of an answer of no, when the issuer was asked
 	defaultCacheBytes = 64 << 20
+	defaultWaiting    = 128
 )
 
 // Config is what a Verifier needs.
 type Config struct {
 	// Issuers are the accepted issuers, at least one, none with Problems, no two
-	// with the same name or URL.
+	// with the same name or URL, and one at most with Introspection for each
+	// Source: an opaque token does not say which issuer is to be asked.
 	Issuers []Issuer
 	// Origins are the web origins whose pages a cookie may come from, exactly as
 	// browsers send them.
@@ -32,53 +39,68 @@ type Config struct {
 	// ProxyListener says that the trusted proxy has a listener of its own, and
 	// is to be believed nowhere else.
 	ProxyListener bool
-	// Transport carries the requests for keys. Default http.DefaultTransport.
+	// PublicURL is the address that callers use, all of it before the Path of
+	// their Evidence. Required if an issuer uses DPoP.
+	PublicURL string
+	// NonceKey makes DPoP proofs carry a nonce of ours. Replicas share it. It is
+	// asked for every time. Default nil: no nonces.
+	NonceKey func() secret.Text
+	// Transport carries the requests to the issuers. Default: as
+	// http.DefaultTransport, but with connections enough for introspection.
 	Transport http.RoundTripper
 	// CacheBytes bounds the memory of verified bearers, roughly. Default 64 MiB.
 	CacheBytes uint64
+	// Waiting bounds how many callers wait for any one issuer; more are told
+	// ErrIssuerUnavailable at once. Whoever invents names of keys must not be
+	// able to make everybody wait with them. Default 128.
+	Waiting int
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
-	// OnFetch is told of every attempt to fetch an issuer's keys, nil error for
-	// success. It must not block. Default none.
+	// OnFetch is told of every attempt to fetch an issuer's keys, or the address
+	// of its introspection endpoint, nil error for success. It must not block.
+	// Default none.
 	OnFetch func(issuer string, err error)
 }
 
-// A Verifier tells who sent a bearer. Its cache of verified bearers lives and
+// A Verifier tells who sent a request. Its cache of verified bearers lives and
 // dies with it, so a changed configuration, which is a new Verifier, never sees
 // what an older one accepted.
 type Verifier struct {
-	issuers  map[string]*trusted // by URL, the value of iss
-	places   places
-	verified *otter.Cache[digest, verified]
-	now      func() time.Time
-}
-
-// trusted is an issuer and its keys.
-type trusted struct {
-	Issuer
-	keys *keySource
+	issuers   map[string]*trusted // by URL, the value of iss
+	asked     map[Source]*trusted // those with Introspection
+	places    places
+	proofs    *proofs
+	publicURL string
+	verified  *otter.Cache[digest, *verified]
+	now       func() time.Time
 }
 
 type digest = [sha256.Size]byte
 
-// verified is a cached answer. The bearer itself is not kept.
-type verified struct {
-	who    *Principal
-	source Source // where the issuer's tokens must be
-	until  time.Time
-	weight uint32
+// digestOf hashes a bearer where it lies. A copy would be most of what it costs
+// to know a caller from before.
+func digestOf(text string) digest {
+	return sha256.Sum256(unsafe.Slice(unsafe.StringData(text), len(text))) //nolint:gosec // only read, and not kept
 }
 
-// New returns a Verifier, or says what is wrong with the configuration. It
-// fetches nothing: Run does.
+// verified is what is known of a bearer. The bearer itself is not kept.
+type verified struct {
+	issuer  *trusted
+	who     *Principal // nil if the issuer, when asked, said no
+	refused Reason     // why then
+	binding binding
+	until   time.Time
+	weight  uint32
+}
+
+// New returns a Verifier, or says what is wrong with the configuration or with
+// a file of keys. It fetches nothing: Run does.
 func New(cfg Config) (*Verifier, error) {
-	if cfg.Now == nil {
-		cfg.Now = time.Now
+	cfg = cfg.withDefaults()
+	v := &Verifier{
+		issuers: make(map[string]*trusted), asked: make(map[Source]*trusted),
+		places: places{origins: cfg.Origins}, publicURL: cfg.PublicURL, now: cfg.Now,
 	}
-	if cfg.CacheBytes == 0 {
-		cfg.CacheBytes = defaultCacheBytes
-	}
-	v := &Verifier{issuers: make(map[string]*trusted), places: places{origins: cfg.Origins}, now: cfg.Now}
 	names := make(map[string]bool)
 	for _, i := range cfg.Issuers {
 		if wrong := i.Problems(); len(wrong) > 0 {
@@ -95,11 +117,17 @@ func New(cfg Config) (*Verifier, error) {
 	if len(names) == 0 {
 		return nil, errors.New("authz: no issuer is configured")
 	}
+	if v.places.dpop {
+		if err := CheckURL(cfg.PublicURL); err != nil {
+			return nil, fmt.Errorf("authz: PublicURL %w", err)
+		}
+		v.proofs = newProofs(cfg.Now, cfg.nonces())
+	}
 	var err error
-	v.verified, err = otter.New(&otter.Options[digest, verified]{
+	v.verified, err = otter.New(&otter.Options[digest, *verified]{
 		MaximumWeight: cfg.CacheBytes,
-		Weigher:       func(_ digest, e verified) uint32 { return e.weight },
-		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[digest, verified]) time.Duration {
+		Weigher:       func(_ digest, e *verified) uint32 { return e.weight },
+		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[digest, *verified]) time.Duration {
 			return e.Value.until.Sub(v.now())
 		}),
 	})
@@ -109,52 +137,91 @@ func New(cfg Config) (*Verifier, error) {
 	return v, nil
 }
 
+func (cfg Config) withDefaults() Config {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.CacheBytes == 0 {
+		cfg.CacheBytes = defaultCacheBytes
+	}
+	if cfg.Waiting <= 0 {
+		cfg.Waiting = defaultWaiting
+	}
+	return cfg
+}
+
+func (cfg Config) nonces() *nonces {
+	if cfg.NonceKey == nil {
+		return nil
+	}
+	return newNonces(cfg.NonceKey, cfg.Now)
+}
+
 // add takes an issuer without Problems.
-func (v *Verifier) add(i Issuer, cfg Config) error {
+func (v *Verifier) add(i Issuer, cfg Config) (err error) {
 	if i.Proxy != nil {
 		if v.places.proxy != nil {
-			return errors.New("one proxy is configured already")
+			return errors.New("another proxy is configured too")
 		}
-		p, err := newProxy(i, cfg.ProxyListener)
-		v.places.proxy = p
+		v.places.proxy, err = newProxy(i, cfg.ProxyListener)
 		return err
 	}
 	if v.issuers[i.URL] != nil {
-		return errors.New("its URL is configured twice")
+		return errors.New("its URL is configured for another issuer too")
 	}
-	v.places.add(i.Source)
-	v.issuers[i.URL] = &trusted{i, newKeySource(i, cfg)}
+	if i.Introspection != nil && v.asked[i.Source] != nil {
+		return errors.New("introspection is configured for another issuer of the same source too")
+	}
+	t, err := newTrusted(i, cfg)
+	if err != nil {
+		return err
+	}
+	v.issuers[i.URL] = t
+	if i.Introspection != nil {
+		v.asked[i.Source] = t
+	}
+	v.places.add(i)
 	return nil
 }
 
-// Run fetches the keys of every issuer and keeps them fresh until ctx is done.
+// Run fetches what is needed of every issuer and keeps it fresh until ctx is
+// done.
 func (v *Verifier) Run(ctx context.Context) {
-	done := make(chan struct{})
+	var running sync.WaitGroup
 	for _, t := range v.issuers {
-		go func() {
-			t.keys.run(ctx)
-			done <- struct{}{}
-		}()
+		running.Go(func() { t.run(ctx) })
 	}
-	for range v.issuers {
-		<-done
-	}
+	running.Wait()
 	v.verified.StopAllGoroutines()
 }
 
-// Missing returns the names of the issuers whose keys have never been had.
+// ReloadKeys reads the file of the named issuer's keys again, and reports
+// whether it had changed. With an error, the last good keys stay. A bearer that
+// was verified with a key that is gone is believed for five more minutes at
+// most, as it is with keys that are fetched.
+func (v *Verifier) ReloadKeys(issuer string) (changed bool, err error) {
+	for _, t := range v.issuers {
+		if t.Name == issuer && t.KeyFile() != "" {
+			return t.keys.load()
+		}
+	}
+	return false, fmt.Errorf("authz: no issuer %q has its keys in a file", issuer)
+}
+
+// Missing returns the names of the issuers of which what is needed has never been
+// had: their keys, or where to ask them.
 func (v *Verifier) Missing() []string {
 	var names []string
 	for _, t := range v.issuers {
-		if t.keys.current.Load() == nil {
+		if !t.known() {
 			names = append(names, t.Name)
 		}
 	}
 	return names
 }
 
-// Ready reports whether anybody can be verified: the keys of at least one
-// issuer are there. One issuer that is down does not make the service useless
+// Ready reports whether anybody can be verified: what is needed of at least one
+// issuer is there. One issuer that is down does not make the service useless
 // to the people of the others.
 func (v *Verifier) Ready() bool {
 	return v.places.proxy != nil || len(v.Missing()) < len(v.issuers)
@@ -162,8 +229,8 @@ func (v *Verifier) Ready() bool {
 
 // Verify returns who sent a request. The error is ErrUnauthenticated if the
 // request has no credential and ErrAmbiguous if it has several; an *InvalidError
-// if the one it has does not verify; or is ErrIssuerUnavailable if that cannot
-// be told because the issuer's keys cannot be had.
+// if the one it has does not verify; ErrIssuerUnavailable if that cannot be told
+// because the issuer's keys cannot be had or it gives no answer; or ErrBusy.
 func (v *Verifier) Verify(ctx context.Context, e *Evidence) (*Principal, error) {
 	sent, err := v.places.find(e)
 	if err != nil {
@@ -172,102 +239,109 @@ func (v *Verifier) Verify(ctx context.Context, e *Evidence) (*Principal, error) 
 	if sent.proxy != nil {
 		return sent.proxy.principal(e)
 	}
-	return v.verify(ctx, sent)
-}
-
-// verify returns whose token it is.
-//
-// Cheap checks come before expensive ones: size and form, algorithm and type,
-// issuer, audience and time, and only then keys and the signature.
-func (v *Verifier) verify(ctx context.Context, sent sent) (*Principal, error) {
-	if len(sent.text) > MaxBearerBytes {
-		return nil, invalid(ReasonMalformed)
-	}
-	sum := sha256.Sum256([]byte(sent.text))
-	now := v.now()
-	if e, ok := v.verified.GetIfPresent(sum); ok && e.source == sent.source && now.Before(e.until) {
-		return e.who, nil
-	}
-	t, err := parse(sent.text)
+	known, err := v.identify(ctx, sent)
 	if err != nil {
 		return nil, err
 	}
-	issuer := v.issuers[t.issuer]
-	if issuer == nil || issuer.Source != sent.source {
-		return nil, invalid(ReasonIssuer)
-	}
-	if err := issuer.judge(t, now); err != nil {
+	if err := v.prove(e, sent, known); err != nil {
 		return nil, err
 	}
-	if err := issuer.verifySignature(ctx, t); err != nil {
+	return known.who, nil
+}
+
+// identify returns whose token it is, and does not look at who sent it.
+func (v *Verifier) identify(ctx context.Context, sent sent) (*verified, error) {
+	if len(sent.text) > MaxBearerBytes {
+		return nil, invalid(ReasonMalformed)
+	}
+	sum := digestOf(sent.text)
+	now := v.now()
+	if known, ok := v.verified.GetIfPresent(sum); ok && known.issuer.Source == sent.source && now.Before(known.until) {
+		if known.who == nil {
+			return nil, invalid(known.refused)
+		}
+		return known, nil
+	}
+	issuer, t, err := v.read(ctx, sent, now)
+	if err != nil {
+		v.rememberRefusal(sum, issuer, err, now)
 		return nil, err
 	}
 	who, err := issuer.principal(t)
 	if err != nil {
+		v.rememberRefusal(sum, issuer, err, now)
 		return nil, err
 	}
-	v.remember(sum, who, issuer.Source, now, len(sent.text))
-	return who, nil
+	known := &verified{issuer: issuer, who: who, binding: bindingOf(t.claims)}
+	v.remember(sum, known, now, t.size)
+	return known, nil
 }
 
-func (v *Verifier) remember(sum digest, who *Principal, source Source, now time.Time, size int) {
-	until := now.Add(maxVerifiedLife)
-	if who.ExpiresAt.Before(until) {
-		until = who.ExpiresAt
+// read returns what a token says, or what its issuer says of it, when that can
+// be believed. An error comes with the issuer if that was asked.
+func (v *Verifier) read(ctx context.Context, sent sent, now time.Time) (*trusted, *token, error) {
+	asked := v.asked[sent.source]
+	if asked == nil || !asked.mayKnow(sent.text) {
+		return v.check(ctx, sent, now)
 	}
-	if !until.After(now) { // accepted by clock skew alone
+	if !opaqueForm(sent.text) {
+		return nil, nil, invalid(ReasonMalformed)
+	}
+	t, err := asked.introspector.introspect(ctx, sent.text)
+	if err == nil {
+		err = asked.judge(t, v.now())
+	}
+	return asked, t, err
+}
+
+// check verifies a JWT. Cheap checks come before expensive ones: form, algorithm
+// and type, issuer, audience and time, and only then keys and the signature.
+func (v *Verifier) check(ctx context.Context, sent sent, now time.Time) (*trusted, *token, error) {
+	t, err := parse(sent.text)
+	if err != nil {
+		return nil, nil, err
+	}
+	issuer := v.issuers[t.issuer]
+	switch {
+	case issuer == nil || issuer.keys == nil || issuer.Source != sent.source:
+		return nil, nil, invalid(ReasonIssuer)
+	case !contains(issuer.Algorithms, t.algorithm):
+		return nil, nil, invalid(ReasonAlgorithm)
+	case !t.readAudience(issuer.AudienceClaim):
+		return nil, nil, invalid(ReasonMalformed)
+	}
+	if err := issuer.judge(t, now); err != nil {
+		return nil, nil, err
+	}
+	if err := issuer.verifySignature(ctx, t); err != nil {
+		return nil, nil, err
+	}
+	return issuer, t, nil
+}
+
+// entryBytes is what a cached answer takes, besides its claims.
+const entryBytes = 1024
+
+func (v *Verifier) remember(sum digest, known *verified, now time.Time, size int) {
+	known.until = now.Add(known.issuer.believedFor())
+	if ends := known.who.ExpiresAt; !ends.IsZero() && ends.Before(known.until) {
+		known.until = ends
+	}
+	if !known.until.After(now) { // accepted by clock skew alone, or not to be kept
 		return
 	}
 	// Decoded claims take about three times the room of their JSON.
-	weight := uint32(1024 + 3*size) //nolint:gosec // size is at most MaxBearerBytes
-	v.verified.Set(sum, verified{who, source, until, weight})
+	known.weight = uint32(entryBytes + 3*size) //nolint:gosec // size is bounded where it is read
+	v.verified.Set(sum, known)
 }
 
-// judge makes the checks that need no key.
-func (t *trusted) judge(b *token, now time.Time) error {
-	switch {
-	case !contains(t.Algorithms, b.algorithm):
-		return invalid(ReasonAlgorithm)
-	case !anyOf(t.Audiences, b.audiences):
-		return invalid(ReasonAudience)
-	case !now.Before(b.expiresAt.Add(t.ClockSkew)):
-		return invalid(ReasonExpired)
-	case now.Add(t.ClockSkew).Before(b.notBefore), now.Add(t.ClockSkew).Before(b.issuedAt):
-		return invalid(ReasonNotYetValid)
+// rememberRefusal remembers that an issuer, when asked, said no, so that one dead
+// token cannot have it asked all the time. That it gave no answer is not
+// remembered.
+func (v *Verifier) rememberRefusal(sum digest, asked *trusted, err error, now time.Time) {
+	var no *InvalidError
+	if asked == nil || asked.introspector == nil || !errors.As(err, &no) {
+		return
 	}
-	return nil
+	v.verified.Set(sum, &verified{issuer: asked, refused: no.Reason, until: now.Add(refusedLife), weight: entryBytes})
 }
-
-func (t *trusted) verifySignature(ctx context.Context, b *token) error {
-	keys, err := t.keys.find(ctx, b.keyID, b.algorithm)
-	if err != nil {
-		return err
-	}
-	for _, k := range keys {
-		if _, err := b.jws.Verify(k); err == nil {
-			return nil
-		}
-	}
-	return invalid(ReasonSignature)
-}
-
-func (t *trusted) principal(b *token) (*Principal, error) {
-	value, ok := b.claims[t.UserClaim].(string)
-	if !ok || !usableUserValue(value) {
-		return nil, invalid(ReasonUserClaim)
-	}
-	if t.UserClaim == "email" && !isTrue(b.claims["email_verified"]) {
-		return nil, invalid(ReasonUserClaim)
-	}
-	return &Principal{
-		Issuer:    t.Name,
-		Subject:   b.subject,
-		User:      t.Name + ":" + value,
-		Claims:    b.claims,
-		ExpiresAt: b.expiresAt,
-	}, nil
-}
-
-// isTrue accepts the string too, which some providers put for email_verified
-// although OpenID Connect Core section 5.1 says boolean.
-func isTrue(claim any) bool { return claim == true || claim == "true" }

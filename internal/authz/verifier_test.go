@@ -14,7 +14,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -74,7 +73,7 @@ func newVerifier(t testing.TB, cfg authz.Config) *authz.Verifier {
 	go func() { v.Run(ctx); close(done) }()
 	t.Cleanup(func() { cancel(); <-done })
 	for _, i := range cfg.Issuers {
-		if i.Proxy == nil { // which has no keys
+		if i.Proxy == nil && i.KeyFile() == "" { // others fetch nothing
 			<-fetched
 		}
 	}
@@ -90,25 +89,31 @@ func bearing(bearer string) *authz.Evidence {
 	return &authz.Evidence{Header: http.Header{"Authorization": {"Bearer " + bearer}}}
 }
 
-// outcome is what Verify said, in a word: the user key, or why not.
-func outcome(v *authz.Verifier, bearer string) string {
-	who, err := v.Verify(context.Background(), bearing(bearer))
-	var invalid *authz.InvalidError
-	switch {
-	case err == nil:
-		return who.User
-	case errors.As(err, &invalid):
-		return string(invalid.Reason)
-	case errors.Is(err, authz.ErrIssuerUnavailable):
-		return "issuer_unavailable"
-	}
-	return err.Error()
-}
+// outcome is what Verify says of a bearer, in a word.
+func outcome(v *authz.Verifier, bearer string) string { return why(v, bearing(bearer)) }
 
 func TestWhoseBearerIsAccepted(t *testing.T) {
-	clock := newClock()
-	issuer := oidctest.StartT(t, oidctest.Options{Audience: audience, Now: clock.Now})
-	v := newVerifier(t, authz.Config{Issuers: []authz.Issuer{issuerOf(issuer)}, Now: clock.Now})
+	const page = "https://phone.example.com"
+	for place, carry := range map[string]func(token string) *authz.Evidence{
+		"bearer":                          bearing,
+		"header:X-Goog-IAP-JWT-Assertion": func(token string) *authz.Evidence { return sent("X-Goog-Iap-Jwt-Assertion", token) },
+		"cookie:session":                  func(token string) *authz.Evidence { return sent("Cookie", "session="+token, "Origin", page) },
+	} {
+		t.Run(place, func(t *testing.T) {
+			clock := newClock()
+			issuer := oidctest.StartT(t, oidctest.Options{Audience: audience, Now: clock.Now})
+			cfg := issuerOf(issuer)
+			cfg.Source = source(t, place)
+			v := newVerifier(t, authz.Config{Issuers: []authz.Issuer{cfg}, Origins: []string{page}, Now: clock.Now})
+			whoseBearerIsAccepted(t, clock, issuer, func(token string) string { return why(v, carry(token)) })
+		})
+	}
+}
+
+// whoseBearerIsAccepted attacks a verifier of the issuer's, wherever its tokens
+// have to be.
+func whoseBearerIsAccepted(t *testing.T, clock *clock, issuer *oidctest.Issuer, outcome func(token string) string) {
+	t.Helper()
 
 	signed := func(header, extra map[string]any) string {
 		return issuer.Key().Sign(header, issuer.Claims("alice", extra))
@@ -131,7 +136,7 @@ func TestWhoseBearerIsAccepted(t *testing.T) {
 		"two parts":                        {header + "." + payload, "malformed"},
 		"four parts":                       {good + ".x", "malformed"},
 		"no signature":                     {header + "." + payload + ".", "malformed"},
-		"white space in it":                {header + "." + payload + ".\n" + signature, "malformed"},
+		"what is not base64url in it":      {header + "." + payload + ".~" + signature, "malformed"},
 		"padding in it":                    {good + "=", "malformed"},
 		"longer than looked at":            {good + strings.Repeat("A", authz.MaxBearerBytes), "malformed"},
 		"claims that are no object":        {issuer.Key().SignRaw(nil, []byte(`"alice"`)), "malformed"},
@@ -176,7 +181,7 @@ func TestWhoseBearerIsAccepted(t *testing.T) {
 		"a subject of 300 bytes":           {claims(map[string]any{"sub": strings.Repeat("a", 300)}), "user_claim"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := outcome(v, row.bearer); got != row.want {
+			if got := outcome(row.bearer); got != row.want {
 				t.Errorf("got %s, want %s", got, row.want)
 			}
 		})
@@ -254,6 +259,31 @@ func TestTheUserClaim(t *testing.T) {
 		"an unverified email":        {map[string]any{"email": "a@example.com", "email_verified": false}, "user_claim"},
 		"nobody says it is verified": {map[string]any{"email": "a@example.com"}, "user_claim"},
 		"no email":                   {map[string]any{"email_verified": true}, "user_claim"},
+	} {
+		if got := outcome(v, issuer.Bearer("alice", row.claims)); got != row.want {
+			t.Errorf("%s: got %s, want %s", name, got, row.want)
+		}
+	}
+}
+
+func TestTheAudienceClaim(t *testing.T) {
+	issuer := oidctest.StartT(t, oidctest.Options{Audience: audience})
+	cfg := issuerOf(issuer)
+	cfg.AudienceClaim = "client_id"
+	v := newVerifier(t, authz.Config{Issuers: []authz.Issuer{cfg}})
+	for name, row := range map[string]struct {
+		claims map[string]any
+		want   string
+	}{
+		"a client that is ours":          {map[string]any{"aud": nil, "client_id": audience}, "main:alice"},
+		"it is one of several":           {map[string]any{"aud": nil, "client_id": []string{"x", audience}}, "main:alice"},
+		"aud is for somebody else":       {map[string]any{"aud": "other", "client_id": audience}, "main:alice"},
+		"a client that is not ours":      {map[string]any{"aud": audience, "client_id": "other"}, "audience"},
+		"aud alone":                      {map[string]any{"aud": audience}, "audience"},
+		"neither":                        {map[string]any{"aud": nil}, "audience"},
+		"a client that is a number":      {map[string]any{"client_id": 7}, "malformed"},
+		"a list with a number in it":     {map[string]any{"client_id": []any{audience, 7}}, "malformed"},
+		"aud of a type it must not have": {map[string]any{"aud": 7, "client_id": audience}, "main:alice"},
 	} {
 		if got := outcome(v, issuer.Bearer("alice", row.claims)); got != row.want {
 			t.Errorf("%s: got %s, want %s", name, got, row.want)
@@ -342,8 +372,13 @@ func TestNonsenseIsRefusedAtConstruction(t *testing.T) {
 		"none":                      change(func(i *authz.Issuer) { i.Algorithms = []string{"none"} }),
 		"an hour of clock skew":     change(func(i *authz.Issuer) { i.ClockSkew = time.Hour }),
 		"a rule without values":     change(func(i *authz.Issuer) { i.Require = []authz.Requirement{{Claim: "groups"}} }),
-		"a rule with a number":      change(func(i *authz.Issuer) { i.Require = []authz.Requirement{{Claim: "age", AnyOf: []any{18}}} }),
+		"a rule with an int":        change(func(i *authz.Issuer) { i.Require = []authz.Requirement{{Claim: "age", AnyOf: []any{18}}} }),
 		"a rule without a claim":    change(func(i *authz.Issuer) { i.Require = []authz.Requirement{{AnyOf: []any{"x"}}} }),
+		"a mode that is none":       change(func(i *authz.Issuer) { i.Mode = "Observe" }),
+		"keys at plain http":        change(func(i *authz.Issuer) { i.Keys = "http://login.example.com/keys" }),
+		"keys with a password":      change(func(i *authz.Issuer) { i.Keys = "https://u:p@login.example.com/keys" }),
+		"keys in no file":           change(func(i *authz.Issuer) { i.Keys = "file:" }),
+		"keys in a file's URL":      change(func(i *authz.Issuer) { i.Keys = "file" }),
 		"a host that only looks so": change(func(i *authz.Issuer) { i.URL = "http://localhost.evil.example" }),
 	} {
 		if _, err := authz.New(authz.Config{Issuers: issuers}); err == nil {
@@ -366,6 +401,17 @@ func BenchmarkVerify(b *testing.B) {
 		for b.Loop() {
 			if _, err := v.Verify(ctx, known); err != nil {
 				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("deep", func(b *testing.B) { // nobody's, made to be dear
+		deep := strings.Repeat(`{"":`, 9000) + "1" + strings.Repeat("}", 9000)
+		hostile := bearing(base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"ES256"}`)) + "." +
+			base64.RawURLEncoding.EncodeToString([]byte(deep)) + ".AAAA")
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := v.Verify(ctx, hostile); err == nil {
+				b.Fatal("nobody's bearer accepted")
 			}
 		}
 	})

@@ -122,7 +122,7 @@ extra: 1
 		"users.yaml:5: users.carol: a device is 1 to 64 of a-z, 0-9, dot, underscore and dash",
 		"users.yaml:6: users.dave: a credential is a UUID, or a mapping of device to UUID",
 		"users.yaml:7: users.erin: this credential belongs to another user already",
-		"users.yaml:8: a user key is 1 to 256 printable characters",
+		"users.yaml:8: a user is 1 to 256 bytes of printable characters, without space around them",
 		"users.yaml:9: users.gina: a user needs a credential",
 		"users.yaml:10: users.hugo: a credential is a UUID",
 		"users.yaml:11: only one key is known here, users",
@@ -151,6 +151,13 @@ func TestFilesThatAreRefused(t *testing.T) {
 		"no issuer among several":    {"users: {alice: " + one + "}\n", []string{"acme", "partner"}, "with several issuers"},
 		"a stranger's issuer":        {"users: {\"evil:alice\": " + one + "}\n", []string{"acme", "partner"}, "with several issuers"},
 		"an issuer without a person": {"users: {\"acme:\": " + one + "}\n", []string{"acme", "partner"}, "with several issuers"},
+		"a second document":          {"users: {alice: " + one + "}\n---\nusers: {bob: " + two + "}\n", []string{"main"}, "a second YAML document, at line 2"},
+		"a second one, empty":        {"users: {alice: " + one + "}\n---\n", []string{"main"}, "a second YAML document"},
+		"a second one, not YAML":     {"users: {alice: " + one + "}\n---\n\"" + two, []string{"main"}, "is not YAML"},
+		"a second one after nothing": {"---\n---\nusers: {bob: " + two + "}\n", []string{"main"}, "a second YAML document"},
+		"a user too long":            {"users: {" + strings.Repeat("a", directory.MaxUserValue+1) + ": " + one + "}\n", []string{"main"}, "1 to 256 bytes"},
+		"and behind an issuer":       {"users: {main:" + strings.Repeat("a", directory.MaxUserValue+1) + ": " + one + "}\n", []string{"main"}, "1 to 256 bytes"},
+		"a space behind an issuer":   {"users: {\"main: alice\": " + one + "}\n", []string{"main"}, "without space"},
 		"an enormous file":           {strings.Repeat("# nothing\n", 2<<20), []string{"main"}, "larger than"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,8 +1,10 @@
 package directory
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,8 +16,10 @@ import (
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
 
-// maxUserKey bounds a user key in bytes: an issuer's name, a colon, a value.
-const maxUserKey = 32 + 1 + 256
+// MaxUserValue bounds in bytes what stands behind the issuer's name and the colon
+// in a user key. It is what a verified user can have at most: an entry beyond it
+// could never be anybody's.
+const MaxUserValue = 256
 
 // usersFile is a users file while it is read. It goes on after an error, so that
 // all of them are reported.
@@ -64,8 +68,16 @@ func parseUsers(content []byte, name string, issuers []string) (map[string]holdi
 // mappingOf returns the mapping that the content is. A message of the YAML
 // library may quote the content, so it is not passed on.
 func mappingOf(content []byte) (*yaml.Node, error) {
-	var document yaml.Node
-	if err := yaml.Unmarshal(content, &document); err != nil {
+	var document, more yaml.Node
+	decoder := yaml.NewDecoder(bytes.NewReader(content))
+	if err := decoder.Decode(&document); err != nil && !errors.Is(err, io.EOF) {
+		return nil, errors.New("is not YAML" + lineOf(err))
+	}
+	// Whoever appends a second document has users in mind, who would be missing.
+	switch err := decoder.Decode(&more); {
+	case err == nil:
+		return nil, fmt.Errorf("holds a second YAML document, at line %d; it must be one", more.Line)
+	case !errors.Is(err, io.EOF):
 		return nil, errors.New("is not YAML" + lineOf(err))
 	}
 	if len(document.Content) != 1 || document.Content[0].Kind != yaml.MappingNode {
@@ -142,22 +154,27 @@ func (f *usersFile) readUsers(key, users *yaml.Node) {
 // userKey returns the key in full. A part before a colon that is no issuer's
 // name belongs to the value.
 func (f *usersFile) userKey(n *yaml.Node) (string, error) {
-	key := n.Value
-	if n.Kind != yaml.ScalarNode || !usableUserKey(key) {
-		return "", errors.New("a user key is 1 to 256 printable characters")
+	if n.Kind != yaml.ScalarNode {
+		return "", errUserValue
 	}
-	issuer, value, prefixed := strings.Cut(key, ":")
+	issuer, value, prefixed := strings.Cut(n.Value, ":")
 	switch {
 	case prefixed && value != "" && slices.Contains(f.issuers, issuer):
-		return key, nil
 	case len(f.issuers) == 1:
-		return f.issuers[0] + ":" + key, nil
+		issuer, value = f.issuers[0], n.Value
+	default:
+		return "", fmt.Errorf("with several issuers a user key begins with one of their names and a colon: %s", strings.Join(f.issuers, ", "))
 	}
-	return "", fmt.Errorf("with several issuers a user key begins with one of their names and a colon: %s", strings.Join(f.issuers, ", "))
+	if !usableUserValue(value) {
+		return "", errUserValue
+	}
+	return issuer + ":" + value, nil
 }
 
-func usableUserKey(s string) bool {
-	return s != "" && len(s) <= maxUserKey && utf8.ValidString(s) && strings.TrimSpace(s) == s &&
+var errUserValue = fmt.Errorf("a user is 1 to %d bytes of printable characters, without space around them", MaxUserValue)
+
+func usableUserValue(s string) bool {
+	return s != "" && len(s) <= MaxUserValue && utf8.ValidString(s) && strings.TrimSpace(s) == s &&
 		!strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"maps"
 	"net/http"
 	"os"
 	"regexp"
@@ -49,13 +50,43 @@ func TestTheReadmeNamesEveryOutcome(t *testing.T) {
 	}
 }
 
+var reasonsInPattern = regexp.MustCompile(`error_description="\(([^)]*)\)"`)
+
 func TestTheContractNamesEveryReason(t *testing.T) {
 	contract := contracttest.Load(t)
-	text := contract.Doc.Components.Headers["Challenge"].Value.Description
+	pattern := contract.Doc.Components.Headers["Challenge"].Value.Schema.Value.Pattern
+	found := reasonsInPattern.FindStringSubmatch(pattern)
+	if found == nil {
+		t.Fatalf("no reasons in the pattern of a challenge: %s", pattern)
+	}
+	var declared []string
 	for _, r := range authz.Reasons {
-		if !strings.Contains(text, string(r)) {
-			t.Errorf("openapi.yaml does not name the reason %q", r)
+		declared = append(declared, string(r))
+	}
+	documented := strings.Split(found[1], "|")
+	slices.Sort(declared)
+	slices.Sort(documented)
+	if !slices.Equal(declared, documented) {
+		t.Errorf("authz knows      %v\nopenapi.yaml has %v", declared, documented)
+	}
+}
+
+// unasked are statuses that a request for a token cannot have: it has a route and
+// the right method, and somebody who waits for the answer.
+var unasked = []int{http.StatusNotFound, http.StatusMethodNotAllowed, statusCanceled}
+
+func TestTheContractNamesEveryStatus(t *testing.T) {
+	contract := contracttest.Load(t)
+	statuses := map[string]bool{"200": true}
+	for _, told := range refusals {
+		if !slices.Contains(unasked, told.status) {
+			statuses[strconv.Itoa(told.status)] = true
 		}
+	}
+	answered := slices.Sorted(maps.Keys(statuses))
+	documented := slices.Sorted(maps.Keys(contract.Doc.Paths.Value(tokenRoute).Post.Responses.Map()))
+	if !slices.Equal(answered, documented) {
+		t.Errorf("the service answers %v\nopenapi.yaml has    %v", answered, documented)
 	}
 }
 

@@ -1,7 +1,9 @@
 package handler
 
 import (
+	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -13,15 +15,18 @@ import (
 )
 
 // event is what is known of one request when it is over: the stuff of its log
-// line and its metrics. It holds no bearer and no token.
+// line and its metrics. It has no token, and its bearer only in the evidence, which
+// is here to be no allocation of its own and prints as redacted.
 type event struct {
 	began      time.Time
 	requestID  string
-	method     string
+	method     string // one of a closed set
 	route      string
 	client     string // address
 	fromProxy  bool   // came in over the trusted proxy's listener
+	evidence   authz.Evidence
 	who        *authz.Principal
+	observed   string // the rule that would have refused, were rules enforced
 	device     directory.Device
 	credential telnyx.CredentialID
 	source     vending.Source
@@ -29,15 +34,25 @@ type event struct {
 	reason     authz.Reason
 	err        error
 	status     int
+
+	staleBecause error // why Telnyx gave no new token, though the caller has one
+}
+
+// loggedMethod is a method if it is one that people use. Any other is whatever
+// the caller has put there, a bearer for one, and of any length.
+func loggedMethod(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return method
+	}
+	return "other"
 }
 
 // end fixes what became of the request.
 func (ev *event) end(err error) {
-	ev.err = err
-	ev.outcome = OutcomeOf(err)
-	ev.reason = reasonOf(err)
 	ev.status = http.StatusOK
 	if err != nil {
+		ev.err, ev.outcome, ev.reason = err, OutcomeOf(err), reasonOf(err)
 		ev.status = refusals[ev.outcome].status
 	}
 }
@@ -57,6 +72,9 @@ func (ev *event) MarshalZerologObject(e *zerolog.Event) {
 	if ev.who != nil {
 		e.Str("issuer", ev.who.Issuer).Str("user", ev.who.User)
 	}
+	if ev.observed != "" {
+		e.Str("would_deny", ev.observed)
+	}
 	if ev.device != "" {
 		e.Str("device", string(ev.device))
 	}
@@ -66,9 +84,24 @@ func (ev *event) MarshalZerologObject(e *zerolog.Event) {
 	if ev.source != "" {
 		e.Str("source", string(ev.source))
 	}
-	if ev.err != nil {
+	if ev.staleBecause != nil {
+		e.Str("stale_because", ev.staleBecause.Error())
+	}
+	if ev.err != nil && !plain(ev.err) {
 		e.Str("error", ev.err.Error())
 	}
+}
+
+// plain reports whether an error says no more than its outcome and reason do. One
+// that is wrapped does.
+func plain(err error) bool {
+	switch e := err.(type) { //nolint:errorlint // see above
+	case *requestError:
+		return e.detail == ""
+	case *authz.InvalidError:
+		return true
+	}
+	return slices.Contains([]error{authz.ErrUnauthenticated, directory.ErrNoCredential, context.Canceled}, err)
 }
 
 // level is how loudly an outcome is logged: what an operator must look at is an
@@ -80,7 +113,7 @@ func (ev *event) level() zerolog.Level {
 	case IssuerUnavailable, DirectoryUnavailable, UpstreamLimited, UpstreamUnavailable, UpstreamTimeout, Overloaded:
 		return zerolog.WarnLevel
 	}
-	if ev.source == vending.Stale {
+	if ev.source == vending.Stale || ev.observed != "" {
 		return zerolog.WarnLevel
 	}
 	return zerolog.InfoLevel

@@ -14,6 +14,12 @@ type Metrics struct {
 	seconds  *prometheus.HistogramVec
 	invalid  *prometheus.CounterVec
 	vended   *prometheus.CounterVec
+	observed *prometheus.CounterVec
+
+	// The series of nearly every request, found once.
+	outcomes     map[Outcome]prometheus.Counter // of the token's route
+	tokenSeconds prometheus.Observer
+	sources      map[vending.Source]prometheus.Counter
 }
 
 // NewMetrics registers the metrics of a Service.
@@ -21,7 +27,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tokensvc_requests_total",
-			Help: "Requests on the public listener by what became of them.",
+			Help: "Requests on the public listener by what became of them; openapi.yaml and browsers' preflights, which have no outcome, are not counted.",
 		}, []string{"route", "outcome"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "tokensvc_request_seconds",
@@ -36,25 +42,42 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Name: "tokensvc_tokens_vended_total",
 			Help: "Tokens handed over by where they came from.",
 		}, []string{"source"}),
+		observed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tokensvc_rules_observed_total",
+			Help: "Requests that a rule would have refused, had it been enforced.",
+		}, []string{"issuer", "rule"}),
 	}
-	registry.MustRegister(m.requests, m.seconds, m.invalid, m.vended)
+	registry.MustRegister(m.requests, m.seconds, m.invalid, m.vended, m.observed)
 	// What has not happened yet is 0, so that a rate over it exists from the start.
+	m.outcomes = make(map[Outcome]prometheus.Counter)
 	for _, o := range Outcomes() {
-		m.requests.WithLabelValues(tokenRoute, string(o))
+		m.outcomes[o] = m.requests.WithLabelValues(tokenRoute, string(o))
+		m.requests.WithLabelValues(whoamiRoute, string(o))
 	}
+	m.sources = make(map[vending.Source]prometheus.Counter)
 	for _, source := range []vending.Source{vending.Cached, vending.Minted, vending.Stale} {
-		m.vended.WithLabelValues(string(source))
+		m.sources[source] = m.vended.WithLabelValues(string(source))
 	}
+	m.tokenSeconds = m.seconds.WithLabelValues(tokenRoute)
 	return m
 }
 
 func (m *Metrics) request(ev *event, took time.Duration) {
-	m.requests.WithLabelValues(ev.route, string(ev.outcome)).Inc()
-	m.seconds.WithLabelValues(ev.route).Observe(took.Seconds())
+	requests, known := m.outcomes[ev.outcome]
+	seconds := m.tokenSeconds
+	if !known || ev.route != tokenRoute {
+		requests = m.requests.WithLabelValues(ev.route, string(ev.outcome))
+		seconds = m.seconds.WithLabelValues(ev.route)
+	}
+	requests.Inc()
+	seconds.Observe(took.Seconds())
 	if ev.reason != "" {
 		m.invalid.WithLabelValues(string(ev.reason)).Inc()
 	}
+	if ev.observed != "" { // both are the configuration's words, not the caller's
+		m.observed.WithLabelValues(ev.who.Issuer, ev.observed).Inc()
+	}
 	if ev.outcome == Issued {
-		m.vended.WithLabelValues(string(ev.source)).Inc()
+		m.sources[ev.source].Inc()
 	}
 }

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"maps"
 	"net/http"
 	"sync/atomic"
 
@@ -51,6 +52,7 @@ func (o *Ops) ready(w http.ResponseWriter, _ *http.Request) {
 	now := o.check()
 	if o.stopping.Load() {
 		now.Ready = false
+		now.Parts = maps.Clone(now.Parts) // it is check's own
 		now.Parts["service"] = "stopping"
 	}
 	status := http.StatusOK

@@ -11,6 +11,7 @@ import (
 	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
+	"github.com/tokensvc/tokensvc/internal/vending"
 )
 
 // An Outcome is the one word for what became of a request: in the answer, the
@@ -19,7 +20,8 @@ type Outcome string
 
 // The outcomes: a closed set.
 const (
-	Issued               Outcome = "issued"
+	Issued               Outcome = "issued"   // a token was handed over
+	Answered             Outcome = "answered" // anything else that was asked for was
 	Unauthenticated      Outcome = "unauthenticated"
 	InvalidToken         Outcome = "invalid_token"
 	Denied               Outcome = "denied"
@@ -62,7 +64,7 @@ var refusals = map[Outcome]refusal{
 	NoCredential:         {http.StatusForbidden, "No telephony credential", "You are known, but no telephony credential is assigned to you for this device.", 0},
 	RateLimited:          {http.StatusTooManyRequests, "Too many requests", "You ask for tokens too often.", time.Second},
 	Provisioning:         {http.StatusServiceUnavailable, "Credential not ready", "Your telephony credential has just been created and cannot be used yet.", 5 * time.Second},
-	IssuerUnavailable:    {http.StatusServiceUnavailable, "Identity provider unavailable", "Your bearer cannot be checked now, because the keys of its issuer cannot be had.", 5 * time.Second},
+	IssuerUnavailable:    {http.StatusServiceUnavailable, "Identity provider unavailable", "Your bearer cannot be checked now, because its issuer does not answer.", 5 * time.Second},
 	DirectoryUnavailable: {http.StatusServiceUnavailable, "Directory unavailable", "Your telephony credential cannot be looked up now.", 2 * time.Second},
 	CredentialRejected:   {http.StatusBadGateway, "Credential rejected", "Telnyx does not accept the telephony credential assigned to you; an operator must look.", 0},
 	UpstreamRejected:     {http.StatusBadGateway, "Upstream rejected", "Telnyx does not accept this service's key, or gave an unusable answer; an operator must look.", 0},
@@ -79,7 +81,7 @@ var refusals = map[Outcome]refusal{
 	Internal:             {http.StatusInternalServerError, "Internal error", "Something went wrong in this service.", 0},
 }
 
-// reasons tells the caller the class of what is wrong with a bearer.
+// reasons tells the caller the class of what is wrong with a bearer or its proof.
 var reasons = map[authz.Reason]string{
 	authz.ReasonMalformed:   "The bearer is not a signed JWT that can be read.",
 	authz.ReasonAlgorithm:   "The bearer's signature algorithm is not accepted.",
@@ -92,14 +94,22 @@ var reasons = map[authz.Reason]string{
 	authz.ReasonNotYetValid: "The bearer is not valid yet.",
 	authz.ReasonKey:         "The bearer is signed with a key that its issuer does not publish.",
 	authz.ReasonSignature:   "The bearer's signature is wrong.",
+	authz.ReasonInactive:    "The bearer's issuer says that it is no longer valid, or never was.",
 	authz.ReasonUserClaim:   "The bearer does not say who you are in the claim that is used here.",
 	authz.ReasonOrigin:      "A cookie counts only from a page of an allowed origin.",
 	authz.ReasonProxy:       "Headers that only a trusted proxy may send do not come from one.",
+
+	authz.ReasonProof:         "The DPoP proof is missing, or is not one that can be checked: one DPoP header, signed by the public key in it.",
+	authz.ReasonProofTarget:   "The DPoP proof was made for another method, address or bearer.",
+	authz.ReasonProofTime:     "The DPoP proof was not made just now; make a new one for every request, by a clock that is right.",
+	authz.ReasonProofReplayed: "The DPoP proof has been used before; make a new one for every request.",
+	authz.ReasonProofNonce:    "The DPoP proof does not carry a current nonce; make one with the nonce in the DPoP-Nonce header of this answer.",
+	authz.ReasonBinding:       "A bearer that is bound to a key goes with a DPoP proof by that key, and any other bearer with none.",
 }
 
 // Outcomes returns all of them, in no order.
 func Outcomes() []Outcome {
-	return append(slices.Collect(maps.Keys(refusals)), Issued)
+	return append(slices.Collect(maps.Keys(refusals)), Issued, Answered)
 }
 
 // A requestError is a fault in the request itself, or a refusal of the
@@ -126,6 +136,7 @@ var meanings = []struct {
 	{authz.ErrUnauthenticated, Unauthenticated},
 	{authz.ErrAmbiguous, Unauthenticated},
 	{authz.ErrIssuerUnavailable, IssuerUnavailable},
+	{authz.ErrBusy, Overloaded},
 	{authz.ErrDenied, Denied},
 	{directory.ErrNoCredential, NoCredential},
 	{directory.ErrUnavailable, DirectoryUnavailable},
@@ -135,19 +146,19 @@ var meanings = []struct {
 	{telnyx.ErrLimited, UpstreamLimited},
 	{telnyx.ErrTimeout, UpstreamTimeout},
 	{telnyx.ErrUnavailable, UpstreamUnavailable},
+	{vending.ErrBusy, Overloaded},
 }
 
 // OutcomeOf is the one place where errors become outcomes. Whatever it does not
 // know is Internal.
 func OutcomeOf(err error) Outcome {
-	var request *requestError
-	var bearer *authz.InvalidError
-	switch {
-	case err == nil:
+	if err == nil {
 		return Issued
-	case errors.As(err, &request):
+	}
+	if request, ok := errors.AsType[*requestError](err); ok {
 		return request.outcome
-	case errors.As(err, &bearer):
+	}
+	if _, ok := errors.AsType[*authz.InvalidError](err); ok {
 		return InvalidToken
 	}
 	for _, m := range meanings {
@@ -160,8 +171,7 @@ func OutcomeOf(err error) Outcome {
 
 // detailOf is what the caller is told.
 func detailOf(outcome Outcome, err error) string {
-	var request *requestError
-	if errors.As(err, &request) && request.detail != "" {
+	if request, ok := errors.AsType[*requestError](err); ok && request.detail != "" {
 		return request.detail
 	}
 	if errors.Is(err, authz.ErrAmbiguous) {
@@ -175,8 +185,10 @@ func detailOf(outcome Outcome, err error) string {
 
 // reasonOf is the class of what is wrong with a bearer, or empty.
 func reasonOf(err error) authz.Reason {
-	var bearer *authz.InvalidError
-	if errors.As(err, &bearer) {
+	if err == nil {
+		return ""
+	}
+	if bearer, ok := errors.AsType[*authz.InvalidError](err); ok {
 		return bearer.Reason
 	}
 	return ""
@@ -185,13 +197,11 @@ func reasonOf(err error) authz.Reason {
 // retryOf is when the caller may try again, 0 for never.
 func retryOf(outcome Outcome, err error) time.Duration {
 	retry := refusals[outcome].retry
-	var request *requestError
-	var upstream *telnyx.Error
-	switch {
-	case errors.As(err, &request) && request.retry > 0:
+	if request, ok := errors.AsType[*requestError](err); ok && request.retry > 0 {
 		return request.retry
-	case retry > 0 && errors.As(err, &upstream) && upstream.RetryAfter > retry:
-		return upstream.RetryAfter
+	}
+	if upstream, ok := errors.AsType[*telnyx.Error](err); ok && retry > 0 {
+		return max(retry, upstream.RetryAfter)
 	}
 	return retry
 }

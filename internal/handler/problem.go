@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tokensvc/tokensvc/internal/authz"
@@ -31,7 +32,10 @@ func (s *Service) refuse(w http.ResponseWriter, ev *event) {
 	retry := retryOf(ev.outcome, ev.err)
 	header := w.Header()
 	if told.status == http.StatusUnauthorized {
-		header.Set("WWW-Authenticate", challenge(ev))
+		header["Www-Authenticate"] = s.challenges(ev)
+	}
+	if nonce := nonceOf(ev.err); nonce != "" {
+		header.Set(nonceHeader, nonce)
 	}
 	if retry > 0 {
 		header.Set("Retry-After", strconv.Itoa(wholeSeconds(retry)))
@@ -47,17 +51,43 @@ func (s *Service) refuse(w http.ResponseWriter, ev *event) {
 	})
 }
 
-// challenge is the WWW-Authenticate of RFC 6750 section 3: no error code when no
-// credential was sent, and otherwise the reason's class for a description.
-func challenge(ev *event) string {
-	const scheme = `Bearer realm="tokensvc"`
+// challenges are the WWW-Authenticate of RFC 6750 section 3: no error code when
+// no credential was sent, and otherwise the reason's class for a description. To
+// whoever may or did send a bearer that is bound to a key, it is that of RFC 9449
+// section 7.1.
+func (s *Service) challenges(ev *event) []string {
+	const bearer, proof = `Bearer realm="tokensvc"`, `DPoP realm="tokensvc"`
+	algorithms := `, algs="` + strings.Join(authz.DefaultAlgorithms, " ") + `"`
+	code, aboutProof := proofErrors[ev.reason]
 	switch {
+	case aboutProof:
+		return []string{proof + `, error="` + code + `", error_description="` + string(ev.reason) + `"` + algorithms}
 	case ev.outcome == InvalidToken:
-		return scheme + `, error="invalid_token", error_description="` + string(ev.reason) + `"`
+		return []string{bearer + `, error="invalid_token", error_description="` + string(ev.reason) + `"`}
 	case errors.Is(ev.err, authz.ErrAmbiguous):
-		return scheme + `, error="invalid_request"`
+		return []string{bearer + `, error="invalid_request"`}
+	case s.dpop:
+		return []string{bearer, proof + algorithms}
 	}
-	return scheme
+	return []string{bearer}
+}
+
+// proofErrors are the error codes of RFC 9449 sections 5, 7.1 and 9.
+var proofErrors = map[authz.Reason]string{
+	authz.ReasonProof:         "invalid_dpop_proof",
+	authz.ReasonProofTarget:   "invalid_dpop_proof",
+	authz.ReasonProofTime:     "invalid_dpop_proof",
+	authz.ReasonProofReplayed: "invalid_dpop_proof",
+	authz.ReasonProofNonce:    "use_dpop_nonce",
+	authz.ReasonBinding:       "invalid_token",
+}
+
+// nonceOf is what to put into the next DPoP proof, or nothing.
+func nonceOf(err error) string {
+	if bearer := (*authz.InvalidError)(nil); errors.As(err, &bearer) {
+		return bearer.Nonce
+	}
+	return ""
 }
 
 // wholeSeconds rounds up, so that whoever waits that long has waited enough.
@@ -72,13 +102,19 @@ func writeJSON(w http.ResponseWriter, status int, contentType string, v any) {
 	if err != nil {
 		panic(err) // strings, numbers and booleans always can be
 	}
-	write(w, status, contentType, append(body, '\n'))
+	write(w, status, contentType, body, []byte{'\n'})
 }
 
 // write sends a whole answer. That the caller has gone is found out elsewhere.
-func write(w http.ResponseWriter, status int, contentType string, body []byte) {
+func write(w http.ResponseWriter, status int, contentType string, body ...[]byte) {
+	length := 0
+	for _, part := range body {
+		length += len(part)
+	}
 	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.Header().Set("Content-Length", strconv.Itoa(length))
 	w.WriteHeader(status)
-	_, _ = w.Write(body)
+	for _, part := range body {
+		_, _ = w.Write(part)
+	}
 }

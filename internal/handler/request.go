@@ -1,13 +1,15 @@
 package handler
 
 import (
-	"encoding/json"
 	"errors"
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/go-jose/go-jose/v4/json" // case-sensitive, and refuses duplicate names
 
 	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/directory"
@@ -15,8 +17,9 @@ import (
 
 // evidence is what a request shows of who sends it, for authz to judge.
 func (s *Service) evidence(ev *event, r *http.Request) *authz.Evidence {
-	e := &authz.Evidence{
-		Header: r.Header, Method: r.Method, Path: strings.TrimPrefix(r.URL.Path, s.basePath),
+	e := &ev.evidence
+	*e = authz.Evidence{
+		Header: r.Header, Method: r.Method, Path: strings.TrimPrefix(r.URL.EscapedPath(), s.basePath),
 		RemoteAddr: r.RemoteAddr, ProxyListener: ev.fromProxy,
 	}
 	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
@@ -31,6 +34,9 @@ const maxBodyBytes = 4096
 // deviceOf reads the body of a request for a token: nothing, or a JSON object
 // whose only member is device.
 func deviceOf(w http.ResponseWriter, r *http.Request) (directory.Device, error) {
+	if r.ContentLength == 0 { // said to be empty, so the server has nothing to read
+		return directory.DefaultDevice, nil
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 		return "", &requestError{outcome: TooLarge}
@@ -38,7 +44,7 @@ func deviceOf(w http.ResponseWriter, r *http.Request) (directory.Device, error) 
 	if err != nil {
 		return "", &requestError{outcome: BadRequest, detail: "The body did not arrive whole."}
 	}
-	if len(body) == 0 {
+	if len(body) == 0 { // sent in chunks, of which there was none
 		return directory.DefaultDevice, nil
 	}
 	if !isJSON(r.Header.Get("Content-Type")) {
@@ -52,10 +58,12 @@ func isJSON(contentType string) bool {
 	return err == nil && media == "application/json"
 }
 
+const deviceForm = "A device is 1 to 64 of a-z, 0-9, dot, underscore and dash."
+
 // parseDevice is strict, because a misspelt member would otherwise mean the
 // default device, which is another phone.
 func parseDevice(body []byte) (directory.Device, error) {
-	var members map[string]json.RawMessage // a struct would take "Device" for "device"
+	var members map[string]json.RawMessage // a struct would pass over those we do not know
 	if err := json.Unmarshal(body, &members); err != nil || members == nil {
 		return "", &requestError{outcome: BadRequest, detail: "The body must be one JSON object."}
 	}
@@ -70,7 +78,7 @@ func parseDevice(body []byte) (directory.Device, error) {
 			device, err = directory.ParseDevice(label)
 		}
 		if err != nil {
-			return "", &requestError{outcome: BadRequest, detail: "A device is 1 to 64 of a-z, 0-9, dot, underscore and dash."}
+			return "", &requestError{outcome: BadRequest, detail: deviceForm}
 		}
 	}
 	return device, nil
@@ -79,6 +87,9 @@ func parseDevice(body []byte) (directory.Device, error) {
 // prefersText reports whether the caller would rather have text/plain than JSON
 // (RFC 9110 section 12.5.1). Whoever accepts neither gets JSON.
 func prefersText(accept []string) bool {
+	if !slices.ContainsFunc(accept, namesText) { // as good as always
+		return false
+	}
 	text, json := 0.0, 0.0
 	for _, part := range strings.Split(strings.Join(accept, ","), ",") {
 		media, params, err := mime.ParseMediaType(part)
@@ -95,6 +106,8 @@ func prefersText(accept []string) bool {
 	}
 	return text > json
 }
+
+func namesText(accept string) bool { return strings.Contains(strings.ToLower(accept), "text/plain") }
 
 func quality(q string) float64 {
 	if q == "" {

@@ -1,7 +1,9 @@
 package handler
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -9,7 +11,9 @@ import (
 	"time"
 
 	"github.com/tokensvc/tokensvc/internal/authz"
+	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
+	"github.com/tokensvc/tokensvc/internal/vending"
 )
 
 func TestWhichDeviceIsAskedFor(t *testing.T) {
@@ -31,6 +35,9 @@ func TestWhichDeviceIsAskedFor(t *testing.T) {
 		"null":                      {json, `null`, "[bad_request]"},
 		"an unknown member":         {json, `{"user":"bob"}`, "[bad_request]"},
 		"a member in another case":  {json, `{"Device":"desk"}`, "[bad_request]"},
+		"a device twice":            {json, `{"device":"desk","device":"mobile"}`, "[bad_request]"},
+		"a device twice, the same":  {json, `{"device":"desk","device":"desk"}`, "[bad_request]"},
+		"a device in another way":   {json, `{"device":"desk","\u0064evice":"mobile"}`, "[bad_request]"},
 		"a device with a slash":     {json, `{"device":"desk/1"}`, "[bad_request]"},
 		"an empty device":           {json, `{"device":""}`, "[bad_request]"},
 		"a device in upper case":    {json, `{"device":"Desk"}`, "[bad_request]"},
@@ -121,19 +128,69 @@ func TestAUsersShare(t *testing.T) {
 }
 
 func TestEveryDeclaredErrorHasAnOutcome(t *testing.T) {
+	expected := map[error]Outcome{
+		nil:                          "issued",
+		errors.New("anything"):       "internal",
+		context.Canceled:             "canceled",
+		authz.ErrUnauthenticated:     "unauthenticated",
+		authz.ErrAmbiguous:           "unauthenticated",
+		authz.ErrIssuerUnavailable:   "issuer_unavailable",
+		authz.ErrBusy:                "overloaded",
+		authz.ErrDenied:              "denied",
+		directory.ErrNoCredential:    "no_credential",
+		directory.ErrUnavailable:     "directory_unavailable",
+		telnyx.ErrCredentialRejected: "credential_rejected",
+		telnyx.ErrKeyRejected:        "upstream_rejected",
+		telnyx.ErrBadAnswer:          "upstream_rejected",
+		telnyx.ErrLimited:            "upstream_limited",
+		telnyx.ErrTimeout:            "upstream_timeout",
+		telnyx.ErrUnavailable:        "upstream_unavailable",
+		vending.ErrBusy:              "overloaded",
+	}
+	for err, want := range expected {
+		if got := OutcomeOf(err); got != want {
+			t.Errorf("%v is %s, want %s", err, got, want)
+		}
+		if err == nil {
+			continue
+		}
+		if got := OutcomeOf(fmt.Errorf("while asking: %w", err)); got != want {
+			t.Errorf("%v, wrapped, is %s, want %s", err, got, want)
+		}
+	}
 	for _, m := range meanings {
-		if got := OutcomeOf(m.err); got != m.outcome {
-			t.Errorf("%v is %s, want %s", m.err, got, m.outcome)
+		if _, listed := expected[m.err]; !listed {
+			t.Errorf("%v has a meaning that no row here expects", m.err)
+		}
+	}
+	if got := OutcomeOf(fmt.Errorf("%w: %w", authz.ErrIssuerUnavailable, context.Canceled)); got != Canceled {
+		t.Errorf("a caller who left while keys were fetched is %s", got)
+	}
+}
+
+func TestEveryRefusalIsToldInASentence(t *testing.T) {
+	said := make(map[string]string)
+	sentence := func(what, text string) {
+		if !strings.HasSuffix(text, ".") || len(text) < len("Not now.") {
+			t.Errorf("%s: %q is no sentence", what, text)
+		}
+		if other, twice := said[text]; twice {
+			t.Errorf("%s and %s are both told %q", what, other, text)
+		}
+		said[text] = what
+	}
+	for outcome, told := range refusals {
+		sentence(string(outcome), told.detail)
+		if told.title == "" || told.status < 400 || told.status > 599 {
+			t.Errorf("%s has the title %q and the status %d", outcome, told.title, told.status)
 		}
 	}
 	for _, r := range authz.Reasons {
 		err := &authz.InvalidError{Reason: r}
-		if OutcomeOf(err) != InvalidToken || detailOf(InvalidToken, err) == refusals[InvalidToken].detail {
-			t.Errorf("the reason %s has no sentence of its own", r)
+		if got := OutcomeOf(err); got != InvalidToken {
+			t.Errorf("the reason %s is %s", r, got)
 		}
-	}
-	if got := OutcomeOf(errors.New("anything")); got != Internal {
-		t.Errorf("an unknown error is %s", got)
+		sentence("the reason "+string(r), detailOf(InvalidToken, err))
 	}
 }
 
@@ -170,4 +227,17 @@ func FuzzBody(f *testing.F) {
 func FuzzAccept(f *testing.F) {
 	f.Add("text/plain;q=0.5, */*")
 	f.Fuzz(func(_ *testing.T, accept string) { prefersText([]string{accept}) })
+}
+
+func FuzzContentType(f *testing.F) {
+	f.Add("application/json; charset=utf-8")
+	f.Add("APPLICATION/JSON ;a=b;c=\"d;e\"")
+	f.Add("application/json/x")
+	f.Add("text/plain; x=application/json")
+	f.Fuzz(func(t *testing.T, contentType string) {
+		media, _, _ := strings.Cut(contentType, ";")
+		if isJSON(contentType) && !strings.EqualFold(strings.TrimSpace(media), "application/json") {
+			t.Fatalf("%q is taken for JSON", contentType)
+		}
+	})
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"net/http"
 	"net/netip"
-	"regexp"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -15,7 +14,10 @@ import (
 
 const (
 	tokenRoute      = "/v1/token"
+	whoamiRoute     = "/v1/whoami"
 	requestIDHeader = "X-Request-Id"
+	proofHeader     = "DPoP"
+	nonceHeader     = "DPoP-Nonce"
 	preflightLife   = time.Hour
 )
 
@@ -26,23 +28,23 @@ func (s *Service) routes(cfg Config, fromProxy bool) chi.Router {
 	r := chi.NewRouter()
 	r.Use(headers, clientAddress(cfg.TrustedProxies))
 	if len(cfg.Origins) > 0 { // without any, the library would allow all
-		r.Use(crossOrigin(cfg.Origins))
+		r.Use(crossOrigin(cfg))
 	}
 	r.NotFound(serve("none", notFound))
 	r.MethodNotAllowed(serve("none", methodNotAllowed(r)))
 	r.Post(cfg.BasePath+tokenRoute, serve(tokenRoute, s.token))
+	r.Get(cfg.BasePath+whoamiRoute, serve(whoamiRoute, s.whoami))
 	r.Get(cfg.BasePath+"/openapi.yaml", s.contract)
+	r.Head(cfg.BasePath+"/openapi.yaml", s.contract)
 	return r
 }
-
-var requestIDForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
 // headers sets what every answer carries. A caller's request id is kept if it
 // could not harm a log.
 func headers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := r.Header.Get(requestIDHeader)
-		if !requestIDForm.MatchString(id) {
+		if !harmless(id) {
 			id = rand.Text()
 		}
 		h := w.Header()
@@ -51,6 +53,19 @@ func headers(next http.Handler) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		next.ServeHTTP(w, r)
 	})
+}
+
+// harmless reports whether a request id is 1 to 64 letters, digits, dots,
+// underscores and dashes.
+func harmless(id string) bool {
+	for i := range len(id) {
+		switch c := id[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return 1 <= len(id) && len(id) <= 64
 }
 
 func clientAddress(proxies []netip.Prefix) func(http.Handler) http.Handler {
@@ -66,14 +81,20 @@ func clientAddress(proxies []netip.Prefix) func(http.Handler) http.Handler {
 
 // crossOrigin lets browsers call from these origins. It protects nobody: it only
 // tells a browser whom to let read the answer.
-func crossOrigin(origins []string) func(http.Handler) http.Handler {
-	return cors.Handler(cors.Options{
-		AllowedOrigins: origins,
-		AllowedMethods: []string{http.MethodGet, http.MethodPost},
-		AllowedHeaders: []string{"Authorization", "Content-Type", "Accept", requestIDHeader},
-		ExposedHeaders: []string{"Retry-After", requestIDHeader, "WWW-Authenticate"},
-		MaxAge:         int(preflightLife / time.Second),
-	})
+func crossOrigin(cfg Config) func(http.Handler) http.Handler {
+	options := cors.Options{
+		AllowedOrigins:   cfg.Origins,
+		AllowedMethods:   []string{http.MethodGet, http.MethodPost},
+		AllowedHeaders:   []string{"Authorization", "Content-Type", "Accept", requestIDHeader},
+		ExposedHeaders:   []string{"Retry-After", requestIDHeader, "WWW-Authenticate"},
+		AllowCredentials: cfg.Cookies,
+		MaxAge:           int(preflightLife / time.Second),
+	}
+	if cfg.DPoP {
+		options.AllowedHeaders = append(options.AllowedHeaders, proofHeader)
+		options.ExposedHeaders = append(options.ExposedHeaders, nonceHeader)
+	}
+	return cors.Handler(options)
 }
 
 func notFound(context.Context, *event, http.ResponseWriter, *http.Request) error {
@@ -83,7 +104,7 @@ func notFound(context.Context, *event, http.ResponseWriter, *http.Request) error
 // methodNotAllowed names the methods that would be (RFC 9110 section 15.5.6).
 func methodNotAllowed(routes chi.Routes) endpoint {
 	return func(_ context.Context, _ *event, w http.ResponseWriter, r *http.Request) error {
-		for _, method := range []string{http.MethodGet, http.MethodPost} {
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
 			if routes.Match(chi.NewRouteContext(), method, r.URL.Path) {
 				w.Header().Add("Allow", method)
 			}
@@ -92,7 +113,8 @@ func methodNotAllowed(routes chi.Routes) endpoint {
 	}
 }
 
-// contract serves openapi.yaml. It is no request for a token, and has no outcome.
+// contract serves openapi.yaml. It is no request for a token, and has no outcome:
+// it is neither logged nor counted.
 func (s *Service) contract(w http.ResponseWriter, _ *http.Request) {
 	write(w, http.StatusOK, "application/yaml", s.openAPI)
 }

@@ -33,7 +33,7 @@ type finder interface {
 }
 
 type vendor interface {
-	Vend(ctx context.Context, id telnyx.CredentialID) (telnyx.LoginToken, vending.Source, error)
+	Vend(ctx context.Context, id telnyx.CredentialID) (vending.Vended, error)
 }
 
 // Config is what a Service needs. What has no default is required.
@@ -43,6 +43,9 @@ type Config struct {
 	Directory finder
 	Vendor    vendor
 
+	// DirectoryName is what callers are told of where their credential is
+	// looked up, such as "file" or "claim:telnyx_credential".
+	DirectoryName string
 	// OpenAPI is the contract, served at /openapi.yaml.
 	OpenAPI []byte
 	// BasePath is a prefix of every path, "" or "/like/this".
@@ -50,6 +53,11 @@ type Config struct {
 	// Origins are the origins that browsers may call from, exactly as they send
 	// them. Default none: then no cross-origin header is ever sent.
 	Origins []string
+	// Cookies lets those pages send cookies along, for issuers whose tokens are
+	// in one.
+	Cookies bool
+	// DPoP tells callers that bearers may be bound to a key (RFC 9449).
+	DPoP bool
 	// TrustedProxies are the ranges whose X-Forwarded-For counts. Default none:
 	// then the client is who opened the connection.
 	TrustedProxies []netip.Prefix
@@ -81,8 +89,11 @@ type Service struct {
 	inFlight  atomic.Int64
 	openAPI   []byte
 	basePath  string
-	public    chi.Router
-	fromProxy chi.Router
+	dpop      bool
+
+	directoryName string
+	public        chi.Router
+	fromProxy     chi.Router
 }
 
 // New returns a Service, or says what is missing.
@@ -105,7 +116,7 @@ func New(cfg Config) (*Service, error) {
 	s := &Service{
 		verifier: cfg.Verifier, directory: cfg.Directory, vendor: cfg.Vendor,
 		shares: shares, metrics: cfg.Metrics, log: cfg.Log, now: cfg.Now,
-		timeout: cfg.Timeout, room: int64(cfg.InFlight), openAPI: cfg.OpenAPI, basePath: cfg.BasePath,
+		timeout: cfg.Timeout, room: int64(cfg.InFlight), openAPI: cfg.OpenAPI, basePath: cfg.BasePath, dpop: cfg.DPoP, directoryName: cfg.DirectoryName,
 	}
 	s.policy.Store(cfg.Policy)
 	s.public, s.fromProxy = s.routes(cfg, false), s.routes(cfg, true)
@@ -141,10 +152,11 @@ func (s *Service) serve(route string, e endpoint, fromProxy bool, w http.Respons
 	ev := &event{
 		began:     s.now(),
 		requestID: w.Header().Get(requestIDHeader),
-		method:    r.Method,
+		method:    loggedMethod(r.Method),
 		route:     route,
 		client:    middleware.GetClientIP(r.Context()),
 		fromProxy: fromProxy,
+		outcome:   Answered, // unless there is more to say
 	}
 	defer s.finish(ev)
 	ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
@@ -189,9 +201,8 @@ func (e *panicError) Error() string {
 func (s *Service) finish(ev *event) {
 	took := s.now().Sub(ev.began)
 	s.metrics.request(ev, took)
-	line := s.log.WithLevel(ev.level()).EmbedObject(ev).Dur("duration_ms", took)
-	var p *panicError
-	if errors.As(ev.err, &p) {
+	line := s.log.WithLevel(ev.level()).EmbedObject(ev).Dur("duration_ms", took.Round(time.Microsecond))
+	if p, ok := errors.AsType[*panicError](ev.err); ok {
 		line.Bytes("stack", p.stack)
 	}
 	line.Msg("request")

@@ -18,7 +18,8 @@ func (s *Service) token(ctx context.Context, ev *event, w http.ResponseWriter, r
 	if err != nil {
 		return err
 	}
-	if err := s.policy.Load().Judge(ev.who); err != nil {
+	ev.observed, err = s.policy.Load().Judge(ev.who, s.now())
+	if err != nil {
 		return err
 	}
 	if err := s.shares.take(ev.who.User); err != nil {
@@ -32,12 +33,12 @@ func (s *Service) token(ctx context.Context, ev *event, w http.ResponseWriter, r
 	if err != nil {
 		return err
 	}
-	token, source, err := s.vendor.Vend(ctx, ev.credential)
+	vended, err := s.vendor.Vend(ctx, ev.credential)
 	if err != nil {
 		return err
 	}
-	ev.source = source
-	return s.hand(w, r, ev, token)
+	ev.source, ev.staleBecause = vended.Source, vended.StaleBecause
+	return s.hand(w, r, ev, vended.LoginToken)
 }
 
 // issued is the answer with a token. The token is in the clear here, and only
@@ -56,6 +57,7 @@ func (s *Service) hand(w http.ResponseWriter, r *http.Request, ev *event, token 
 	if err := r.Context().Err(); err != nil { // nobody is there to take it
 		return err
 	}
+	ev.outcome = Issued
 	if prefersText(r.Header.Values("Accept")) {
 		write(w, http.StatusOK, "text/plain; charset=utf-8", []byte(token.JWT.Reveal()))
 		return nil

@@ -29,8 +29,11 @@ func (t Text) Reveal() string {
 	return *t.value
 }
 
+// Len returns how many bytes the secret has.
+func (t Text) Len() int { return len(t.Reveal()) }
+
 // Empty reports whether there is nothing to keep secret.
-func (t Text) Empty() bool { return t.Reveal() == "" }
+func (t Text) Empty() bool { return t.Len() == 0 }
 
 // Format implements fmt.Formatter for every verb.
 func (t Text) Format(f fmt.State, _ rune) { fmt.Fprint(f, redacted) }

@@ -27,13 +27,13 @@ type progress struct {
 	answered  atomic.Bool // the first byte of an answer came
 }
 
-// attempt makes one request and reads its answer to the end, so that the
-// connection can be used again.
-func (c *Client) attempt(ctx context.Context, k call) ([]byte, *Error) {
+// attempt makes one request, reads its answer to the end, so that the connection
+// can be used again, and decodes it.
+func (c *Client) attempt(ctx context.Context, k call) *Error {
 	var p progress
 	req, failed := c.request(ctx, k, &p)
 	if failed != nil {
-		return nil, failed
+		return failed
 	}
 	// The transport is used without an http.Client, which would follow
 	// redirects, API key and all, and wrap errors with the URL.
@@ -45,13 +45,20 @@ func (c *Client) attempt(ctx context.Context, k call) ([]byte, *Error) {
 	// answering. Neither can do anything twice.
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
-		return nil, unanswered(ctx, &p, err)
+		return unanswered(ctx, &p, err)
 	}
 	defer resp.Body.Close()
-	if slices.Contains(k.accept, resp.StatusCode) {
-		return read(ctx, resp, k.maxBody)
+	if !slices.Contains(k.accept, resp.StatusCode) {
+		return rejected(ctx, resp)
 	}
-	return nil, rejected(ctx, resp)
+	body, failed := read(ctx, resp, k.maxBody)
+	if failed != nil {
+		return failed
+	}
+	if why := k.decode(body); why != nil {
+		return &Error{Kind: ErrBadAnswer, Status: resp.StatusCode, Uncertain: true, cause: why}
+	}
+	return nil
 }
 
 // request builds the request. The API key is asked for here, once an attempt.

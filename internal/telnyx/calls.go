@@ -26,37 +26,37 @@ var (
 // included: see its ExpiresAt. Repeating a mint is harmless, so it is repeated
 // after connection errors, 5xx and 429, within the Timeout.
 func (c *Client) Mint(ctx context.Context, id CredentialID) (LoginToken, error) {
-	k := call{
+	var token LoginToken
+	err := c.about(ctx, call{
 		op: "mint", credential: id, method: http.MethodPost, path: credentialPath(id) + "/token",
 		accept: createdOrOK, maxBody: MaxTokenBytes, repeatable: true,
-	}
-	body, err := c.about(ctx, k)
+		decode: func(body []byte) (err error) {
+			token, err = ParseLoginToken(string(body))
+			return err
+		},
+	})
 	if err != nil {
 		return LoginToken{}, err
-	}
-	token, why := ParseLoginToken(string(body))
-	if why != nil {
-		return LoginToken{}, unusable(k, why)
 	}
 	return token, nil
 }
 
 // Credential reads a credential.
 func (c *Client) Credential(ctx context.Context, id CredentialID) (Credential, error) {
-	k := call{
+	var got Credential
+	err := c.about(ctx, call{
 		op: "get", credential: id, method: http.MethodGet, path: credentialPath(id),
 		accept: okOnly, maxBody: MaxAnswerBytes, repeatable: true,
-	}
-	body, err := c.about(ctx, k)
+		decode: func(body []byte) (err error) {
+			got, err = decodeCredential(body)
+			if err == nil && got.ID != id {
+				err = errOtherID
+			}
+			return err
+		},
+	})
 	if err != nil {
 		return Credential{}, err
-	}
-	got, why := decodeCredential(body)
-	if why == nil && got.ID != id {
-		why = errOtherID
-	}
-	if why != nil {
-		return Credential{}, unusable(k, why)
 	}
 	return got, nil
 }
@@ -66,17 +66,17 @@ func (c *Client) Credentials(ctx context.Context, q Query) (Page, error) {
 	if why := q.check(); why != nil {
 		return Page{}, refused("list", CredentialID{}, ErrInvalid, why)
 	}
-	k := call{
+	var page Page
+	err := c.do(ctx, call{
 		op: "list", method: http.MethodGet, path: credentials + q.encode(),
 		accept: okOnly, maxBody: MaxAnswerBytes, repeatable: true,
-	}
-	body, err := c.do(ctx, k)
+		decode: func(body []byte) (err error) {
+			page, err = decodePage(body)
+			return err
+		},
+	})
 	if err != nil {
 		return Page{}, err
-	}
-	page, why := decodePage(body)
-	if why != nil {
-		return Page{}, unusable(k, why)
 	}
 	return page, nil
 }
@@ -89,17 +89,17 @@ func (c *Client) CreateCredential(ctx context.Context, n NewCredential) (Credent
 	if why := n.check(); why != nil {
 		return Credential{}, refused("create", CredentialID{}, ErrInvalid, why)
 	}
-	k := call{
+	var got Credential
+	err := c.do(ctx, call{
 		op: "create", method: http.MethodPost, path: credentials, body: n.encode(),
 		accept: created, maxBody: MaxAnswerBytes,
-	}
-	body, err := c.do(ctx, k)
+		decode: func(body []byte) (err error) {
+			got, err = decodeCredential(body)
+			return err
+		},
+	})
 	if err != nil {
 		return Credential{}, err
-	}
-	got, why := decodeCredential(body)
-	if why != nil {
-		return Credential{}, unusable(k, why)
 	}
 	return got, nil
 }
@@ -108,29 +108,28 @@ func (c *Client) CreateCredential(ctx context.Context, n NewCredential) (Credent
 // know is an ErrCredentialRejected with status 404, unless an earlier attempt
 // of this call may have deleted it.
 func (c *Client) DeleteCredential(ctx context.Context, id CredentialID) error {
-	k := call{
+	err := c.about(ctx, call{
 		op: "delete", credential: id, method: http.MethodDelete, path: credentialPath(id),
 		accept: okOnly, maxBody: MaxAnswerBytes, repeatable: true,
-	}
-	body, err := c.about(ctx, k)
-	if err != nil {
-		if err.Status == http.StatusNotFound && err.Uncertain {
+		// A page with status 200 is no proof that anything was deleted; the
+		// credential that comes back is.
+		decode: func(body []byte) error {
+			if got, err := decodeID(body); err != nil || got != id {
+				return errOtherID
+			}
 			return nil
-		}
-		return err
+		},
+	})
+	if err == nil || err.Status == http.StatusNotFound && err.Uncertain {
+		return nil
 	}
-	// A page with status 200 is no proof that anything was deleted; the
-	// credential that comes back is.
-	if got, why := decodeID(body); why != nil || got != id {
-		return unusable(k, errOtherID)
-	}
-	return nil
+	return err
 }
 
 // about makes a call about one credential.
-func (c *Client) about(ctx context.Context, k call) ([]byte, *Error) {
+func (c *Client) about(ctx context.Context, k call) *Error {
 	if k.credential.IsZero() {
-		return nil, refused(k.op, k.credential, ErrCredentialRejected, errNoCredential)
+		return refused(k.op, k.credential, ErrCredentialRejected, errNoCredential)
 	}
 	return c.do(ctx, k)
 }

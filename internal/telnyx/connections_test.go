@@ -36,6 +36,33 @@ func TestConnectionsAreNoMoreThanTheConcurrency(t *testing.T) {
 	}
 }
 
+// What a user gets who sets nothing, beside what net/http does for whoever sets
+// nothing there: it keeps two idle connections, and opens the others anew.
+func TestConnectionsAreUsedAgainByDefault(t *testing.T) {
+	const mints = 50 * minters
+	ours := telnyxtest.StartT(t, telnyxtest.Options{Latency: time.Millisecond})
+	client := newClient(t, telnyx.Config{BaseURL: ours.URL()})
+	id := parseID(t, ours.AddCredential(telnyxtest.Credential{}))
+	concurrently(t, mints, func(ctx context.Context) error {
+		_, err := client.Mint(ctx, id)
+		return err
+	})
+
+	theirs := telnyxtest.StartT(t, telnyxtest.Options{Latency: time.Millisecond})
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	t.Cleanup(transport.CloseIdleConnections)
+	plain, plainID := &http.Client{Transport: transport}, theirs.AddCredential(telnyxtest.Credential{})
+	concurrently(t, mints, func(ctx context.Context) error { return mintPlainly(ctx, plain, theirs.URL(), plainID) })
+
+	n, without := ours.Connections(), theirs.Connections()
+	t.Logf("%d mints by %d callers: %d connections, %d with net/http's defaults, %.1f times as many", mints, minters, n, without, float64(without)/float64(n))
+	// A connection may be dialed for a caller who is served by another one before
+	// it is there, so a few more than callers may be open.
+	if most := 2 * minters; n > most {
+		t.Errorf("%d connections for %d concurrent minters, want at most %d", n, minters, most)
+	}
+}
+
 func TestRefusalsKeepTheirConnection(t *testing.T) {
 	server := telnyxtest.StartT(t, telnyxtest.Options{})
 	client := newClient(t, telnyx.Config{BaseURL: server.URL()})

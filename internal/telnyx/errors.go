@@ -152,11 +152,6 @@ func refused(op string, id CredentialID, kind, why error) *Error {
 	return &Error{Op: op, Credential: id, Kind: kind, cause: why}
 }
 
-// unusable is the error of a success whose body is not what it must be.
-func unusable(k call, why error) *Error {
-	return &Error{Op: k.op, Credential: k.credential, Kind: ErrBadAnswer, Uncertain: true, cause: why}
-}
-
 // interrupted returns the error of a call whose context is done, or nil. The
 // context's own deadline is the earlier of ours and the caller's.
 func interrupted(ctx context.Context) *Error {

@@ -172,27 +172,30 @@ type call struct {
 	body       []byte // JSON, or nil
 	accept     []int  // the statuses that mean success
 	maxBody    int64  // bytes of a successful answer, after decompression
+	// decode reads the body of a successful answer. Its error repeats nothing of
+	// the body.
+	decode func(body []byte) error
 	// repeatable says that doing it twice is the same as doing it once, so it
 	// may be repeated even when the fate of an attempt is unknown.
 	repeatable bool
 }
 
-// do makes the call, repeating it where that is safe, and returns the body of
-// a successful answer.
-func (c *Client) do(ctx context.Context, k call) ([]byte, *Error) {
+// do makes the call, repeating it where that is safe. This is where an error
+// learns which call it is of.
+func (c *Client) do(ctx context.Context, k call) *Error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	uncertain := false
 	for attempt := 1; ; attempt++ {
-		body, err := c.attempt(ctx, k)
+		err := c.attempt(ctx, k)
 		if err == nil {
 			c.budget.earn()
-			return body, nil
+			return nil
 		}
 		uncertain = uncertain || err.Uncertain
 		err.Op, err.Credential, err.Attempts, err.Uncertain = k.op, k.credential, attempt, uncertain
 		if !c.again(ctx, k, err) {
-			return nil, err
+			return err
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -17,14 +18,27 @@ import (
 
 // Defaults and bounds.
 const (
-	DefaultMinLife   = 0.5
-	DefaultMaxTokens = 200_000
+	DefaultMinLife    = 0.5
+	DefaultMaxTokens  = 200_000
+	DefaultMaxWaiting = 512
 
 	// staleLife is what a kept token must have left to be handed out when
 	// Telnyx does not give a new one: time enough to log in and be told to come
 	// back.
 	staleLife = 5 * time.Minute
+	// patience is how long a caller waits for a new token who could have such a
+	// kept one at once. The mint goes on, for the next.
+	patience = time.Second
+	// pause is for how long nobody waits again who has such a token, after a
+	// mint that failed or took too long.
+	pause = 5 * time.Second
+	// aheadPause is the time between two tries to renew a token that is still
+	// good.
+	aheadPause = 30 * time.Second
 )
+
+// ErrBusy says that too many wait for Telnyx already.
+var ErrBusy = errors.New("too many wait for a token to be minted")
 
 // Source says where a token came from.
 type Source string
@@ -35,6 +49,15 @@ const (
 	Cached Source = "cache" // kept, with enough life left
 	Stale  Source = "stale" // kept, short of life, because Telnyx gives no new one
 )
+
+// Vended is a token that is handed out.
+type Vended struct {
+	telnyx.LoginToken
+	Source Source
+	// StaleBecause is why there is no new token when Source is Stale, and nil
+	// otherwise.
+	StaleBecause error
+}
 
 // minter makes login tokens. A call must end by itself within a bounded time.
 type minter interface {
@@ -48,30 +71,33 @@ type Config struct {
 	// MinLife is the share of its life, between 0 and 1 exclusively, that a kept
 	// token must have left to be handed out. Default 0.5.
 	MinLife float64
-	// MaxTokens bounds how many tokens are kept. Default 200,000.
+	// MaxTokens bounds how many tokens are kept. Default 200,000. Whatever it is,
+	// all of them together take no more than about 256 MiB.
 	MaxTokens int
+	// MaxWaiting bounds how many callers wait for Telnyx at once, and, apart from
+	// it, how many mints go on. It should be less than how many requests are
+	// served at once, so that there is room for those who need not wait. Default
+	// 512.
+	MaxWaiting int
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 	// OnMint is told of every mint: how long it took and how it ended. It must
-	// not block. Default none.
+	// neither block nor panic. Default none.
 	OnMint func(took time.Duration, err error)
 }
 
 // A Machine vends tokens. What it keeps lives and dies with it, so a changed
 // configuration, which is a new Machine, hands out nothing of an older one.
 type Machine struct {
-	minter  minter
-	minLife float64
-	now     func() time.Time
-	onMint  func(time.Duration, error)
-	kept    *otter.Cache[telnyx.CredentialID, token]
-	flights singleflight.Group
-}
-
-// token is a login token and when we got it.
-type token struct {
-	telnyx.LoginToken
-	since time.Time
+	minter   minter
+	minLife  float64
+	now      func() time.Time
+	onMint   func(time.Duration, error)
+	kept     *otter.Cache[telnyx.CredentialID, *kept]
+	flights  singleflight.Group
+	room     int64 // for those who wait, and for mints
+	waiting  atomic.Int64
+	inFlight atomic.Int64
 }
 
 // New returns an empty Machine, or says what is wrong with the configuration.
@@ -81,6 +107,9 @@ func New(cfg Config) (*Machine, error) {
 	}
 	if cfg.MaxTokens == 0 {
 		cfg.MaxTokens = DefaultMaxTokens
+	}
+	if cfg.MaxWaiting == 0 {
+		cfg.MaxWaiting = DefaultMaxWaiting
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -95,16 +124,12 @@ func New(cfg Config) (*Machine, error) {
 		return nil, errors.New("vending: MinLife must lie between 0 and 1")
 	case cfg.MaxTokens < 0:
 		return nil, errors.New("vending: MaxTokens must be positive")
+	case cfg.MaxWaiting < 0:
+		return nil, errors.New("vending: MaxWaiting must be positive")
 	}
-	m := &Machine{minter: cfg.Minter, minLife: cfg.MinLife, now: cfg.Now, onMint: cfg.OnMint}
+	m := &Machine{minter: cfg.Minter, minLife: cfg.MinLife, now: cfg.Now, onMint: cfg.OnMint, room: int64(cfg.MaxWaiting)}
 	var err error
-	m.kept, err = otter.New(&otter.Options[telnyx.CredentialID, token]{
-		MaximumSize: cfg.MaxTokens,
-		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[telnyx.CredentialID, token]) time.Duration {
-			return max(e.Value.ExpiresAt.Sub(m.now()), 0)
-		}),
-	})
-	if err != nil {
+	if m.kept, err = newKept(cfg); err != nil {
 		return nil, fmt.Errorf("vending: cache of tokens: %w", err)
 	}
 	return m, nil
@@ -114,54 +139,51 @@ func New(cfg Config) (*Machine, error) {
 func (m *Machine) Close() { m.kept.StopAllGoroutines() }
 
 // Vend returns a token for the credential, and where it came from. Errors are
-// those of the Minter; a caller that has gone gets its context's error, and one
-// whose time is up gets telnyx.ErrTimeout.
+// those of the Minter, a PanicError or ErrBusy; a caller that has gone gets its
+// context's error, and one whose time is up gets telnyx.ErrTimeout.
 //
 // A mint goes on when the caller that caused it leaves, because others may wait
 // for it too, and its token is kept for the next.
-func (m *Machine) Vend(ctx context.Context, id telnyx.CredentialID) (telnyx.LoginToken, Source, error) {
-	held, ok := m.kept.GetIfPresent(id)
-	if ok && m.fresh(held) {
-		return held.LoginToken, Cached, nil
+func (m *Machine) Vend(ctx context.Context, id telnyx.CredentialID) (Vended, error) {
+	held, _ := m.kept.GetIfPresent(id) // nil if there is none
+	if m.fresh(held) {
+		m.renewAhead(ctx, id, held)
+		return Vended{LoginToken: held.LoginToken, Source: Cached}, nil
 	}
-	minted, err := m.mintOnce(ctx, id)
+	minted, err := telnyx.LoginToken{}, m.trouble(held)
 	if err == nil {
-		return minted, Minted, nil
+		minted, err = m.wait(ctx, id, held)
 	}
-	if ok && m.usable(held, err) {
-		return held.LoginToken, Stale, nil
+	switch {
+	case err == nil:
+		return Vended{LoginToken: minted, Source: Minted}, nil
+	case m.usable(held, err):
+		return Vended{LoginToken: held.LoginToken, Source: Stale, StaleBecause: err}, nil
 	}
-	return telnyx.LoginToken{}, "", err
+	return Vended{}, err
 }
 
-// fresh reports whether enough of a kept token's life is left.
-func (m *Machine) fresh(t token) bool {
-	life := t.ExpiresAt.Sub(t.since)
-	return t.ExpiresAt.Sub(m.now()) >= time.Duration(m.minLife*float64(life))
-}
-
-// usable reports whether a kept token may stand in for the one that could not be
-// minted: yes whatever is wrong with Telnyx, the line or our key; no if Telnyx
-// refuses the credential itself, or the caller has gone.
-func (m *Machine) usable(t token, err error) bool {
-	if errors.Is(err, telnyx.ErrCredentialRejected) || errors.Is(err, context.Canceled) {
-		return false
+// wait waits for a mint: as long as the caller does, but no longer than patience
+// if there is a kept token to fall back on.
+func (m *Machine) wait(ctx context.Context, id telnyx.CredentialID, held *kept) (telnyx.LoginToken, error) {
+	defer m.waiting.Add(-1)
+	if m.waiting.Add(1) > m.room {
+		return telnyx.LoginToken{}, ErrBusy
 	}
-	return t.ExpiresAt.Sub(m.now()) >= staleLife
-}
-
-func (m *Machine) mintOnce(ctx context.Context, id telnyx.CredentialID) (telnyx.LoginToken, error) {
-	flight := m.flights.DoChan(id.String(), func() (any, error) {
-		// A flight that landed since the caller looked has left its token.
-		if held, ok := m.kept.GetIfPresent(id); ok && m.fresh(held) {
-			return held.LoginToken, nil
-		}
-		return m.mint(context.WithoutCancel(ctx), id)
-	})
+	var enough <-chan time.Time
+	if m.lasts(held) {
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
+		enough = timer.C
+	}
 	select {
-	case landed := <-flight:
+	case landed := <-m.mintOnce(ctx, id, held):
 		minted, _ := landed.Val.(telnyx.LoginToken)
 		return minted, landed.Err
+	case <-enough:
+		err := fmt.Errorf("%w: not within %v, and there is a token to fall back on", telnyx.ErrTimeout, patience)
+		held.note(err, m.now())
+		return telnyx.LoginToken{}, err
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return telnyx.LoginToken{}, fmt.Errorf("%w: %w", telnyx.ErrTimeout, ctx.Err())
@@ -170,12 +192,38 @@ func (m *Machine) mintOnce(ctx context.Context, id telnyx.CredentialID) (telnyx.
 	}
 }
 
+// renewAhead has a token's successor minted while it is still good, so that in
+// normal times nobody waits for it.
+func (m *Machine) renewAhead(ctx context.Context, id telnyx.CredentialID, held *kept) {
+	if held.due(m.now()) {
+		m.mintOnce(ctx, id, held) // and what comes of it is kept, or noted
+	}
+}
+
+// mintOnce joins the credential's mint, or begins one. held is the token that it
+// is to replace, or nil.
+func (m *Machine) mintOnce(ctx context.Context, id telnyx.CredentialID, held *kept) <-chan singleflight.Result {
+	return m.flights.DoChan(id.String(), func() (any, error) {
+		// A flight that landed since the caller looked has left another token.
+		if now, _ := m.kept.GetIfPresent(id); now != held && m.fresh(now) {
+			return now.LoginToken, nil
+		}
+		defer m.inFlight.Add(-1)
+		if m.inFlight.Add(1) > m.room {
+			return nil, ErrBusy
+		}
+		minted, err := m.mint(context.WithoutCancel(ctx), id)
+		if err != nil {
+			held.note(err, m.now())
+			return nil, err
+		}
+		return minted, nil
+	})
+}
+
 func (m *Machine) mint(ctx context.Context, id telnyx.CredentialID) (telnyx.LoginToken, error) {
 	began := m.now()
-	minted, err := m.minter.Mint(ctx, id)
-	if err == nil && !minted.ExpiresAt.After(m.now()) {
-		err = fmt.Errorf("%w: the token has expired already", telnyx.ErrBadAnswer)
-	}
+	minted, err := m.ask(ctx, id)
 	m.onMint(m.now().Sub(began), err)
 	if errors.Is(err, telnyx.ErrCredentialRejected) {
 		m.kept.Invalidate(id)
@@ -183,6 +231,21 @@ func (m *Machine) mint(ctx context.Context, id telnyx.CredentialID) (telnyx.Logi
 	if err != nil {
 		return telnyx.LoginToken{}, err
 	}
-	m.kept.Set(id, token{minted, began})
+	m.keep(id, minted, began)
 	return minted, nil
+}
+
+// ask asks Telnyx. A panic ends here: beyond is a goroutine of the library's,
+// in which it would end the process.
+func (m *Machine) ask(ctx context.Context, id telnyx.CredentialID) (minted telnyx.LoginToken, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = panicked(cause)
+		}
+	}()
+	minted, err = m.minter.Mint(ctx, id)
+	if err == nil && !minted.ExpiresAt.After(m.now()) {
+		err = fmt.Errorf("%w: the token has expired already", telnyx.ErrBadAnswer)
+	}
+	return minted, err
 }

@@ -34,6 +34,12 @@ type shop struct {
 
 func open(t *testing.T, o telnyxtest.Options) *shop {
 	t.Helper()
+	return openWith(t, o, vending.Config{})
+}
+
+// openWith opens a shop whose machine is told this besides.
+func openWith(t *testing.T, o telnyxtest.Options, cfg vending.Config) *shop {
+	t.Helper()
 	s := &shop{clock: &clock{start: time.Now()}}
 	o.Now = s.clock.Now
 	s.telnyx = telnyxtest.StartT(t, o)
@@ -45,11 +51,9 @@ func open(t *testing.T, o telnyxtest.Options) *shop {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Machine, err = vending.New(vending.Config{
-		Minter: client,
-		Now:    s.clock.Now,
-		OnMint: func(time.Duration, error) { s.mints.Add(1) },
-	})
+	cfg.Minter, cfg.Now = client, s.clock.Now
+	cfg.OnMint = func(time.Duration, error) { s.mints.Add(1) }
+	s.Machine, err = vending.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,27 +71,27 @@ func (s *shop) credential(t *testing.T) telnyx.CredentialID {
 	return id
 }
 
-func (s *shop) vend(t *testing.T, id telnyx.CredentialID, want vending.Source) telnyx.LoginToken {
+func (s *shop) vend(t *testing.T, id telnyx.CredentialID, want vending.Source) vending.Vended {
 	t.Helper()
-	token, source, err := s.Vend(t.Context(), id)
-	if err != nil || source != want {
-		t.Fatalf("from %q, %v; want from %q", source, err, want)
+	got, err := s.Vend(t.Context(), id)
+	if err != nil || got.Source != want || (got.StaleBecause != nil) != (want == vending.Stale) {
+		t.Fatalf("from %q because of %v, %v; want from %q", got.Source, got.StaleBecause, err, want)
 	}
-	if of, ok := s.telnyx.CredentialOf(token.JWT.Reveal()); !ok || of != id.String() {
+	if of, ok := s.telnyx.CredentialOf(got.JWT.Reveal()); !ok || of != id.String() {
 		t.Fatalf("the token is for %s, want %s", of, id)
 	}
-	return token
+	return got
 }
 
 func TestATokenIsKeptWhileHalfOfItsLifeIsLeft(t *testing.T) {
 	s := open(t, telnyxtest.Options{TokenLife: 24 * time.Hour})
 	id := s.credential(t)
 	first := s.vend(t, id, vending.Minted)
-	s.clock.Advance(11 * time.Hour)
+	s.clock.Advance(9 * time.Hour) // not yet renewed ahead of need
 	if kept := s.vend(t, id, vending.Cached); kept.JWT.Reveal() != first.JWT.Reveal() {
 		t.Error("the kept token is another one")
 	}
-	s.clock.Advance(2 * time.Hour)
+	s.clock.Advance(4 * time.Hour)
 	s.vend(t, id, vending.Minted)
 	if n := s.telnyx.Requests("token"); n != 2 || s.mints.Load() != 2 {
 		t.Errorf("Telnyx was asked %d times, OnMint told of %d; want 2", n, s.mints.Load())
@@ -101,7 +105,7 @@ func TestCallersOfOneColdCredentialShareOneMint(t *testing.T) {
 	tokens := make([]string, 64)
 	for i := range tokens {
 		wg.Go(func() {
-			token, _, err := s.Vend(t.Context(), id)
+			token, err := s.Vend(t.Context(), id)
 			if err != nil {
 				t.Error(err)
 			}
@@ -124,7 +128,7 @@ func TestTheFirstCallerLeavingDoesNotFailTheOthers(t *testing.T) {
 	id := s.credential(t)
 	first, leave := context.WithCancel(t.Context())
 	left := make(chan error)
-	go func() { _, _, err := s.Vend(first, id); left <- err }()
+	go func() { _, err := s.Vend(first, id); left <- err }()
 	for s.telnyx.Requests("token") == 0 { // until the mint is under way
 		select {
 		case err := <-left:
@@ -134,7 +138,7 @@ func TestTheFirstCallerLeavingDoesNotFailTheOthers(t *testing.T) {
 	}
 	others := make(chan error)
 	for range 8 {
-		go func() { _, _, err := s.Vend(t.Context(), id); others <- err }()
+		go func() { _, err := s.Vend(t.Context(), id); others <- err }()
 	}
 	leave()
 	if err := <-left; !errors.Is(err, context.Canceled) {
@@ -155,7 +159,7 @@ func TestACallerWhoseTimeIsUpIsToldSo(t *testing.T) {
 	s := open(t, telnyxtest.Options{Latency: 500 * time.Millisecond})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, _, err := s.Vend(ctx, s.credential(t)); !errors.Is(err, telnyx.ErrTimeout) {
+	if _, err := s.Vend(ctx, s.credential(t)); !errors.Is(err, telnyx.ErrTimeout) {
 		t.Errorf("got %v, want telnyx.ErrTimeout", err)
 	}
 }
@@ -166,13 +170,13 @@ func TestWhatAKeptTokenStandsInFor(t *testing.T) {
 		fault telnyxtest.Fault
 		left  time.Duration // of the kept token's life
 		stale bool
-		err   error
+		err   error // why: the caller's error, or what is told beside the stale token
 	}{
-		"a failing Telnyx":              {telnyxtest.Fault{Status: 500}, 6 * time.Minute, true, nil},
-		"a Telnyx that limits us":       {telnyxtest.Fault{Status: 429}, 6 * time.Minute, true, nil},
-		"a broken connection":           {telnyxtest.Fault{Shape: telnyxtest.Reset}, 6 * time.Minute, true, nil},
-		"a maintenance page":            {telnyxtest.Fault{Shape: telnyxtest.HTML}, 6 * time.Minute, true, nil},
-		"a rejected key":                {telnyxtest.Fault{Status: 401}, 6 * time.Minute, true, nil},
+		"a failing Telnyx":              {telnyxtest.Fault{Status: 500}, 6 * time.Minute, true, telnyx.ErrUnavailable},
+		"a Telnyx that limits us":       {telnyxtest.Fault{Status: 429}, 6 * time.Minute, true, telnyx.ErrLimited},
+		"a broken connection":           {telnyxtest.Fault{Shape: telnyxtest.Reset}, 6 * time.Minute, true, telnyx.ErrUnavailable},
+		"a maintenance page":            {telnyxtest.Fault{Shape: telnyxtest.HTML}, 6 * time.Minute, true, telnyx.ErrBadAnswer},
+		"a rejected key":                {telnyxtest.Fault{Status: 401}, 6 * time.Minute, true, telnyx.ErrKeyRejected},
 		"not with too little life left": {telnyxtest.Fault{Status: 500}, 4 * time.Minute, false, telnyx.ErrUnavailable},
 		"not a rejected credential":     {telnyxtest.Fault{Status: 404}, 6 * time.Minute, false, telnyx.ErrCredentialRejected},
 	} {
@@ -183,10 +187,12 @@ func TestWhatAKeptTokenStandsInFor(t *testing.T) {
 			s.clock.Advance(life - row.left)
 			s.telnyx.Inject(row.fault)
 			if row.stale {
-				s.vend(t, id, vending.Stale)
+				if got := s.vend(t, id, vending.Stale); !errors.Is(got.StaleBecause, row.err) {
+					t.Errorf("stale because of %v, want %v", got.StaleBecause, row.err)
+				}
 				return
 			}
-			if _, _, err := s.Vend(t.Context(), id); !errors.Is(err, row.err) {
+			if _, err := s.Vend(t.Context(), id); !errors.Is(err, row.err) {
 				t.Errorf("got %v, want %v", err, row.err)
 			}
 		})
@@ -199,12 +205,12 @@ func TestARejectedCredentialsTokenIsForgotten(t *testing.T) {
 	s.vend(t, id, vending.Minted)
 	s.clock.Advance(13 * time.Hour)
 	s.telnyx.Inject(telnyxtest.Fault{Status: 404, Times: 1})
-	if _, _, err := s.Vend(t.Context(), id); !errors.Is(err, telnyx.ErrCredentialRejected) {
+	if _, err := s.Vend(t.Context(), id); !errors.Is(err, telnyx.ErrCredentialRejected) {
 		t.Fatalf("got %v", err)
 	}
 	s.telnyx.Inject(telnyxtest.Fault{Status: 500})
-	if _, source, err := s.Vend(t.Context(), id); err == nil {
-		t.Errorf("its token is still handed out, from %q", source)
+	if got, err := s.Vend(t.Context(), id); err == nil {
+		t.Errorf("its token is still handed out, from %q", got.Source)
 	}
 }
 
@@ -219,7 +225,7 @@ func TestATokenThatHasExpiredIsNoToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer machineAhead.Close()
-	if _, _, err := machineAhead.Vend(t.Context(), id); !errors.Is(err, telnyx.ErrBadAnswer) {
+	if _, err := machineAhead.Vend(t.Context(), id); !errors.Is(err, telnyx.ErrBadAnswer) {
 		t.Errorf("got %v, want telnyx.ErrBadAnswer", err)
 	}
 }
@@ -228,8 +234,8 @@ func TestATokenThatHasExpiredIsNoToken(t *testing.T) {
 type late struct{ *vending.Machine }
 
 func (l late) Mint(ctx context.Context, id telnyx.CredentialID) (telnyx.LoginToken, error) {
-	token, _, err := l.Vend(ctx, id)
-	return token, err
+	got, err := l.Vend(ctx, id)
+	return got.LoginToken, err
 }
 
 func TestNobodyGetsAnothersToken(t *testing.T) {
@@ -243,7 +249,7 @@ func TestNobodyGetsAnothersToken(t *testing.T) {
 		wg.Go(func() {
 			for i := range 250 {
 				id := ids[(worker*7+i)%len(ids)]
-				token, _, err := s.Vend(t.Context(), id)
+				token, err := s.Vend(t.Context(), id)
 				if err != nil {
 					t.Error(err)
 					return
@@ -268,6 +274,7 @@ func TestNonsenseIsRefusedAtConstruction(t *testing.T) {
 		"a whole life":      {Minter: minter, MinLife: 1},
 		"a negative life":   {Minter: minter, MinLife: -0.1},
 		"a negative number": {Minter: minter, MaxTokens: -1},
+		"nobody may wait":   {Minter: minter, MaxWaiting: -1},
 	} {
 		if _, err := vending.New(cfg); err == nil {
 			t.Errorf("%s is accepted", name)
@@ -288,7 +295,7 @@ func BenchmarkVendCached(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, _, err := m.Vend(b.Context(), id); err != nil {
+		if _, err := m.Vend(b.Context(), id); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,5 +1,5 @@
 // Package oidctest is an OpenID Connect issuer on a loopback listener, with
-// discovery, real keys, rotation and faults on demand. Tests verify against it,
+// discovery, real keys, rotation, introspection and faults on demand. Tests verify against it,
 // and `tokensvc dev` gives its made-up people their bearers with it. It protects
 // nobody: whoever can reach it can be anyone.
 package oidctest
@@ -34,6 +34,8 @@ type Options struct {
 	People map[string]map[string]any
 	// CacheControl is sent with the key set, if not empty.
 	CacheControl string
+	// Client may ask about tokens. Default: nobody may.
+	Client Client
 }
 
 // An Issuer is running from Start to Close.
@@ -41,12 +43,16 @@ type Issuer struct {
 	options  Options
 	listener net.Listener
 	server   *http.Server
-	fault    atomic.Pointer[http.HandlerFunc]
-	fetches  atomic.Int64
 	serial   atomic.Int64
 
-	mu   sync.Mutex
-	keys []Key // the last one signs
+	fault, introspectionFault atomic.Pointer[http.HandlerFunc]
+	fetches, introspections   atomic.Int64
+
+	mu         sync.Mutex
+	keys       []Key                     // the last one signs
+	opaque     map[string]map[string]any // the claims of each opaque token
+	revoked    map[string]bool           // tokens
+	assertions map[string]bool           // jti of clients' assertions
 }
 
 // A Key signs bearers. ID is its kid.
@@ -75,7 +81,10 @@ func Start(o Options) (*Issuer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("oidctest: %w", err)
 	}
-	i := &Issuer{options: o, listener: listener}
+	i := &Issuer{
+		options: o, listener: listener,
+		opaque: make(map[string]map[string]any), revoked: make(map[string]bool), assertions: make(map[string]bool),
+	}
 	i.Rotate()
 	i.server = &http.Server{Handler: i.routes(), ReadHeaderTimeout: 5 * time.Second}
 	go i.server.Serve(listener) //nolint:errcheck // returns when Close is called
@@ -115,12 +124,14 @@ func (i *Issuer) KeyFetches() int { return int(i.fetches.Load()) }
 
 // Break makes every discovery and key request go to h, until it is called with
 // nil.
-func (i *Issuer) Break(h http.HandlerFunc) {
+func (i *Issuer) Break(h http.HandlerFunc) { setFault(&i.fault, h) }
+
+func setFault(fault *atomic.Pointer[http.HandlerFunc], h http.HandlerFunc) {
 	if h == nil {
-		i.fault.Store(nil)
+		fault.Store(nil)
 		return
 	}
-	i.fault.Store(&h)
+	fault.Store(&h)
 }
 
 // Rotate replaces the keys by a new one.
@@ -212,18 +223,22 @@ func (k Key) SignRaw(header map[string]any, payload []byte) string {
 
 func (i *Issuer) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /.well-known/openid-configuration", i.breakable(i.discovery))
+	mux.HandleFunc("GET /.well-known/openid-configuration", breakable(&i.fault, i.discovery))
 	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, r *http.Request) {
 		i.fetches.Add(1)
-		i.breakable(i.keySet)(w, r)
+		breakable(&i.fault, i.keySet)(w, r)
+	})
+	mux.HandleFunc("POST /introspect", func(w http.ResponseWriter, r *http.Request) {
+		i.introspections.Add(1)
+		breakable(&i.introspectionFault, i.introspect)(w, r)
 	})
 	mux.HandleFunc("GET /bearer/{name}", i.bearer)
 	return mux
 }
 
-func (i *Issuer) breakable(h http.HandlerFunc) http.HandlerFunc {
+func breakable(fault *atomic.Pointer[http.HandlerFunc], h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if broken := i.fault.Load(); broken != nil {
+		if broken := fault.Load(); broken != nil {
 			(*broken)(w, r)
 			return
 		}
@@ -235,6 +250,7 @@ func (i *Issuer) discovery(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, map[string]any{
 		"issuer":                                i.URL(),
 		"jwks_uri":                              i.URL() + "/keys",
+		"introspection_endpoint":                i.URL() + "/introspect",
 		"response_types_supported":              []string{"code"},
 		"subject_types_supported":               []string{"public"},
 		"id_token_signing_alg_values_supported": []string{"ES256"},

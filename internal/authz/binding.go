@@ -1,0 +1,49 @@
+package authz
+
+// DPoP says whether an issuer's bearers are bound to a key that their callers
+// must prove to have (RFC 9449).
+type DPoP string
+
+// What an issuer's DPoP can be. The zero value is DPoPOff.
+const (
+	DPoPOff      DPoP = "off"
+	DPoPOptional DPoP = "optional" // bound bearers need a proof, others do not
+	DPoPRequired DPoP = "required" // only bound bearers are accepted
+)
+
+func (i Issuer) usesDPoP() bool { return i.DPoP == DPoPOptional || i.DPoP == DPoPRequired }
+
+// binding is the key that a bearer is bound to (RFC 7800 section 3.1).
+type binding struct {
+	bound      bool
+	thumbprint string // of the key (RFC 9449 section 6.1), empty if it is bound in a way that we cannot check
+}
+
+func bindingOf(claims map[string]any) binding {
+	confirmation, bound := claims["cnf"]
+	if !bound {
+		return binding{}
+	}
+	methods, _ := confirmation.(map[string]any)
+	thumbprint, _ := methods["jkt"].(string)
+	if len(methods) != 1 { // bound to something else besides
+		thumbprint = ""
+	}
+	return binding{true, thumbprint}
+}
+
+// prove checks that a bearer comes from whom it was issued to, as far as it says
+// who that is. A bound bearer without a proof may be a stolen one, and is refused
+// whatever the issuer's DPoP is.
+func (v *Verifier) prove(e *Evidence, sent sent, known *verified) error {
+	switch {
+	case !sent.dpop && !known.binding.bound && known.issuer.DPoP != DPoPRequired:
+		return nil
+	case !sent.dpop, !known.issuer.usesDPoP(), known.binding.thumbprint == "":
+		return invalid(ReasonBinding)
+	}
+	err := v.proofs.check(e.Header["Dpop"], proofWant{
+		method: e.Method, url: v.publicURL + e.Path, bearer: sent.text, key: known.binding.thumbprint,
+	})
+	return v.proofs.withNonce(err)
+}

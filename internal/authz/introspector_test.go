@@ -1,0 +1,294 @@
+package authz
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tokensvc/tokensvc/internal/secret"
+)
+
+// roundTrip is an issuer without a network, for time that synctest moves.
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func answer(status int, body string) (*http.Response, error) {
+	return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(body))}, nil
+}
+
+const activeAnswer = `{"active":true,"aud":"softphone","sub":"alice"}`
+
+func newAsked(t testing.TB, issuer http.RoundTripper) *trusted {
+	t.Helper()
+	v, err := New(Config{Transport: issuer, Issuers: []Issuer{{
+		Name: "main", URL: "https://login.example.com", Audiences: []string{"softphone"},
+		Introspection: &Introspection{
+			ClientID:     "id",
+			ClientSecret: func() secret.Text { return secret.New("secret") },
+			Endpoint:     "https://login.example.com/introspect",
+		},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.verified.StopAllGoroutines()
+	return v.asked[Source{}]
+}
+
+// asks asks about a token that nobody has asked about before.
+func (s *introspector) asks(t *testing.T) error {
+	t.Helper()
+	_, err := s.introspect(t.Context(), rand.Text())
+	if err != nil && !errors.Is(err, ErrIssuerUnavailable) {
+		t.Errorf("an error of another kind: %v", err)
+	}
+	return err
+}
+
+func TestTheBreaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		status, asked := http.StatusInternalServerError, 0
+		s := newAsked(t, roundTrip(func(*http.Request) (*http.Response, error) {
+			asked++
+			return answer(status, activeAnswer)
+		})).introspector
+		expect := func(moment string, questions int, ok bool) {
+			t.Helper()
+			before := asked
+			if err := s.asks(t); (err == nil) != ok {
+				t.Errorf("%s: %v", moment, err)
+			}
+			if n := asked - before; n != questions {
+				t.Errorf("%s: %d questions, want %d", moment, n, questions)
+			}
+		}
+		for range breakerFailures - 1 {
+			expect("it fails", 1, false)
+		}
+		status = http.StatusOK
+		expect("it answers once in between", 1, true)
+		status = http.StatusInternalServerError
+		for range breakerFailures {
+			expect("it fails", 1, false)
+		}
+		status = http.StatusOK
+		expect("it is left alone", 0, false)
+		<-time.After(breakerPause - time.Millisecond)
+		expect("still", 0, false)
+		<-time.After(2 * time.Millisecond)
+		status = http.StatusInternalServerError
+		expect("it is tried, and fails", 1, false)
+		expect("it is left alone again", 0, false)
+		<-time.After(breakerPause + time.Millisecond)
+		status = http.StatusOK
+		expect("it is tried, and answers", 1, true)
+		expect("all is well", 1, true)
+	})
+}
+
+// What callers can bring about must not open the breaker for everybody.
+func TestWhatDoesNotOpenTheBreaker(t *testing.T) {
+	for name, row := range map[string]struct {
+		status int
+		body   string
+		opens  bool
+	}{
+		"400 about a token's form":  {http.StatusBadRequest, "", false},
+		"tokens that are not known": {http.StatusOK, `{"active":false}`, false},
+		"tokens of somebody else":   {http.StatusOK, `{"active":true,"iss":"x"}`, false},
+		"tokens of a kind unknown":  {http.StatusBadRequest, `{"error":"unsupported_token_type"}`, false},
+		"401":                       {http.StatusUnauthorized, "", true},
+		"429":                       {http.StatusTooManyRequests, "", true},
+		"502":                       {http.StatusBadGateway, "", true},
+		"HTML":                      {http.StatusOK, "<html>", true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			asked := 0
+			s := newAsked(t, roundTrip(func(*http.Request) (*http.Response, error) {
+				asked++
+				return answer(row.status, row.body)
+			})).introspector
+			for i := range 2 * breakerFailures {
+				_, _ = s.introspect(t.Context(), fmt.Sprint("token-", i))
+			}
+			if opened := asked == breakerFailures; opened != row.opens {
+				t.Errorf("%s: asked %d times, opens: %v, want %v", name, asked, opened, row.opens)
+			}
+		})
+	}
+}
+
+func TestATokenOfAKindThatTheIssuerDoesNotKnowIsNotActive(t *testing.T) {
+	for body, want := range map[string]bool{
+		`{"error":"unsupported_token_type","error_description":"structured JWT Tokens cannot be introspected"}`: true,
+		`{"error":"invalid_request"}`: false,
+		`unsupported_token_type`:      false,
+		``:                            false,
+	} {
+		s := newAsked(t, roundTrip(func(*http.Request) (*http.Response, error) {
+			return answer(http.StatusBadRequest, body)
+		})).introspector
+		_, err := s.introspect(t.Context(), "token")
+		no := (*InvalidError)(nil)
+		if got := errors.As(err, &no) && no.Reason == ReasonInactive; got != want || !got && !errors.Is(err, ErrIssuerUnavailable) {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+}
+
+func TestAnAnswerIsWaitedForNoLongerThanPromised(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newAsked(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		})).introspector
+		since := time.Now()
+		if err := s.asks(t); err == nil || !strings.Contains(err.Error(), "did not answer in time") {
+			t.Errorf("got %v", err)
+		}
+		if took := time.Since(since); took != questionTimeout {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+func TestOneQuestionForAllWhoAskAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked, answered := 0, make(chan struct{})
+		s := newAsked(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+			asked++
+			select {
+			case <-answered:
+				return answer(http.StatusOK, activeAnswer)
+			case <-r.Context().Done():
+				return nil, r.Context().Err()
+			}
+		})).introspector
+		leaving, leave := context.WithCancel(t.Context())
+		left := make(chan error, 1)
+		go func() {
+			_, err := s.introspect(leaving, "token")
+			left <- err
+		}()
+		synctest.Wait()
+		stayed := make(chan error, 63)
+		for range cap(stayed) {
+			go func() {
+				_, err := s.introspect(t.Context(), "token")
+				stayed <- err
+			}()
+		}
+		synctest.Wait() // all of them wait now
+		leave()         // the first, whose question it is
+		if err := <-left; !errors.Is(err, context.Canceled) || !errors.Is(err, ErrIssuerUnavailable) {
+			t.Errorf("the one who left: %v", err)
+		}
+		synctest.Wait()
+		close(answered)
+		for range cap(stayed) {
+			if err := <-stayed; err != nil {
+				t.Errorf("one of those who stayed: %v", err)
+			}
+		}
+		if asked != 1 {
+			t.Errorf("%d questions, want 1", asked)
+		}
+	})
+}
+
+func TestQuestionsBeyondTheBoundWaitAndGiveUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var inFlight, most atomic.Int32
+		s := newAsked(t, roundTrip(func(*http.Request) (*http.Response, error) {
+			most.Store(max(most.Load(), inFlight.Add(1)))
+			<-time.After(3 * time.Second)
+			inFlight.Add(-1)
+			return answer(http.StatusOK, activeAnswer)
+		})).introspector
+		since, failures := time.Now(), make(chan error, maxQuestions)
+		for i := range 2 * maxQuestions {
+			go func() {
+				_, err := s.introspect(t.Context(), fmt.Sprint("token-", i))
+				if err != nil {
+					failures <- err
+				}
+			}()
+		}
+		for range maxQuestions {
+			if err := <-failures; !errors.Is(err, ErrIssuerUnavailable) {
+				t.Errorf("got %v", err)
+			}
+		}
+		if took := time.Since(since); took != placeTimeout {
+			t.Errorf("they gave up after %v", took)
+		}
+		<-time.After(3 * time.Second)
+		synctest.Wait()
+		if len(failures) > 0 || most.Load() != maxQuestions {
+			t.Errorf("%d more failed, and %d were in flight at once", len(failures), most.Load())
+		}
+		if err := s.asks(t); err != nil {
+			t.Errorf("and afterwards: %v", err)
+		}
+	})
+}
+
+// FuzzIntrospection holds any answer to what an answer may bring about.
+func FuzzIntrospection(f *testing.F) {
+	f.Add([]byte(activeAnswer))
+	f.Add([]byte(`{"active":true,"iss":"https://login.example.com","aud":["softphone"],"sub":"alice","exp":1900000000,"token_type":"Bearer"}`))
+	f.Add([]byte(`{"active":"true","aud":"softphone","sub":"alice"}`))
+	f.Add([]byte(`{"active":false,"active":true,"aud":"softphone","sub":"alice"}`))
+	f.Add([]byte(`{"Active":true,"ACTIVE":true,"aud":"softphone","sub":"alice"}`))
+	f.Add([]byte(`{"active":true,"aud":"softphone","sub":"alice","exp":1e300,"nbf":-1,"iat":null}`))
+	f.Add([]byte(`{"active":true,"aud":[null],"iss":null,"sub":"a\u0000b"}`))
+	asked := newAsked(f, nil)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		b, err := asked.introspector.read(body)
+		if err != nil {
+			if text := err.Error(); len(text) > 50 {
+				t.Fatalf("the error is not in our words: %q", text)
+			}
+			return
+		}
+		if asked.judge(b, time.Now()) != nil {
+			return
+		}
+		if who, err := asked.principal(b); err == nil {
+			mustBeAccepted(t, asked.Issuer, who)
+		}
+	})
+}
+
+// mustBeAccepted says again, in other words, what an answer must be like.
+func mustBeAccepted(t *testing.T, issuer Issuer, who *Principal) {
+	t.Helper()
+	audience := who.Claims["aud"] == any("softphone")
+	if list, ok := who.Claims["aud"].([]any); ok {
+		for _, a := range list {
+			audience = audience || a == any("softphone")
+		}
+	}
+	iss, named := who.Claims["iss"]
+	switch {
+	case who.Claims["active"] != any(true):
+		t.Fatalf("active is %v", who.Claims["active"])
+	case !audience:
+		t.Fatalf("the audience is %v", who.Claims["aud"])
+	case named && iss != any(issuer.URL):
+		t.Fatalf("the issuer is %v", iss)
+	case !who.ExpiresAt.IsZero() && time.Now().After(who.ExpiresAt.Add(issuer.ClockSkew)):
+		t.Fatalf("it has expired at %v", who.ExpiresAt)
+	case who.Claims["sub"] != any(strings.TrimPrefix(who.User, "main:")) || strings.ContainsAny(who.User, "\r\n\x00"):
+		t.Fatalf("sub %v is user %q", who.Claims["sub"], who.User)
+	}
+}

@@ -1,0 +1,116 @@
+package vending
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+
+	"github.com/tokensvc/tokensvc/internal/telnyx"
+)
+
+// kept is a token, since when we have it, and what is known of its successor.
+type kept struct {
+	telnyx.LoginToken
+	since   time.Time
+	renewAt atomic.Int64 // when next to try to renew it ahead of need, in Unix nanoseconds
+	noted   atomic.Pointer[trouble]
+}
+
+// trouble is why a mint gave no token, and until when that is not tried anew.
+type trouble struct {
+	err   error
+	until time.Time
+}
+
+// maxKeptBytes bounds what all kept tokens take together, whatever their size:
+// one may have 16 KiB. It is enough for DefaultMaxTokens of the usual 600 bytes.
+const maxKeptBytes = 256 << 20
+
+// keptOverhead is about what a token takes beside its text: its place in the
+// cache, its times, the credential's id.
+const keptOverhead = 512
+
+// newKept returns a cache bounded in bytes, and in tokens by each of them counting
+// for no less than its share of the bytes.
+func newKept(cfg Config) (*otter.Cache[telnyx.CredentialID, *kept], error) {
+	share := (maxKeptBytes + cfg.MaxTokens - 1) / cfg.MaxTokens
+	return otter.New(&otter.Options[telnyx.CredentialID, *kept]{
+		MaximumWeight: maxKeptBytes,
+		Weigher: func(_ telnyx.CredentialID, k *kept) uint32 {
+			return uint32(max(k.JWT.Len()+keptOverhead, share)) //nolint:gosec // neither is more than maxKeptBytes
+		},
+		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[telnyx.CredentialID, *kept]) time.Duration {
+			return max(e.Value.ExpiresAt.Sub(cfg.Now()), 0)
+		}),
+	})
+}
+
+// keep keeps a token that was asked for at began.
+func (m *Machine) keep(id telnyx.CredentialID, t telnyx.LoginToken, began time.Time) {
+	k := &kept{LoginToken: t, since: began}
+	k.renewAt.Store(k.until(aheadLife(m.minLife)).UnixNano())
+	m.kept.Set(id, k)
+}
+
+// aheadLife is the share of its life at which a token is renewed ahead of need:
+// with half of it to be left, at 60 to 52.5 %. It is drawn anew for each, so that
+// tokens minted together are not renewed together.
+func aheadLife(minLife float64) float64 {
+	return minLife + (1-minLife)*(0.05+0.15*rand.Float64()) //nolint:gosec // spreads load, guards nothing
+}
+
+// until is when only that share of the token's life is left.
+func (k *kept) until(share float64) time.Time {
+	life := k.ExpiresAt.Sub(k.since)
+	return k.ExpiresAt.Add(-time.Duration(share * float64(life)))
+}
+
+// due reports whether to renew the token now. It says so to one caller, and to
+// the next only after a pause.
+func (k *kept) due(now time.Time) bool {
+	at := k.renewAt.Load()
+	return now.UnixNano() >= at && k.renewAt.CompareAndSwap(at, now.Add(aheadPause).UnixNano())
+}
+
+// note remembers for a short while why there is no successor, if there is a
+// token to remember it with. Whoever has none always tries.
+func (k *kept) note(err error, now time.Time) {
+	if k != nil {
+		k.noted.Store(&trouble{err, now.Add(pause)})
+	}
+}
+
+// fresh reports whether there is a token with enough of its life left.
+func (m *Machine) fresh(k *kept) bool {
+	return k != nil && !m.now().After(k.until(m.minLife))
+}
+
+// lasts reports whether there is a token that may be handed out at need.
+func (m *Machine) lasts(k *kept) bool {
+	return k != nil && k.ExpiresAt.Sub(m.now()) >= staleLife
+}
+
+// usable reports whether there is a token that may stand in for the one that
+// could not be minted: yes whatever is wrong with Telnyx, the line or our key; no
+// if Telnyx refuses the credential itself, or the caller has gone.
+func (m *Machine) usable(k *kept, err error) bool {
+	if errors.Is(err, telnyx.ErrCredentialRejected) || errors.Is(err, context.Canceled) {
+		return false
+	}
+	return m.lasts(k)
+}
+
+// trouble is why it would be no use to wait for a mint, or nil.
+func (m *Machine) trouble(k *kept) error {
+	if !m.lasts(k) {
+		return nil
+	}
+	if t := k.noted.Load(); t != nil && m.now().Before(t.until) {
+		return t.err
+	}
+	return nil
+}
