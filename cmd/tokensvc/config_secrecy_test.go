@@ -197,9 +197,9 @@ func FuzzAPIKeyFile(f *testing.F) {
 	f.Add([]byte("\ufeff" + testKey))
 	f.Add([]byte("TELNYX_API_KEY=" + testKey + "\n" + testKey))
 	f.Add([]byte(" \t\u00a0\n"))
-	f.Add([]byte(strings.Repeat("K", maxAPIKey) + strings.Repeat("\n", maxAPIKeyFile-maxAPIKey)))
+	f.Add([]byte(strings.Repeat("K", maxAPIKey) + strings.Repeat("\n", maxSecretFile-maxAPIKey)))
 	f.Add([]byte(strings.Repeat("K", maxAPIKey+1)))
-	f.Add([]byte(testKey + strings.Repeat(" ", maxAPIKeyFile)))
+	f.Add([]byte(testKey + strings.Repeat(" ", maxSecretFile)))
 	path := filepath.Join(f.TempDir(), "telnyx.key")
 	f.Fuzz(func(t *testing.T, content []byte) {
 		if err := os.WriteFile(path, content, 0o600); err != nil {
@@ -213,7 +213,7 @@ func FuzzAPIKeyFile(f *testing.F) {
 			return
 		}
 		text := key.Reveal()
-		if text == "" || len(text) > maxAPIKey || len(content) > maxAPIKeyFile || text != strings.TrimSpace(string(content)) {
+		if text == "" || len(text) > maxAPIKey || len(content) > maxSecretFile || text != strings.TrimSpace(string(content)) {
 			t.Fatalf("%q is read as %q", content, text)
 		}
 		if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {

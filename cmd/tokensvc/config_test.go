@@ -33,7 +33,7 @@ issuers:
 `
 
 var compareConfigs = []cmp.Option{
-	cmpopts.EquateComparable(netip.Prefix{}, authz.Source{}),
+	cmpopts.EquateComparable(netip.Prefix{}),
 	cmp.Comparer(func(a, b secret.Text) bool { return a.Reveal() == b.Reveal() }),
 	cmp.Comparer(func(a, b authz.Source) bool { return a == b }),
 }

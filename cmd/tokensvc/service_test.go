@@ -1,25 +1,29 @@
 package main
 
 import (
-	"net/http"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/tokensvc/tokensvc/internal/handler"
 )
 
 // Whoever connects and then says little, slowly or without end is not waited for.
 // The numbers are by hand: a limit that is left out is 0, and 0 is for ever.
 func TestBoundsOnConnections(t *testing.T) {
-	s := &service{log: zerolog.Nop()}
-	s.cfg.Listen, s.cfg.OpsListen = "127.0.0.1:0", "127.0.0.1:0"
+	s := &service{log: zerolog.Nop(), handler: &handler.Service{}}
+	s.cfg.ProxyListen = "127.0.0.1:0"
 	s.cfg.Limits.RequestTimeout = 15 * time.Second
-	if err := s.listen(t.Context()); err != nil {
+	if err := s.openListeners(); err != nil {
 		t.Fatal(err)
 	}
-	defer s.publicListen.Close()
-	defer s.privateListen.Close()
-	for listener, server := range map[string]*http.Server{"public": s.public, "ops": s.private} {
+	listeners := append(s.callers, s.operators)
+	if len(listeners) != 3 {
+		t.Errorf("%d listeners, want those for callers, the proxy and operators", len(listeners))
+	}
+	for _, l := range listeners {
+		listener, server := l.setting, l.server
 		for _, bound := range []struct {
 			what      string
 			got, want time.Duration
@@ -30,14 +34,14 @@ func TestBoundsOnConnections(t *testing.T) {
 			{"an idle connection", server.IdleTimeout, 2 * time.Minute},
 		} {
 			if bound.got != bound.want {
-				t.Errorf("%s listener: %s may take %v, want %v", listener, bound.what, bound.got, bound.want)
+				t.Errorf("%s: %s may take %v, want %v", listener, bound.what, bound.got, bound.want)
 			}
 		}
 		if server.MaxHeaderBytes != 80<<10 {
-			t.Errorf("%s listener: a header may have %d bytes, want 80 KiB", listener, server.MaxHeaderBytes)
+			t.Errorf("%s: a header may have %d bytes, want 80 KiB", listener, server.MaxHeaderBytes)
 		}
 		if server.ErrorLog == nil {
-			t.Errorf("%s listener: net/http's own complaints go past the log", listener)
+			t.Errorf("%s: net/http's own complaints go past the log", listener)
 		}
 	}
 }
