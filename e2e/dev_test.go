@@ -64,7 +64,7 @@ func startDev(t *testing.T) *devRun {
 			d.oidc = match[2]
 		}
 	}
-	(&service{OpsURL: d.ops}).awaitReady(t)
+	(&service{OpsURL: d.ops, client: checked(t, newTransport(t))}).awaitReady(t)
 	return d
 }
 
