@@ -8,14 +8,17 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -74,6 +77,11 @@ func TestAttacksAreRefused(t *testing.T) {
 	in := func(d time.Duration) int64 { return time.Now().Add(d).Unix() }
 	kid := l.issuer.Key().ID
 	from := bearing(good)
+	trap := newTrap(t)
+	pointing := map[string]any{"jku": trap.URL + "/keys", "x5u": trap.URL + "/chain.pem"}
+	slowHeader := begin(t, s, "POST /v1/token HTTP/1.1\r\nHost: tokensvc\r\nAuthorization: Bearer "+good)
+	slowBody := begin(t, s, "POST /v1/token HTTP/1.1\r\nHost: tokensvc\r\nAuthorization: Bearer "+good+
+		"\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
 
 	for _, row := range []struct {
 		what    string
@@ -96,7 +104,7 @@ func TestAttacksAreRefused(t *testing.T) {
 
 		{"not a JWT", []change{bearing("opaque-token")}, invalid("malformed")},
 		{"two tokens in one header", []change{authorization("Bearer " + good + ", Bearer " + good)}, invalid("malformed")},
-		{"a token of 70 KB", []change{bearing(good + strings.Repeat("A", 70<<10))}, invalid("malformed")},
+		{"a token of 75 KB", []change{bearing(good + strings.Repeat("A", 75<<10))}, invalid("malformed")},
 		{"a token without a signature", []change{bearing(head + "." + payload + ".")}, invalid("malformed")},
 		{"alg none, and no signature", []change{bearing(encode(`{"alg":"none"}`) + "." + payload + ".")}, invalid("malformed")},
 		{"alg none, and a signature", []change{bearing(encode(`{"alg":"none"}`) + "." + payload + "." + signature)}, invalid("algorithm")},
@@ -105,8 +113,12 @@ func TestAttacksAreRefused(t *testing.T) {
 		{"a wrong key under the right name", []change{bearing(oidctest.NewKey(kid).Sign(nil, l.issuer.Claims("alice", nil)))}, invalid("signature")},
 		{"the right key's name, and a bad signature", []change{bearing(head + "." + payload + "." + flip(signature))}, invalid("signature")},
 		{"bob's claims under alice's signature", []change{bearing(head + "." + encodeJSON(t, l.issuer.Claims("bob", nil)) + "." + signature)}, invalid("signature")},
+		{"a key that is to be fetched, under the right name", []change{bearing(oidctest.NewKey(kid).Sign(pointing, l.issuer.Claims("alice", nil)))}, invalid("signature")},
+		{"an issuer that is to be asked", []change{claiming(map[string]any{"iss": trap.URL})}, invalid("issuer")},
 		{"a key that it brings along", []change{bearing(embedded(t, l.issuer))}, invalid("signature")},
 		{"a key that nobody knows", []change{bearing(oidctest.NewKey("no-such-key").Sign(nil, l.issuer.Claims("alice", nil)))}, invalid("key")},
+		// Old enough that its key, if it were the issuer's, would be known.
+		{"a key that is to be fetched, under a name of its own", []change{bearing(oidctest.NewKey("mine").Sign(pointing, l.issuer.Claims("alice", map[string]any{"iat": in(-time.Minute)})))}, invalid("key")},
 		{"another issuer", []change{claiming(map[string]any{"iss": "https://evil.example"})}, invalid("issuer")},
 		{"no issuer", []change{claiming(map[string]any{"iss": nil})}, invalid("issuer")},
 		{"the issuer with a slash more", []change{claiming(map[string]any{"iss": l.issuer.URL() + "/"})}, invalid("issuer")},
@@ -170,11 +182,42 @@ func TestAttacksAreRefused(t *testing.T) {
 			wantRefusal(t, do(t, httpClient, newRequest(t, http.MethodGet, s.URL+path, nil)), notFound)
 		}
 	})
-	t.Run("a bearer of 10 MB", func(t *testing.T) {
-		if status := postHuge(t, s, 10<<20); status != http.StatusRequestHeaderFieldsTooLarge {
-			t.Errorf("status %d, want 431", status)
+	t.Run("a header that is too large", func(t *testing.T) {
+		const start = "POST /v1/token HTTP/1.1\r\nHost: tokensvc\r\nAuthorization: Bearer "
+		// As much as is read of a header, and no more: what is left unread when
+		// the service hangs up can take the answer with it.
+		got, err := begin(t, s, start+strings.Repeat("A", 84<<10-len(start))).answer(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.status != http.StatusRequestHeaderFieldsTooLarge || strings.ContainsAny(got.body, "{<") || got.header.Get("Connection") != "close" {
+			t.Errorf("got %v, want a bare 431 and the end of the connection", got)
 		}
 	})
+	t.Run("a bearer of 10 MB", func(t *testing.T) {
+		b := begin(t, s, "POST /v1/token HTTP/1.1\r\nHost: tokensvc\r\nAuthorization: Bearer ")
+		go func() { _, _ = io.WriteString(b.conn, strings.Repeat("A", 10<<20)+"\r\n\r\n") }() // not all of it is read
+		got, err := b.answer(t)
+		if err == nil && got.status != http.StatusRequestHeaderFieldsTooLarge || err != nil && !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("got %v, %v, want 431, or the connection to end under it", got, err)
+		}
+	})
+	t.Run("a header without an end", func(t *testing.T) {
+		if got, err := slowHeader.answer(t); err == nil {
+			t.Errorf("got %v, want the connection to end", got)
+		}
+	})
+	t.Run("a body without an end", func(t *testing.T) {
+		got, err := slowBody.answer(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantRefusal(t, got, badRequest)
+		if got.header.Get("Connection") != "close" {
+			t.Error("the connection stays open, want Connection: close")
+		}
+	})
+	trap.wantNobody(t)
 
 	if n := l.telnyx.Requests(telnyxtest.Token); n != 0 {
 		t.Errorf("%d tokens minted, want none", n)
@@ -182,32 +225,42 @@ func TestAttacksAreRefused(t *testing.T) {
 	l.wantToken(t, "alice", c.send(from))
 }
 
-// postHuge sends a bearer of that size and returns the answer's status, after
-// which the connection must end. The server stops reading long before it all is
-// sent, so sending may fail, and must not be in the way of reading.
-func postHuge(t *testing.T, s *service, size int) int {
+// begun is a request on a connection of its own, of which all has been sent that
+// ever will be.
+type begun struct{ conn net.Conn }
+
+func begin(t *testing.T, s *service, text string) begun {
 	t.Helper()
 	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.URL, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	t.Cleanup(func() { _ = conn.Close() })
+	if _, err := io.WriteString(conn, text); err != nil {
 		t.Fatal(err)
 	}
-	go func() {
-		_, _ = io.WriteString(conn, "POST /v1/token HTTP/1.1\r\nHost: tokensvc\r\nAuthorization: Bearer ")
-		_, _ = io.WriteString(conn, strings.Repeat("A", size)+"\r\n\r\n")
-	}()
-	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
+	return begun{conn}
+}
+
+// answer waits for what the service says to it, or for its hanging up.
+func (b begun) answer(t *testing.T) (answer, error) {
+	t.Helper()
+	if err := b.conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(b.conn), nil)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal("the service still waits")
+	}
+	if err != nil {
+		return answer{}, err
 	}
 	defer res.Body.Close()
-	if !res.Close {
-		t.Error("the connection stays open, want Connection: close")
+	if res.Close {
+		res.Header.Set("Connection", "close")
 	}
-	return res.StatusCode
+	body, err := io.ReadAll(io.LimitReader(res.Body, responseLimit))
+	return answer{status: res.StatusCode, header: res.Header, body: string(body)}, err
 }
 
 // A request id is the caller's own if it can do no harm to a log.
@@ -458,11 +511,18 @@ func TestTelnyxsFaultsHaveNames(t *testing.T) {
 		users = append(users, "user-"+strconv.Itoa(i))
 	}
 	l := newLab(t, telnyxtest.Options{}, append(users, "alice")...)
-	s := startService(t, l.with(setting{"TELNYX_TIMEOUT", "500ms"}))
-	c := call(t, s)
+	// A busy machine takes its time even where nothing hangs. Whoever waits for
+	// what hangs need not wait for long. Neither waits for the 7 s of a row.
+	patient := startService(t, l.with(setting{"TELNYX_TIMEOUT", "5s"}))
+	hasty := startService(t, l.with(setting{"TELNYX_TIMEOUT", "1s"}))
 
 	for i, row := range rows {
 		t.Run(row.what, func(t *testing.T) {
+			s := patient
+			if row.fault.Shape == telnyxtest.Hang || row.fault.Shape == telnyxtest.HangBody {
+				s = hasty
+			}
+			c := call(t, s)
 			user := bearing(l.issuer.Bearer(users[i], nil))
 			row.fault.Op = telnyxtest.Token
 			l.telnyx.Inject(row.fault)
@@ -478,6 +538,7 @@ func TestTelnyxsFaultsHaveNames(t *testing.T) {
 			l.wantToken(t, users[i], c.send(user)) // no failure is kept
 		})
 	}
+	c := call(t, patient)
 	t.Run("a token and a line break", func(t *testing.T) {
 		l.telnyx.Inject(telnyxtest.Fault{Op: telnyxtest.Token, Shape: telnyxtest.Newline})
 		defer l.telnyx.ClearFaults()
@@ -496,6 +557,10 @@ func TestIssuerThatIsDown(t *testing.T) {
 	c := call(t, s)
 	alice := bearing(l.issuer.Bearer("alice", nil))
 
+	s.wantLive(t)
+	if status := s.ready(t); status != http.StatusServiceUnavailable {
+		t.Errorf("/readyz answers %d, want 503 without keys", status)
+	}
 	got := c.send(alice)
 	wantProblem(t, got, http.StatusServiceUnavailable, "issuer_unavailable")
 	if !got.problem().Retryable {
@@ -543,7 +608,7 @@ func TestOneUsersShare(t *testing.T) {
 	for range 3 {
 		l.wantToken(t, "alice", alice())
 	}
-	got := alice()
+	got, told := alice(), time.Now()
 	wantProblem(t, got, http.StatusTooManyRequests, "rate_limited")
 	for range 20 {
 		wantProblem(t, alice(), http.StatusTooManyRequests, "rate_limited") // and asking does not make it worse
@@ -554,8 +619,19 @@ func TestOneUsersShare(t *testing.T) {
 	if err != nil || wait < 1 || wait > 2 { // one share comes back every 2 s
 		t.Fatalf("Retry-After %q, want 1 or 2", got.header.Get("Retry-After"))
 	}
-	<-time.After(time.Duration(wait) * time.Second)
-	l.wantToken(t, "alice", alice())
+	due := told.Add(time.Duration(wait) * time.Second)
+	eventually(t, 10*time.Second, "another share", func() error {
+		kept := time.Now().After(due) // whoever comes after that has waited as told
+		got := alice()
+		if got.status != http.StatusOK {
+			if kept {
+				t.Errorf("told to wait %d s, and refused after %v: %v", wait, time.Since(told), got)
+			}
+			return errors.New(got.String())
+		}
+		l.wantToken(t, "alice", got)
+		return nil
+	})
 }
 
 func query(name, value string) change {

@@ -243,7 +243,7 @@ func TestNoOutcomeShowsASecret(t *testing.T) {
 	}
 
 	hidden.wantNone(t, "/metrics", metrics(t, s))
-	hidden.wantNone(t, "/readyz", do(t, httpClient, newRequest(t, http.MethodGet, s.OpsURL+"/readyz", nil)).body)
+	hidden.wantNone(t, "/readyz", do(t, s.client, newRequest(t, http.MethodGet, s.OpsURL+"/readyz", nil)).body)
 	hidden.wantNone(t, "/openapi.yaml", c.send(asking("GET", "/openapi.yaml")).body)
 	s.signal(t, syscall.SIGHUP)
 	s.signal(t, syscall.SIGTERM)

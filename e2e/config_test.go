@@ -14,7 +14,7 @@ const marked = "KEY0marked0by0the0test"
 
 // refusesToStart runs serve with a configuration that is not in order: status 2,
 // these lines and no others on standard error, and nobody asked anything.
-func refusesToStart(t *testing.T, l *lab, env []string, want []string, args ...string) {
+func refusesToStart(t *testing.T, l *lab, issuer *trap, env []string, want []string, args ...string) {
 	t.Helper()
 	got := runBinary(t, env, append([]string{"serve"}, args...)...)
 	if got.status != 2 || got.stdout != "" {
@@ -39,13 +39,12 @@ func refusesToStart(t *testing.T, l *lab, env []string, want []string, args ...s
 	if n := l.telnyx.Connections(); n != 0 {
 		t.Errorf("%d connections to Telnyx, want none", n)
 	}
-	if n := l.issuer.KeyFetches(); n != 0 {
-		t.Errorf("%d fetches of the issuer's keys, want none", n)
-	}
+	issuer.wantNobody(t)
 }
 
 func TestAFileFullOfMistakes(t *testing.T) {
 	l := newLab(t, telnyxtest.Options{})
+	issuer := newTrap(t)
 	file := filepath.Join(t.TempDir(), "tokensvc.yaml")
 	writeFile(t, file, fmt.Sprintf(`listen: 8080
 base_path: /tokens/
@@ -75,10 +74,10 @@ log:
   level: loud
   level: info
 %[1]s: true
-`, marked, l.telnyx.URL(), l.issuer.URL()))
+`, marked, l.telnyx.URL(), issuer.URL))
 	at := func(line int, key string) string { return fmt.Sprintf("%s:%d: %s", file, line, key) }
 
-	refusesToStart(t, l, nil, []string{
+	refusesToStart(t, l, issuer, nil, []string{
 		at(1, "listen: has the wrong type: must be host:port"),
 		at(2, "base_path: must be a path"),
 		at(3, "trusted_proxies: must be a list of networks"),
@@ -104,14 +103,15 @@ log:
 
 func TestVariablesFullOfMistakes(t *testing.T) {
 	l := newLab(t, telnyxtest.Options{})
-	refusesToStart(t, l, []string{
+	issuer := newTrap(t)
+	refusesToStart(t, l, issuer, []string{
 		"TELNYX_API_KEY=Bearer " + marked,
 		"TELNYX_BASE_URL=" + l.telnyx.URL(),
 		"TELNYX_TIMEOUT=20s",
 		"TOKENSVC_LISTEN=127.0.0.1:8080",
 		"TOKENSVC_OPS_LISTEN=:8080",
 		"TOKENSVC_TRUSTED_PROXIES=0.0.0.0/0",
-		"TOKENSVC_OIDC_ISSUER=" + l.issuer.URL(),
+		"TOKENSVC_OIDC_ISSUER=" + issuer.URL,
 		"TOKENSVC_DIRECTORY=postgres://tokensvc:" + marked + "@db/tokensvc",
 		"TOKENSVC_CACHE=redis://:" + marked + "@cache:6379",
 		"TOKENSVC_LIMITS_INFLIGHT=5",
@@ -133,7 +133,8 @@ func TestVariablesFullOfMistakes(t *testing.T) {
 
 func TestNothingIsConfigured(t *testing.T) {
 	l := newLab(t, telnyxtest.Options{})
-	refusesToStart(t, l, nil, []string{
+	issuer := newTrap(t)
+	refusesToStart(t, l, issuer, nil, []string{
 		"TELNYX_API_KEY: is required",
 		"TOKENSVC_OIDC_ISSUER: is required",
 		"TOKENSVC_OIDC_AUDIENCE: is required",
@@ -143,6 +144,7 @@ func TestNothingIsConfigured(t *testing.T) {
 
 func TestAUsersFileFullOfMistakes(t *testing.T) {
 	l := newLab(t, telnyxtest.Options{}, "alice", "bob")
+	issuer := newTrap(t)
 	writeFile(t, l.users, fmt.Sprintf(`users:
   alice: %[2]s
   bob: %[1]s
@@ -154,10 +156,10 @@ func TestAUsersFileFullOfMistakes(t *testing.T) {
 admins: []
 `, marked, l.credentials["alice"], l.credentials["bob"]))
 	var env []string
-	for name, value := range l.env {
+	for name, value := range l.with(setting{"TOKENSVC_OIDC_ISSUER", issuer.URL}) {
 		env = append(env, name+"="+value)
 	}
-	refusesToStart(t, l, env, []string{
+	refusesToStart(t, l, issuer, env, []string{
 		"users.yaml:3: users.bob: a credential is a UUID",
 		"users.yaml:4: users.carol: a device is 1 to 64 of",
 		"users.yaml:5: users.dave: a user needs a credential",
@@ -174,6 +176,6 @@ admins: []
 		"users:\n- " + marked + "\n": "users.yaml:1: users must map a user key to a credential",
 	} {
 		writeFile(t, l.users, content)
-		refusesToStart(t, l, env, []string{want})
+		refusesToStart(t, l, issuer, env, []string{want})
 	}
 }

@@ -65,7 +65,7 @@ func startDev(t *testing.T, args ...string) *devRun {
 			d.oidc = match[2]
 		}
 	}
-	(&service{OpsURL: d.ops}).awaitReady(t)
+	(&service{OpsURL: d.ops, client: checked(t, newTransport(t))}).awaitReady(t)
 	return d
 }
 

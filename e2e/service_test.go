@@ -33,6 +33,7 @@ var httpClient = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transp
 type service struct {
 	URL, OpsURL string
 
+	client *http.Client // holds every answer to openapi.yaml
 	cmd    *exec.Cmd
 	output output
 	exited chan error // how the process ended; whoever takes it puts it back
@@ -55,7 +56,7 @@ func startService(t *testing.T, env map[string]string, args ...string) *service 
 // launchService is startService without waiting for more than listening.
 func launchService(t *testing.T, env map[string]string, args ...string) *service {
 	t.Helper()
-	s := &service{exited: make(chan error, 1)}
+	s := &service{exited: make(chan error, 1), client: checked(t, newTransport(t))}
 	// The test's context is done before its clean-up, and would kill.
 	s.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), binary, append([]string{"serve"}, args...)...)
 	s.cmd.Dir = t.TempDir()
@@ -148,7 +149,16 @@ func (s *service) awaitReady(t *testing.T) {
 
 func (s *service) ready(t *testing.T) int {
 	t.Helper()
-	return do(t, httpClient, newRequest(t, http.MethodGet, s.OpsURL+"/readyz", nil)).status
+	return do(t, s.client, newRequest(t, http.MethodGet, s.OpsURL+"/readyz", nil)).status
+}
+
+// wantLive wants the process to say that it serves, which it does whether or not
+// it is ready.
+func (s *service) wantLive(t *testing.T) {
+	t.Helper()
+	if got := do(t, s.client, newRequest(t, http.MethodGet, s.OpsURL+"/livez", nil)); got.status != http.StatusOK {
+		t.Errorf("/livez answers %v, want 200", got)
+	}
 }
 
 // ask posts to /v1/token with that bearer.
@@ -157,7 +167,7 @@ func (s *service) ask(t *testing.T, bearer string) answer {
 	s.hide(bearer)
 	req := newRequest(t, http.MethodPost, s.URL+"/v1/token", nil)
 	req.Header.Set("Authorization", "Bearer "+bearer)
-	return do(t, httpClient, req)
+	return do(t, s.client, req)
 }
 
 // newRequest makes a request with a form for a body, or none.

@@ -48,8 +48,10 @@ func TestStopKeepsItsWord(t *testing.T) {
 
 			s.signal(t, row.sig)
 			told := time.Now()
-			eventually(t, 5*time.Second, "not ready", s.wantUnready)
+			eventually(t, 5*time.Second, "not ready", func() error { return s.wantUnready(t) })
+			late := 0
 			if row.delay > 0 {
+				late = 1
 				if took := time.Since(told); took > row.delay/2 {
 					t.Errorf("unready only after %v, want it at once", took)
 				}
@@ -58,9 +60,10 @@ func TestStopKeepsItsWord(t *testing.T) {
 				if got.header.Get("Connection") != "close" {
 					t.Error("a new connection is kept while stopping, want Connection: close")
 				}
-				if err := s.wantUnready(); err != nil {
+				if err := s.wantUnready(t); err != nil {
 					t.Error(err)
 				}
+				s.wantLive(t)
 			}
 			serving.Wait()
 			if err := s.awaitExit(t); err != nil {
@@ -69,20 +72,22 @@ func TestStopKeepsItsWord(t *testing.T) {
 			if took := time.Since(told); took < row.delay {
 				t.Errorf("ended after %v, want a delay of %v", took, row.delay)
 			}
+			s.wantIssued(t, len(users)+late)
 		})
 	}
 }
 
 // wantUnready is satisfied too when nobody listens any more, which is how
 // unready one can be.
-func (s *service) wantUnready() error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+func (s *service) wantUnready(t *testing.T) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.OpsURL+"/readyz", nil)
 	if err != nil {
 		return err
 	}
-	res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+	res, err := checked(t, &http.Transport{DisableKeepAlives: true}).Do(req)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return nil
 	}
@@ -105,7 +110,7 @@ func TestStopUnderLoadLosesNothingBehindABalancer(t *testing.T) {
 	load := startLoad(t, l, s, elsewhere)
 
 	s.signal(t, syscall.SIGTERM)
-	eventually(t, 5*time.Second, "not ready", s.wantUnready)
+	eventually(t, 5*time.Second, "not ready", func() error { return s.wantUnready(t) })
 	close(elsewhere)
 	ends := load.wait()
 	t.Logf("how requests ended after the signal: %v", ends)
@@ -120,6 +125,7 @@ func TestStopUnderLoadLosesNothingBehindABalancer(t *testing.T) {
 	if err := s.awaitExit(t); err != nil {
 		t.Errorf("%v, want exit status 0", err)
 	}
+	s.wantIssued(t, load.received())
 }
 
 // Without a balancer, whoever goes on to the last moment may lose what is on its
@@ -150,7 +156,23 @@ func TestStopUnderRelentlessLoad(t *testing.T) {
 			if err := s.awaitExit(t); err != nil {
 				t.Errorf("%v, want exit status 0", err)
 			}
+			s.wantIssued(t, load.received())
 		})
+	}
+}
+
+// wantIssued wants as many tokens in the log as callers have received: a request
+// that was accepted is answered, and no answer is lost.
+func (s *service) wantIssued(t *testing.T, received int) {
+	t.Helper()
+	issued := 0
+	for _, line := range s.logged("request") {
+		if line["outcome"] == "issued" {
+			issued++
+		}
+	}
+	if issued != received {
+		t.Errorf("%d tokens issued, and %d received", issued, received)
 	}
 }
 
@@ -158,6 +180,7 @@ func TestStopUnderRelentlessLoad(t *testing.T) {
 // they keep.
 type load struct {
 	workers int
+	warm    int // tokens received before
 	working sync.WaitGroup
 
 	mu   sync.Mutex
@@ -168,7 +191,8 @@ type load struct {
 // to go elsewhere, or nobody listens any more.
 func startLoad(t *testing.T, l *lab, s *service, elsewhere <-chan struct{}) *load {
 	t.Helper()
-	load := &load{workers: 16, ends: map[string]int{}}
+	const workers, first = 16, 20
+	load := &load{workers: workers, warm: 1 + workers*first, ends: map[string]int{}}
 	c := call(t, s)
 	alice := bearing(l.issuer.Bearer("alice", nil))
 	l.wantToken(t, "alice", c.send(alice))
@@ -177,7 +201,7 @@ func startLoad(t *testing.T, l *lab, s *service, elsewhere <-chan struct{}) *loa
 	ready := make(chan struct{})
 	for range load.workers {
 		load.working.Go(func() {
-			for range 20 {
+			for range first {
 				if got, err := c.try(t.Context(), alice); err != nil || got.status != http.StatusOK {
 					t.Errorf("before the signal: %v, %v", got, err)
 				}
@@ -207,6 +231,9 @@ func (l *load) ended(how string) string {
 	l.ends[how]++
 	return how
 }
+
+// received is how many tokens were, when all is over.
+func (l *load) received() int { return l.warm + l.ends["200"] + l.ends["200 close"] }
 
 func (l *load) wait() map[string]int {
 	l.working.Wait()

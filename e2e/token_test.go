@@ -225,6 +225,7 @@ func TestStartedWhileTheProviderIsAway(t *testing.T) {
 	if header.Get("Retry-After") == "" {
 		t.Error("no Retry-After, want one: it is worth trying again")
 	}
+	s.wantLive(t)
 	if status := s.ready(t); status != http.StatusServiceUnavailable {
 		t.Errorf("/readyz answers %d, want 503 before any keys are known", status)
 	}

@@ -101,9 +101,14 @@ type caller struct {
 // call makes a caller of the public listener.
 func call(t *testing.T, s *service) *caller {
 	t.Helper()
+	return &caller{t, checked(t, newTransport(t)), s.URL}
+}
+
+func newTransport(t *testing.T) *http.Transport {
+	t.Helper()
 	transport := &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &caller{t, checked(t, transport), s.URL}
+	return transport
 }
 
 // checked is a client whose answers are held to openapi.yaml.
@@ -172,6 +177,8 @@ func (c *caller) send(changes ...change) answer {
 
 // problem is the body of a refusal.
 type problem struct {
+	Type      string
+	Title     string
 	Status    int
 	Code      string
 	Detail    string
@@ -207,6 +214,9 @@ func wantProblem(t *testing.T, got answer, status int, code string) {
 	p := got.problem()
 	if got.status != status || p.Code != code || p.Status != status {
 		t.Errorf("got %v, want %d %s", got, status, code)
+	}
+	if p.Title == "" || !strings.HasSuffix(p.Detail, ".") || p.Type != "urn:tokensvc:outcome:"+code {
+		t.Errorf("type %q, title %q, detail %q: want the outcome, a title and a sentence", p.Type, p.Title, p.Detail)
 	}
 	if typ := got.header.Get("Content-Type"); typ != "application/problem+json" {
 		t.Errorf("Content-Type %q, want application/problem+json", typ)

@@ -34,6 +34,7 @@ import (
 const (
 	audience = "softphone"
 	claim    = "telnyx"
+	crowd    = 2000 // callers at once, for whom every part has room
 )
 
 // house is the service with its real parts, between an issuer and an emulated
@@ -72,7 +73,7 @@ func build(t *testing.T, o telnyxtest.Options, change func(*handler.Config)) *ho
 	h.issuer = oidctest.StartT(t, oidctest.Options{Audience: audience})
 	issuers := []authz.Issuer{{Name: "main", URL: h.issuer.URL(), Audiences: []string{audience}}}
 
-	verifier, err := authz.New(authz.Config{Issuers: issuers})
+	verifier, err := authz.New(authz.Config{Issuers: issuers, Waiting: crowd})
 	h.must(err)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -86,7 +87,7 @@ func build(t *testing.T, o telnyxtest.Options, change func(*handler.Config)) *ho
 	})
 	h.must(err)
 	t.Cleanup(client.CloseIdleConnections)
-	machine, err := vending.New(vending.Config{Minter: client, MaxWaiting: 10_000})
+	machine, err := vending.New(vending.Config{Minter: client, MaxWaiting: crowd})
 	h.must(err)
 	t.Cleanup(machine.Close)
 	users, err := directory.NewClaim(claim)
@@ -181,9 +182,9 @@ func (i inside) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func TestThousandsOfCallersNeverGetAnothersToken(t *testing.T) {
-	const people, callers = 100, 2000 // all callers at once
+	const people = 100
 	h := build(t, telnyxtest.Options{Latency: 3 * time.Millisecond}, func(c *handler.Config) {
-		c.InFlight, c.Timeout = callers, time.Minute
+		c.InFlight, c.Timeout = crowd, time.Minute
 	})
 	h.client.Transport = inside{h}
 	var bearers, credentials [people]string
@@ -192,7 +193,7 @@ func TestThousandsOfCallersNeverGetAnothersToken(t *testing.T) {
 	}
 	together := make(chan struct{})
 	var wg sync.WaitGroup
-	for caller := range callers {
+	for caller := range crowd {
 		wg.Go(func() {
 			<-together
 			for i := range 3 { // mostly minted, and then from the cache
