@@ -1,5 +1,7 @@
 package authz
 
+import "strings"
+
 // DPoP says whether an issuer's bearers are bound to a key that their callers
 // must prove to have (RFC 9449).
 type DPoP string
@@ -22,7 +24,10 @@ type binding struct {
 func bindingOf(claims map[string]any) binding {
 	confirmation, bound := claims["cnf"]
 	if !bound {
-		return binding{}
+		// Some issuers, asked about a bound token, say that it is and not to
+		// what (RFC 9449 section 6.2).
+		kind, _ := claims["token_type"].(string)
+		return binding{bound: strings.EqualFold(kind, "dpop")}
 	}
 	methods, _ := confirmation.(map[string]any)
 	thumbprint, _ := methods["jkt"].(string)
@@ -43,7 +48,7 @@ func (v *Verifier) prove(e *Evidence, sent sent, known *verified) error {
 		return invalid(ReasonBinding)
 	}
 	err := v.proofs.check(e.Header["Dpop"], proofWant{
-		method: e.Method, url: v.publicURL + e.Path, bearer: sent.text, key: known.binding.thumbprint,
+		method: e.Method, url: v.publicURL + e.Path, bearer: sent.text, user: known.who.User, key: known.binding.thumbprint,
 	})
 	return v.proofs.withNonce(err)
 }

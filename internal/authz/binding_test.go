@@ -110,6 +110,9 @@ func TestWhoMayUseABoundBearer(t *testing.T) {
 	b.want("proof_replayed", "and twice", proving("DPoP", bearer, used))
 	b.want("signature", "a forged bearer, with a proof", proving("DPoP", bearer[:len(bearer)-4]+"AAAA", h.of(bearer, nil)))
 
+	said := b.issuer.Bearer("alice", map[string]any{"token_type": "DPoP"})
+	b.want("binding", "said to be bound and not to what, as a bearer", proving("Bearer", said))
+	b.want("binding", "said to be bound and not to what, with a proof", proving("DPoP", said, h.of(said, nil)))
 	for name, cnf := range map[string]any{
 		"to a certificate":            map[string]any{"x5t#S256": "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0"},
 		"to a key and a certificate":  map[string]any{"jkt": h.want().key, "x5t#S256": "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0"},

@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"bytes"
 	"encoding/base64"
 	"strings"
 
@@ -16,7 +17,7 @@ func compactForm(text string) (header, payload string, ok bool) {
 	}
 	header, rest, _ := strings.Cut(text, ".")
 	payload, signature, _ := strings.Cut(rest, ".")
-	ok = header != "" && payload != "" && signature != "" && !strings.Contains(signature, ".")
+	ok = isCanonical(header) && isCanonical(payload) && isCanonical(signature)
 	return header, payload, ok
 }
 
@@ -24,27 +25,48 @@ func isBase64URL(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_'
 }
 
-// claimedIssuer returns what a JWT says is its issuer, and whether the text is a
-// JWT in form: three parts, of which the first is a header. An opaque token may
-// have dots in it too.
-func claimedIssuer(text string) (issuer string, isJWT bool) {
-	head, payload, ok := compactForm(text)
-	if !ok || !headerBounds.hold(head) {
-		return "", false
+// isCanonical reports whether a part is the one text for what it encodes. The last
+// character may have bits that are not used, and a decoder that does not mind
+// them has many texts for one token.
+func isCanonical(part string) bool {
+	if part == "" || strings.Contains(part, ".") {
+		return false
 	}
-	var header, claims map[string]any
-	if !decodePart(head, &header) || header == nil {
-		return "", false
+	last := strings.IndexByte(base64URL, part[len(part)-1])
+	switch len(part) % 4 {
+	case 2:
+		return last&0b1111 == 0
+	case 3:
+		return last&0b11 == 0
 	}
-	if payloadBounds.hold(payload) && decodePart(payload, &claims) {
-		issuer, _ = claims["iss"].(string)
-	}
-	return issuer, true
+	return len(part)%4 == 0
 }
 
-func decodePart(part string, into *map[string]any) bool {
-	text, err := base64.RawURLEncoding.DecodeString(part)
-	return err == nil && json.Unmarshal(text, into) == nil
+const base64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+// claimedIssuer returns what a JWT says is its issuer, or nothing.
+func claimedIssuer(text string) string {
+	_, payload, ok := compactForm(text)
+	if !ok || !payloadBounds.hold(payload) {
+		return ""
+	}
+	var claims struct {
+		Issuer string `json:"iss"`
+	}
+	decoded, err := base64.RawURLEncoding.DecodeString(payload)
+	if err != nil || json.Unmarshal(decoded, &claims) != nil {
+		return ""
+	}
+	return claims.Issuer
+}
+
+// beginsLikeJOSE reports whether a text is a JWT, or an encrypted one, or what is
+// left of one when something was added or taken away: its first part is a header
+// with an algorithm. An opaque token may have dots in it too.
+func beginsLikeJOSE(text string) bool {
+	head, _, dotted := strings.Cut(strings.TrimLeft(text, "\"' "), ".")
+	decoded, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(head, "="))
+	return dotted && err == nil && len(decoded) > 0 && decoded[0] == '{' && bytes.Contains(decoded, []byte(`"alg"`))
 }
 
 // opaqueForm reports whether text can be an access token of whatever kind (RFC
@@ -58,14 +80,15 @@ func opaqueForm(text string) bool {
 // bearer, and megabytes. A header has room for a chain of certificates, and a
 // payload for some thousand groups.
 var (
-	headerBounds  = jsonBounds{bytes: 8 << 10, depth: 4, values: 128}
-	payloadBounds = jsonBounds{bytes: MaxBearerBytes, depth: 16, values: 4096}
+	headerBounds  = jsonBounds{bytes: 8 << 10, depth: 4, values: 128, members: 64}
+	payloadBounds = jsonBounds{bytes: MaxBearerBytes, depth: 16, values: 4096, members: 512}
 )
 
 type jsonBounds struct {
-	bytes  int // of its base64url form
-	depth  int // of objects and lists inside of one another
-	values int // in all of them together
+	bytes   int // of its base64url form
+	depth   int // of objects and lists inside of one another
+	values  int // in all of them together
+	members int // of all objects together, which are the dearest
 }
 
 // hold reports whether a base64url part is within the bounds. It counts, and
@@ -75,7 +98,7 @@ func (b jsonBounds) hold(part string) bool {
 	if err != nil || len(part) > b.bytes {
 		return false
 	}
-	depth, values, inString := 0, 0, false
+	depth, values, members, inString := 0, 0, 0, false
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
 		case inString && c == '\\':
@@ -89,8 +112,10 @@ func (b jsonBounds) hold(part string) bool {
 			depth--
 		case c == ',':
 			values++
+		case c == ':':
+			members++
 		}
-		if depth > b.depth || values > b.values {
+		if depth > b.depth || values > b.values || members > b.members {
 			return false
 		}
 	}

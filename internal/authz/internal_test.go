@@ -125,6 +125,50 @@ func FuzzDiscovery(f *testing.F) {
 	})
 }
 
+func TestATokenHasOneText(t *testing.T) {
+	part := func(n int) string { return base64.RawURLEncoding.EncodeToString(make([]byte, n)) }
+	for n := range 7 {
+		good := "AAAA." + part(n) + ".AAAA"
+		if _, _, ok := compactForm(good); ok != (n > 0) {
+			t.Errorf("%q: %v", good, ok)
+		}
+		for _, other := range []string{"B", "D", "P", "_"} {
+			p := part(n)
+			if n%3 == 0 || p == "" {
+				continue // all bits are used
+			}
+			for _, bad := range []string{p[:len(p)-1] + other, p + "A"} {
+				_, _, ok := compactForm("AAAA." + bad + ".AAAA")
+				decoded, err := base64.RawURLEncoding.Strict().DecodeString(bad)
+				if ok != (err == nil && len(decoded) > 0) {
+					t.Errorf("%q is accepted: %v, and decodes strictly: %v", bad, ok, err)
+				}
+			}
+		}
+	}
+}
+
+func TestWhatIsLikeAJWTButNone(t *testing.T) {
+	for text, want := range map[string]bool{
+		"eyJhbGciOiJSUzI1NiJ9.e30.AA":        true,
+		"eyJhbGciOiJSUzI1NiJ9.e30.AA,":       true,
+		`"eyJhbGciOiJSUzI1NiJ9.e30.AA"`:      true,
+		"eyJhbGciOiJSUzI1NiJ9=.e30.AA":       true,
+		"eyJhbGciOiJSUzI1NiJ9.e30.AA.BB.CC":  true, // encrypted, or so it looks
+		"eyJhbGciOiJSUzI1NiJ9.":              true,
+		"eyJhbGciOiJSUzI1NiJ9":               false,
+		"abc.def.ghi":                        false,
+		"eyJ4IjoxfQ.e30.AA":                  false, // {"x":1}
+		"6f0a4f52-3b1c-4a49-9a43-0c1c9c0a7d": false,
+		"":                                   false,
+		".":                                  false,
+	} {
+		if got := beginsLikeJOSE(text); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+}
+
 func TestWhatIsTooMuchToDecode(t *testing.T) {
 	part := func(json string) string { return base64.RawURLEncoding.EncodeToString([]byte(json)) }
 	nested := func(open, inner, end string, depth int) string {
@@ -147,6 +191,7 @@ func TestWhatIsTooMuchToDecode(t *testing.T) {
 		"one deeper":                          {payloadBounds, nested("[", "", "]", 17), false},
 		"too many values":                     {payloadBounds, "[" + strings.Repeat("1,", 5000) + "1]", false},
 		"too many empty objects":              {payloadBounds, "[" + strings.Repeat("{}", 5000) + "]", false},
+		"too many members":                    {payloadBounds, "{" + strings.Repeat(`"a":1,`, 600) + `"b":1}`, false},
 		"too many header members":             {headerBounds, "{" + strings.Repeat(`"a":1,`, 200) + `"b":1}`, false},
 		"a long header":                       {headerBounds, `{"alg":"` + strings.Repeat("a", 8<<10) + `"}`, false},
 		"what is no JSON, but short and flat": {payloadBounds, `}}}]]]"`, true},

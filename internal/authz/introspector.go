@@ -2,7 +2,6 @@ package authz
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -16,19 +15,25 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4/json"
+	"github.com/maypok86/otter/v2"
 	"github.com/sony/gobreaker/v2"
 	"golang.org/x/sync/singleflight"
 )
 
 // Bounds of asking an issuer about tokens.
 const (
-	maxAnswerBytes  = 64 << 10
+	maxAnswerBytes  = 256 << 10
 	questionTimeout = 5 * time.Second
 
 	// Beyond so many questions at once, one waits for a place, but not for long:
 	// an issuer that is this far behind will not catch up for it.
-	maxQuestions = 64
+	maxQuestions = 128
 	placeTimeout = time.Second
+
+	// Some of the places are for tokens that were good a while ago.
+	knownPlaces = 32
+	knownLife   = time.Hour
+	maxKnown    = 100_000
 
 	breakerFailures = 5 // in a row, and the issuer is left alone
 	breakerPause    = 5 * time.Second
@@ -41,19 +46,43 @@ type introspector struct {
 	endpoint    *kept[string]
 	transport   http.RoundTripper
 	flights     singleflight.Group
-	callers     crowd // who wait for answers
-	places      chan struct{}
+	known       *otter.Cache[digest, struct{}] // tokens that were good
+	ofKnown     queue
+	ofOthers    queue
 	breaker     *gobreaker.CircuitBreaker[*token]
 }
 
-func newIntrospector(i Issuer, cfg Config) *introspector {
+// A queue is for questions of one kind. Tokens that were good before have one of
+// their own, so that whoever invents tokens does not shut out those who have
+// signed in.
+type queue struct {
+	callers   crowd         // who wait for answers
+	questions crowd         // those under way, and those that wait for a place
+	places    chan struct{} // at the issuer
+}
+
+func newQueue(waiting, places int) queue {
+	return queue{
+		callers: crowd{limit: int64(waiting)}, questions: crowd{limit: int64(waiting)}, places: make(chan struct{}, places),
+	}
+}
+
+func newIntrospector(i Issuer, cfg Config) (*introspector, error) {
+	known, err := otter.New(&otter.Options[digest, struct{}]{
+		MaximumSize:      maxKnown,
+		ExpiryCalculator: otter.ExpiryWriting[digest, struct{}](knownLife),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("tokens that were good: %w", err)
+	}
 	s := &introspector{
 		issuer:      i,
 		credentials: credentials{i.Introspection, i.URL, cfg.Now},
 		endpoint:    newKept(cfg, i.Name, "introspection endpoint", newPublisher(i, cfg).discoveredEndpoint),
 		transport:   connectionsFor(maxQuestions, cfg.Transport),
-		callers:     crowd{limit: int64(cfg.Waiting)},
-		places:      make(chan struct{}, maxQuestions),
+		known:       known,
+		ofKnown:     newQueue(cfg.Waiting, knownPlaces),
+		ofOthers:    newQueue(cfg.Waiting, maxQuestions-knownPlaces),
 		breaker: gobreaker.NewCircuitBreaker[*token](gobreaker.Settings{
 			Timeout:      breakerPause,
 			ReadyToTrip:  func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakerFailures },
@@ -64,7 +93,7 @@ func newIntrospector(i Issuer, cfg Config) *introspector {
 	if i.Introspection.Endpoint != "" {
 		s.endpoint.current.Store(&i.Introspection.Endpoint)
 	}
-	return s
+	return s, nil
 }
 
 // connectionsFor returns a transport that keeps so many connections open. The
@@ -89,6 +118,7 @@ func (s *introspector) run(ctx context.Context) {
 		s.endpoint.run(ctx)
 	}
 	<-ctx.Done()
+	s.known.StopAllGoroutines()
 	if t, ok := s.transport.(*http.Transport); ok {
 		t.CloseIdleConnections()
 	}
@@ -98,13 +128,18 @@ func (s *introspector) run(ctx context.Context) {
 // between all who ask about it at this moment: nobody changes it. The question
 // does not end with the caller who came first.
 func (s *introspector) introspect(ctx context.Context, text string) (*token, error) {
-	if !s.callers.enter() {
+	sum := digestOf(text)
+	q := s.queueOf(sum)
+	if !q.callers.enter() {
 		return nil, fmt.Errorf("%w: %w", ErrIssuerUnavailable, errCrowded)
 	}
-	defer s.callers.leave()
-	sum := sha256.Sum256([]byte(text))
+	defer q.callers.leave()
 	answered := s.flights.DoChan(string(sum[:]), func() (any, error) {
-		return s.ask(context.WithoutCancel(ctx), text)
+		t, err := s.ask(context.WithoutCancel(ctx), q, text)
+		if err == nil {
+			s.known.Set(sum, struct{}{})
+		}
+		return t, err
 	})
 	select {
 	case r := <-answered:
@@ -115,15 +150,22 @@ func (s *introspector) introspect(ctx context.Context, text string) (*token, err
 	}
 }
 
+func (s *introspector) queueOf(sum digest) *queue {
+	if _, known := s.known.GetIfPresent(sum); known {
+		return &s.ofKnown
+	}
+	return &s.ofOthers
+}
+
 // ask returns an *InvalidError if the issuer's answer is no, and
 // ErrIssuerUnavailable if there is none. Neither has anything of the token or of
 // the issuer's words in it.
-func (s *introspector) ask(ctx context.Context, text string) (*token, error) {
+func (s *introspector) ask(ctx context.Context, q *queue, text string) (*token, error) {
 	endpoint, err := s.endpoint.get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	t, err := s.inPlace(func() (*token, error) {
+	t, err := q.inPlace(func() (*token, error) {
 		return s.breaker.Execute(func() (*token, error) {
 			body, err := s.post(ctx, *endpoint, text)
 			if err != nil {
@@ -138,13 +180,19 @@ func (s *introspector) ask(ctx context.Context, text string) (*token, error) {
 	return nil, fmt.Errorf("%w: asking issuer %q about a token: %w", ErrIssuerUnavailable, s.issuer.Name, err)
 }
 
-func (s *introspector) inPlace(question func() (*token, error)) (*token, error) {
+// inPlace asks a question when there is a place for it. Questions are counted, and
+// not who waits for them: a question goes on when its caller has left.
+func (q *queue) inPlace(question func() (*token, error)) (*token, error) {
+	if !q.questions.enter() {
+		return nil, errCrowded
+	}
+	defer q.questions.leave()
 	select {
-	case s.places <- struct{}{}:
+	case q.places <- struct{}{}:
 	case <-time.After(placeTimeout):
 		return nil, errors.New("too many questions wait for an answer")
 	}
-	defer func() { <-s.places }()
+	defer func() { <-q.places }()
 	return question()
 }
 
@@ -167,12 +215,14 @@ func (e statusError) isCredentials() bool {
 	return e == http.StatusUnauthorized || e == http.StatusForbidden
 }
 
+var errAnswerTooLarge = fmt.Errorf("its answer is larger than %d bytes", maxAnswerBytes)
+
 // isAboutTheQuestion reports whether a failure says nothing about the issuer:
-// some answer 400 about a token of a form they do not know. If that opened the
-// breaker, anybody could open it for everybody.
+// some answer 400 about a token of a form they do not know, or with more groups
+// than we take. If that opened the breaker, anybody could open it for everybody.
 func isAboutTheQuestion(err error) bool {
 	var status statusError
-	return errors.As(err, &status) && status >= 400 && status < 500 &&
+	return errors.Is(err, errAnswerTooLarge) || errors.As(err, &status) && status >= 400 && status < 500 &&
 		!status.isCredentials() && status != http.StatusTooManyRequests
 }
 
@@ -211,7 +261,7 @@ func (s *introspector) post(ctx context.Context, endpoint, text string) ([]byte,
 	case err != nil:
 		return nil, safeCause(err)
 	case len(body) > maxAnswerBytes:
-		return nil, fmt.Errorf("its answer is larger than %d bytes", maxAnswerBytes)
+		return nil, errAnswerTooLarge
 	}
 	return body, nil
 }
@@ -258,7 +308,7 @@ func (s *introspector) read(body []byte) (*token, error) {
 	case t.claims["active"] != true:
 		return nil, invalid(ReasonInactive)
 	case !t.readRegistered() || !t.readAudience(s.issuer.AudienceClaim):
-		return nil, errors.New("its answer has a claim of the wrong type")
+		return nil, invalid(ReasonMalformed) // the issuer works, and one token is odd
 	}
 	if _, named := t.claims["iss"]; named && t.issuer != s.issuer.URL {
 		return nil, invalid(ReasonIssuer)

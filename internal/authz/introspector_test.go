@@ -41,6 +41,7 @@ func newAsked(t testing.TB, issuer http.RoundTripper) *trusted {
 		t.Fatal(err)
 	}
 	v.verified.StopAllGoroutines()
+	v.asked[Source{}].introspector.known.StopAllGoroutines()
 	return v.asked[Source{}]
 }
 
@@ -105,6 +106,8 @@ func TestWhatDoesNotOpenTheBreaker(t *testing.T) {
 		"400 about a token's form":  {http.StatusBadRequest, "", false},
 		"tokens that are not known": {http.StatusOK, `{"active":false}`, false},
 		"tokens of somebody else":   {http.StatusOK, `{"active":true,"iss":"x"}`, false},
+		"claims of odd types":       {http.StatusOK, `{"active":true,"aud":["softphone",7],"nbf":"now"}`, false},
+		"a person in every group":   {http.StatusOK, `{"active":true,"groups":"` + strings.Repeat("x", maxAnswerBytes) + `"}`, false},
 		"tokens of a kind unknown":  {http.StatusBadRequest, `{"error":"unsupported_token_type"}`, false},
 		"401":                       {http.StatusUnauthorized, "", true},
 		"429":                       {http.StatusTooManyRequests, "", true},
@@ -214,8 +217,9 @@ func TestQuestionsBeyondTheBoundWaitAndGiveUp(t *testing.T) {
 			inFlight.Add(-1)
 			return answer(http.StatusOK, activeAnswer)
 		})).introspector
-		since, failures := time.Now(), make(chan error, maxQuestions)
-		for i := range 2 * maxQuestions {
+		const places = maxQuestions - knownPlaces
+		since, failures := time.Now(), make(chan error, defaultWaiting)
+		for i := range defaultWaiting {
 			go func() {
 				_, err := s.introspect(t.Context(), fmt.Sprint("token-", i))
 				if err != nil {
@@ -223,7 +227,7 @@ func TestQuestionsBeyondTheBoundWaitAndGiveUp(t *testing.T) {
 				}
 			}()
 		}
-		for range maxQuestions {
+		for range defaultWaiting - places {
 			if err := <-failures; !errors.Is(err, ErrIssuerUnavailable) {
 				t.Errorf("got %v", err)
 			}
@@ -233,11 +237,53 @@ func TestQuestionsBeyondTheBoundWaitAndGiveUp(t *testing.T) {
 		}
 		<-time.After(3 * time.Second)
 		synctest.Wait()
-		if len(failures) > 0 || most.Load() != maxQuestions {
+		if len(failures) > 0 || most.Load() != places {
 			t.Errorf("%d more failed, and %d were in flight at once", len(failures), most.Load())
 		}
 		if err := s.asks(t); err != nil {
 			t.Errorf("and afterwards: %v", err)
+		}
+	})
+}
+
+// Whoever invents tokens, and leaves without an answer, takes no place of those
+// whose tokens were good before, and leaves no queue behind.
+func TestInventedTokensDoNotShutOutWhoeverHasSignedIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := false
+		var inFlight atomic.Int32
+		s := newAsked(t, roundTrip(func(*http.Request) (*http.Response, error) {
+			inFlight.Add(1)
+			defer inFlight.Add(-1)
+			if slow {
+				<-time.After(4 * time.Second)
+			}
+			return answer(http.StatusOK, activeAnswer)
+		})).introspector
+		if _, err := s.introspect(t.Context(), "alice's"); err != nil {
+			t.Fatal(err)
+		}
+		slow = true
+		gone, leave := context.WithCancel(t.Context())
+		for i := range 10 * defaultWaiting {
+			go func() { _, _ = s.introspect(gone, fmt.Sprint("invented-", i)) }()
+		}
+		synctest.Wait()
+		leave()
+		synctest.Wait()
+		if n := s.ofOthers.questions.in.Load(); n > defaultWaiting {
+			t.Errorf("%d questions are under way or wait, want %d at most", n, defaultWaiting)
+		}
+		if _, err := s.introspect(t.Context(), "alice's"); err != nil {
+			t.Errorf("alice: %v", err)
+		}
+		if n := inFlight.Load(); n > maxQuestions {
+			t.Errorf("%d questions at once, want %d at most", n, maxQuestions)
+		}
+		<-time.After(10 * time.Second)
+		synctest.Wait()
+		if n := s.ofOthers.questions.in.Load() + s.ofOthers.callers.in.Load(); n != 0 {
+			t.Errorf("%d are left behind", n)
 		}
 	})
 }

@@ -37,6 +37,7 @@ type proofWant struct {
 	method string // of the request, compared exactly with htm
 	url    string // the request's address without query and fragment, for htu
 	bearer string // the access token, for ath
+	user   string // whose token it is, whose share of the memory is used
 	key    string // base64url SHA-256 JWK thumbprint (RFC 7638) that the token is bound to (cnf.jkt)
 }
 
@@ -80,7 +81,7 @@ func (p *proofs) check(headers []string, want proofWant) error {
 	if _, err := proof.jws.Verify(proof.key); err != nil {
 		return invalid(ReasonProof)
 	}
-	return p.seen.admit(proof.identity(), bearer, proof.issuedAt, now)
+	return p.seen.admit(proof.identity(), want.user, proof.issuedAt, now)
 }
 
 // withNonce adds to a refusal for want of a nonce what to take next time (RFC

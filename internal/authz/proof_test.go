@@ -50,7 +50,7 @@ func (h *holder) want() proofWant {
 	if err != nil {
 		panic(err)
 	}
-	return proofWant{"POST", proofURL, proofBearer, base64.RawURLEncoding.EncodeToString(sum)}
+	return proofWant{"POST", proofURL, proofBearer, "main:alice", base64.RawURLEncoding.EncodeToString(sum)}
 }
 
 func (h *holder) jwk() (jwk fields) {

@@ -64,7 +64,8 @@ func (p Proxy) problems(report reporter) {
 	if p.SecretHeader != "" && !isHeaderName(p.SecretHeader) {
 		report("proxy.secret_header", "must be the name of a header")
 	}
-	seen := map[string]bool{textproto.CanonicalMIMEHeaderKey(p.withDefaults().SecretHeader): true}
+	p = p.withDefaults()
+	seen := map[string]bool{textproto.CanonicalMIMEHeaderKey(p.SecretHeader): true}
 	for _, claim := range slices.Sorted(maps.Keys(p.Headers)) {
 		name := textproto.CanonicalMIMEHeaderKey(p.Headers[claim])
 		if claim == "" || !isHeaderName(name) || seen[name] {

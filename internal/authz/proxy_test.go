@@ -120,18 +120,19 @@ func TestWhatAProxySaysBecomesClaims(t *testing.T) {
 
 func TestAProxyIsRefusedUnlessItCanBeTrusted(t *testing.T) {
 	for name, change := range map[string]func(*authz.Issuer){
-		"no network":                  func(i *authz.Issuer) { i.Proxy.Networks = nil },
-		"neither secret nor names":    func(i *authz.Issuer) { i.Proxy.Secret = nil },
-		"both secret and names":       func(i *authz.Issuer) { i.Proxy.ClientNames = []string{"proxy.internal"} },
-		"a short secret":              func(i *authz.Issuer) { i.Proxy.Secret = func() secret.Text { return secret.New("short") } },
-		"a header with a meaning":     func(i *authz.Issuer) { i.Proxy.Headers = map[string]string{"email": "Authorization"} },
-		"a header with an underscore": func(i *authz.Issuer) { i.Proxy.Headers = map[string]string{"email": "X_Email"} },
-		"a header for two claims":     func(i *authz.Issuer) { i.Proxy.Headers = map[string]string{"email": "X-A", "sub": "x-a"} },
-		"the secret's header":         func(i *authz.Issuer) { i.Proxy.Headers = map[string]string{"email": "X-Proxy-Secret"} },
-		"an audience":                 func(i *authz.Issuer) { i.Audiences = []string{audience} },
-		"an issuer URL":               func(i *authz.Issuer) { i.URL = "https://login.example.com" },
-		"a source":                    func(i *authz.Issuer) { i.Source = source(t, "cookie:x") },
-		"a name that is none":         func(i *authz.Issuer) { i.Name = "" },
+		"no network":                      func(i *authz.Issuer) { i.Proxy.Networks = nil },
+		"neither secret nor names":        func(i *authz.Issuer) { i.Proxy.Secret = nil },
+		"both secret and names":           func(i *authz.Issuer) { i.Proxy.ClientNames = []string{"proxy.internal"} },
+		"a short secret":                  func(i *authz.Issuer) { i.Proxy.Secret = func() secret.Text { return secret.New("short") } },
+		"a header with a meaning":         func(i *authz.Issuer) { i.Proxy.Headers = map[string]string{"email": "Authorization"} },
+		"a header with an underscore":     func(i *authz.Issuer) { i.Proxy.Headers = map[string]string{"email": "X_Email"} },
+		"a header for two claims":         func(i *authz.Issuer) { i.Proxy.Headers = map[string]string{"email": "X-A", "sub": "x-a"} },
+		"a default header for the secret": func(i *authz.Issuer) { i.Proxy.SecretHeader = "x-forwarded-user" },
+		"the secret's header":             func(i *authz.Issuer) { i.Proxy.Headers = map[string]string{"email": "X-Proxy-Secret"} },
+		"an audience":                     func(i *authz.Issuer) { i.Audiences = []string{audience} },
+		"an issuer URL":                   func(i *authz.Issuer) { i.URL = "https://login.example.com" },
+		"a source":                        func(i *authz.Issuer) { i.Source = source(t, "cookie:x") },
+		"a name that is none":             func(i *authz.Issuer) { i.Name = "" },
 	} {
 		issuer := trustedProxy()
 		change(&issuer)
@@ -140,6 +141,10 @@ func TestAProxyIsRefusedUnlessItCanBeTrusted(t *testing.T) {
 		} else if strings.Contains(err.Error(), proxySecret) {
 			t.Errorf("%s: the error shows the secret", name)
 		}
+	}
+	behind := authz.Issuer{Name: "iap", URL: "https://login.example.com", Audiences: []string{audience}, Source: source(t, "header:X-Forwarded-Groups")}
+	if _, err := authz.New(authz.Config{Issuers: []authz.Issuer{trustedProxy(), behind}}); err == nil {
+		t.Error("a header is the proxy's, and a token's place")
 	}
 	second := trustedProxy()
 	second.Name = "other"

@@ -8,11 +8,11 @@ import (
 // Bounds of the memory of used proofs.
 const (
 	// maxProofs is how many a generation holds: 3,700 a second, in 45 MiB if
-	// every one has a bearer of its own.
+	// every one is another user's.
 	maxProofs = 1 << 18
-	// maxProofsPerBearer is how many of them may go with one bearer. One user
-	// could otherwise fill the memory for everybody.
-	maxProofsPerBearer = 1 << 10
+	// maxProofsPerUser is how many of them may be one user's, who could otherwise
+	// fill the memory for everybody: with one bearer or many, by one key or many.
+	maxProofsPerUser = 1 << 10
 )
 
 // replays remembers the proofs that were accepted for as long as they could be
@@ -29,9 +29,9 @@ type replays struct {
 }
 
 type generation struct {
-	proofs  map[digest]struct{}
-	bearers map[digest]int // how many of the proofs go with each
-	newest  time.Time      // the latest iat among them
+	proofs map[digest]struct{}
+	users  map[string]int // how many of the proofs are each user's
+	newest time.Time      // the latest iat among them
 }
 
 func newReplays(life time.Duration, limit int) *replays {
@@ -39,13 +39,13 @@ func newReplays(life time.Duration, limit int) *replays {
 }
 
 func newGeneration() generation {
-	return generation{proofs: make(map[digest]struct{}), bearers: make(map[digest]int)}
+	return generation{proofs: make(map[digest]struct{}), users: make(map[string]int)}
 }
 
 // admit returns nil for a proof that was never admitted before, and remembers
 // it. What cannot be remembered is refused with ErrBusy: to forget another one
 // for it would let that one pass again.
-func (r *replays) admit(proof, bearer digest, issuedAt, now time.Time) error {
+func (r *replays) admit(proof digest, user string, issuedAt, now time.Time) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.turn(now)
@@ -56,11 +56,11 @@ func (r *replays) admit(proof, bearer digest, issuedAt, now time.Time) error {
 		// It might be one that we forgot. Can only be if our clock was set back,
 		// or if the caller was held up since it looked at the clock.
 		return invalid(ReasonProofTime)
-	case len(r.recent.proofs) >= r.limit, r.recent.bearers[bearer] >= maxProofsPerBearer:
+	case len(r.recent.proofs) >= r.limit, r.recent.users[user] >= maxProofsPerUser:
 		return ErrBusy
 	}
 	r.recent.proofs[proof] = struct{}{}
-	r.recent.bearers[bearer]++
+	r.recent.users[user]++
 	if issuedAt.After(r.recent.newest) {
 		r.recent.newest = issuedAt
 	}

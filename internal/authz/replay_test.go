@@ -3,6 +3,7 @@ package authz
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 )
@@ -32,14 +33,14 @@ func TestTheMemoryForgetsWhatCannotComeAgain(t *testing.T) {
 	r := newReplays(proofLife, maxProofs)
 	for n := range perSecond * seconds {
 		now := proofNow.Add(time.Duration(n) * time.Second / perSecond)
-		if err := r.admit(numbered(n), numbered(n), now, now); err != nil {
+		if err := r.admit(numbered(n), fmt.Sprint("user-", n), now, now); err != nil {
 			t.Fatalf("proof %d: %v", n, err)
 		}
 		if held := len(r.recent.proofs) + len(r.older.proofs); held > 2*perSecond*int(proofLife/time.Second) {
 			t.Fatalf("%d proofs are remembered after %d", held, n)
 		}
-		if held := len(r.recent.bearers) + len(r.older.bearers); held > 2*perSecond*int(proofLife/time.Second) {
-			t.Fatalf("%d bearers are remembered after %d", held, n)
+		if held := len(r.recent.users) + len(r.older.users); held > 2*perSecond*int(proofLife/time.Second) {
+			t.Fatalf("%d users are remembered after %d", held, n)
 		}
 	}
 }
@@ -53,18 +54,18 @@ func TestTheMemoryForgetsNothingEarly(t *testing.T) {
 			r := newReplays(proofLife, maxProofs)
 			for tick := range first + later + 1 { // one proof every step makes generations turn
 				now := proofNow.Add(time.Duration(tick) * step)
-				if err := r.admit(numbered(1000+tick), digest{}, now.Add(-maxProofAge), now); err != nil {
+				if err := r.admit(numbered(1000+tick), "alice", now.Add(-maxProofAge), now); err != nil {
 					t.Fatalf("tick %d, as old as can be: %v", tick, err)
 				}
 				if tick == first {
-					if err := r.admit(numbered(1), digest{}, now.Add(maxProofAhead), now); err != nil {
+					if err := r.admit(numbered(1), "alice", now.Add(maxProofAhead), now); err != nil {
 						t.Fatal(err)
 					}
 				}
 			}
 			issued := proofNow.Add(time.Duration(first) * step).Add(maxProofAhead)
 			again := proofNow.Add(time.Duration(first+later) * step)
-			if got := verdict(r.admit(numbered(1), digest{}, issued, again)); got != "proof_replayed" {
+			if got := verdict(r.admit(numbered(1), "alice", issued, again)); got != "proof_replayed" {
 				t.Errorf("came in step %d, and %d steps later: %s", first, later, got)
 			}
 		}
@@ -74,7 +75,7 @@ func TestTheMemoryForgetsNothingEarly(t *testing.T) {
 func TestAClockThatIsSetBackOpensNothing(t *testing.T) {
 	r := newReplays(proofLife, maxProofs)
 	admit := func(id int, issuedAfter, after time.Duration) string {
-		return verdict(r.admit(numbered(id), digest{}, proofNow.Add(issuedAfter), proofNow.Add(after)))
+		return verdict(r.admit(numbered(id), "alice", proofNow.Add(issuedAfter), proofNow.Add(after)))
 	}
 	for _, step := range []struct {
 		id         int
@@ -95,10 +96,10 @@ func TestAClockThatIsSetBackOpensNothing(t *testing.T) {
 	}
 }
 
-func TestOneBearerDoesNotFillTheMemory(t *testing.T) {
+func TestOneUserDoesNotFillTheMemory(t *testing.T) {
 	r := newReplays(proofLife, maxProofs)
-	greedy, modest := numbered(1), numbered(2)
-	for n := range maxProofsPerBearer {
+	const greedy, modest = "main:greedy", "main:modest"
+	for n := range maxProofsPerUser {
 		if err := r.admit(numbered(n), greedy, proofNow, proofNow); err != nil {
 			t.Fatal(err)
 		}
@@ -107,7 +108,7 @@ func TestOneBearerDoesNotFillTheMemory(t *testing.T) {
 		t.Errorf("one more: %s, want busy", got)
 	}
 	if got := verdict(r.admit(numbered(-2), modest, proofNow, proofNow)); got != "accepted" {
-		t.Errorf("another bearer: %s, want accepted", got)
+		t.Errorf("another user: %s, want accepted", got)
 	}
 }
 
@@ -117,7 +118,7 @@ func BenchmarkReplays(b *testing.B) {
 	for b.Loop() {
 		r := newReplays(proofLife, maxProofs)
 		for n := range maxProofs {
-			if err := r.admit(numbered(n), numbered(n), proofNow, proofNow); err != nil {
+			if err := r.admit(numbered(n), fmt.Sprint(n), proofNow, proofNow); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -107,6 +107,11 @@ func (p *places) add(i Issuer) {
 	}
 }
 
+// overlap reports whether a header of the proxy's is a token's place too.
+func (p *places) overlap() bool {
+	return p.proxy != nil && slices.ContainsFunc(p.headers, func(s Source) bool { return p.proxy.isOurs(s.name) })
+}
+
 // find returns the one credential that a request has.
 func (p *places) find(e *Evidence) (sent, error) {
 	found, count := sent{}, 0
@@ -151,14 +156,27 @@ func (p *places) token(e *Evidence) (found sent, count int) {
 		}
 	}
 	for _, source := range p.cookies {
+		count += countCookies(e.Header["Cookie"], source.name)
 		// The standard library reads cookies only for whole requests.
 		cookies := (&http.Request{Header: e.Header}).CookiesNamed(source.name)
-		count += len(cookies)
 		if len(cookies) > 0 {
 			found = sent{source: source, text: cookies[0].Value}
 		}
 	}
 	return found, count
+}
+
+// countCookies counts those that the standard library leaves out too, because of
+// a character or because there are too many: others may not.
+func countCookies(lines []string, name string) (count int) {
+	for _, line := range lines {
+		for pair := range strings.SplitSeq(line, ";") {
+			if called, _, _ := strings.Cut(pair, "="); strings.TrimSpace(called) == name {
+				count++
+			}
+		}
+	}
+	return count
 }
 
 // inAuthorization reads an Authorization header of the scheme Bearer or DPoP,

@@ -14,7 +14,8 @@ type trusted struct {
 
 func newTrusted(i Issuer, cfg Config) (*trusted, error) {
 	if i.Introspection != nil {
-		return &trusted{Issuer: i, introspector: newIntrospector(i, cfg)}, nil
+		asked, err := newIntrospector(i, cfg)
+		return &trusted{Issuer: i, introspector: asked}, err
 	}
 	keys, err := newKeySource(i, cfg)
 	return &trusted{Issuer: i, keys: keys}, err
@@ -46,11 +47,10 @@ func (t *trusted) believedFor() time.Duration {
 }
 
 // mayKnow reports whether the issuer, which is one that is asked, is to be asked
-// about a bearer: what is not a JWT may be its own, and a JWT that says so. About
-// anybody else's it is told nothing.
+// about a bearer: what is nothing like a JWT may be its own, and a JWT that says
+// so. About anybody else's it is told nothing.
 func (t *trusted) mayKnow(text string) bool {
-	issuer, isJWT := claimedIssuer(text)
-	return !isJWT || issuer == t.URL
+	return !beginsLikeJOSE(text) || claimedIssuer(text) == t.URL
 }
 
 // judge says whether what the claims say of the bearer itself will do.

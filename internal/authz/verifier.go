@@ -117,6 +117,9 @@ func New(cfg Config) (*Verifier, error) {
 	if len(names) == 0 {
 		return nil, errors.New("authz: no issuer is configured")
 	}
+	if v.places.overlap() {
+		return nil, errors.New("authz: a header is both the proxy's and the source of an issuer")
+	}
 	if v.places.dpop {
 		if err := CheckURL(cfg.PublicURL); err != nil {
 			return nil, fmt.Errorf("authz: PublicURL %w", err)
