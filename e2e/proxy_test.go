@@ -26,6 +26,7 @@ type proxied struct {
 	*lab
 	*service
 	listener string // the proxy's address
+	folder   string // with the configuration and its files
 }
 
 // startProxied takes the lines of the configuration that are about the proxy, and
@@ -58,7 +59,7 @@ issuers:
 	s := startService(t, env, "-config", filepath.Join(folder, "tokensvc.yaml"))
 	s.hide(proxySecret)
 	listener, _ := s.logged("serving")[0]["proxy_listen"].(string)
-	return &proxied{l, s, listener}
+	return &proxied{l, s, listener, folder}
 }
 
 // fromSSO are the headers of the proxy's for alice, an agent.
@@ -143,6 +144,17 @@ proxy_tls: {cert_file: server.pem, key_file: server.key, client_ca_file: ca.pem}
 		if got, err := c.try(t.Context(), claims...); err == nil {
 			t.Errorf("%s: %v, want no connection", name, got)
 		}
+	}
+	p.whenChanged(t, "client authorities of proxy_listen read again", func() {
+		replaceFile(t, filepath.Join(p.folder, "ca.pem"), otherCA.pem)
+	})
+	got, err := proxy.try(t.Context(), claims...)
+	if err != nil {
+		t.Fatalf("over the connection of before: %v", err)
+	}
+	wantRefusal(t, got, invalid("proxy"))
+	if got, err := proxy.try(t.Context(), claims...); err == nil {
+		t.Errorf("and over a new one: %v, want no connection", got)
 	}
 }
 

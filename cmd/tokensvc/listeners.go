@@ -57,6 +57,8 @@ func (s *service) openListeners() error {
 		return err
 	}
 	proxy.server.TLSConfig = proxy.tls.config()
+	proxy.server.ConnContext = proxy.tls.admit
+	proxy.server.Handler = proxy.tls.asOfNow(proxy.server.Handler)
 	for n, f := range s.cfg.ProxyTLS.files() {
 		if f.path != "" {
 			s.follow(f.what+" of proxy_listen", f.path, func() outcome { return proxy.tls.readAgain(n) })

@@ -2,10 +2,13 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -130,6 +133,42 @@ func (c *certificate) config() *tls.Config {
 	cfg := c.current.Load().Clone()
 	cfg.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return c.current.Load(), nil }
 	return cfg
+}
+
+type admittedBy struct{}
+
+// admit remembers what a connection is admitted by.
+func (c *certificate) admit(ctx context.Context, _ net.Conn) context.Context {
+	return context.WithValue(ctx, admittedBy{}, c.current.Load())
+}
+
+// asOfNow ends connections that were admitted by what no longer holds, with their
+// next answer, and lets their certificate count for it only if it still would: a
+// proxy keeps its connections for as long as they are used.
+func (c *certificate) asOfNow(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if now := c.current.Load(); r.Context().Value(admittedBy{}) != now {
+			w.Header().Set("Connection", "close")
+			if !admits(now, r.TLS) {
+				r.TLS = nil
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func admits(cfg *tls.Config, conn *tls.ConnectionState) bool {
+	if conn == nil || len(conn.PeerCertificates) == 0 || cfg.ClientCAs == nil {
+		return false
+	}
+	between := x509.NewCertPool()
+	for _, cert := range conn.PeerCertificates[1:] {
+		between.AddCert(cert)
+	}
+	_, err := conn.PeerCertificates[0].Verify(x509.VerifyOptions{
+		Roots: cfg.ClientCAs, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	})
+	return err == nil
 }
 
 func readPEM(path string) ([]byte, error) {
