@@ -24,6 +24,7 @@ const (
 // terminal is what a command reads and writes.
 type terminal struct {
 	environ []string
+	in      io.Reader
 	out     io.Writer
 	err     io.Writer
 }
@@ -37,6 +38,8 @@ type command struct {
 
 var commands = []command{
 	{"serve", "serve tokens: tokensvc serve [-config tokensvc.yaml]", serve},
+	{"explain", "say why somebody gets a token or not: tokensvc explain [-config tokensvc.yaml] < bearer", explain},
+	{"check", "say whether all that serve needs is there: tokensvc check [-config tokensvc.yaml]", check},
 	{"dev", "try everything on this machine: tokensvc dev", dev},
 	{"healthcheck", "ask a running service whether it is ready, for a container's HEALTHCHECK", healthcheck},
 	{"version", "print the version", printVersion},
@@ -48,7 +51,7 @@ func main() {
 		<-ctx.Done()
 		stop() // a second signal ends the process at once
 	}()
-	t := terminal{environ: os.Environ(), out: os.Stdout, err: os.Stderr}
+	t := terminal{environ: os.Environ(), in: os.Stdin, out: os.Stdout, err: os.Stderr}
 	os.Exit(run(ctx, t, os.Args[1:]))
 }
 

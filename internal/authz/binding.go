@@ -37,15 +37,25 @@ func bindingOf(claims map[string]any) binding {
 	return binding{true, thumbprint}
 }
 
-// prove checks that a bearer comes from whom it was issued to, as far as it says
-// who that is. A bound bearer without a proof may be a stolen one, and is refused
-// whatever the issuer's DPoP is.
-func (v *Verifier) prove(e *Evidence, sent sent, known *verified) error {
+// proofNeeded reports whether a bearer needs a DPoP proof, or says that no proof
+// would do. dpop is whether its sender says that it is bound. A bound bearer
+// without a proof may be a stolen one, and is refused whatever the issuer's DPoP
+// is.
+func (b binding) proofNeeded(dpop bool, issuer *trusted) (needed bool, err error) {
 	switch {
-	case !sent.dpop && !known.binding.bound && known.issuer.DPoP != DPoPRequired:
-		return nil
-	case !sent.dpop, !known.issuer.usesDPoP(), known.binding.thumbprint == "":
-		return invalid(ReasonBinding)
+	case !dpop && !b.bound && issuer.DPoP != DPoPRequired:
+		return false, nil
+	case !dpop, !issuer.usesDPoP(), b.thumbprint == "":
+		return false, invalid(ReasonBinding)
+	}
+	return true, nil
+}
+
+// prove checks that a bearer comes from whom it was issued to, as far as it says
+// who that is.
+func (v *Verifier) prove(e *Evidence, sent sent, known *verified) error {
+	if needed, err := known.binding.proofNeeded(sent.dpop, known.issuer); !needed {
+		return err
 	}
 	err := v.proofs.check(e.Header["Dpop"], proofWant{
 		method: e.Method, url: v.publicURL + e.Path, bearer: sent.text, user: known.who.User, key: known.binding.thumbprint,

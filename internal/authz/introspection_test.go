@@ -380,7 +380,9 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 		}
 		all.Wait()
 	}
-	if n := opened.Load(); n > crowd {
+	// A question that waits for a connection takes whichever comes first, a new one
+	// or one that another question leaves, so of the first there may be too many.
+	if n := opened.Load(); n > 2*crowd {
 		t.Errorf("%d connections for %d at a time, %d times", n, crowd, rounds)
 	}
 }

@@ -118,6 +118,11 @@ func (s *introspector) run(ctx context.Context) {
 		s.endpoint.run(ctx)
 	}
 	<-ctx.Done()
+	s.close()
+}
+
+// close ends background work, and the connections that no question is using.
+func (s *introspector) close() {
 	s.known.StopAllGoroutines()
 	if t, ok := s.transport.(*http.Transport); ok {
 		t.CloseIdleConnections()
@@ -201,6 +206,10 @@ func isAnswer(err error) bool {
 	return err == nil || errors.As(err, &no)
 }
 
+// ErrClientRejected says that an issuer does not let us ask about tokens: it does
+// not accept our client credentials.
+var ErrClientRejected = errors.New("the issuer does not accept our client credentials")
+
 // A statusError is the status of an answer that is none.
 type statusError int
 
@@ -210,6 +219,9 @@ func (e statusError) Error() string {
 	}
 	return fmt.Sprintf("it answered status %d", int(e))
 }
+
+// Is makes it ErrClientRejected, if it is.
+func (e statusError) Is(target error) bool { return target == ErrClientRejected && e.isCredentials() }
 
 func (e statusError) isCredentials() bool {
 	return e == http.StatusUnauthorized || e == http.StatusForbidden

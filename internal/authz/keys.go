@@ -24,6 +24,7 @@ type keySet struct {
 }
 
 type publicKey struct {
+	id         string   // its kid, or empty
 	key        any      // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
 	algorithms []string // what this key may verify
 }
@@ -64,7 +65,7 @@ func parseKeySet(body []byte) (*keySet, error) {
 		if len(algorithms) == 0 {
 			continue
 		}
-		k := publicKey{jwk.Key, algorithms}
+		k := publicKey{jwk.KeyID, jwk.Key, algorithms}
 		set.all = append(set.all, k)
 		if jwk.KeyID != "" {
 			set.byID[jwk.KeyID] = append(set.byID[jwk.KeyID], k)
@@ -74,6 +75,29 @@ func parseKeySet(body []byte) (*keySet, error) {
 		return nil, errors.New("has no usable signing key")
 	}
 	return set, nil
+}
+
+// document is the set as a JWK set, which parseKeySet would read as the same.
+func (s *keySet) document() []byte {
+	var set jose.JSONWebKeySet
+	for _, k := range s.all {
+		jwk := jose.JSONWebKey{Key: k.key, KeyID: k.id, Use: "sig"}
+		if len(k.algorithms) == 1 {
+			jwk.Algorithm = k.algorithms[0]
+		}
+		set.Keys = append(set.Keys, jwk)
+	}
+	text, err := json.Marshal(set)
+	if err != nil {
+		panic(err) // they were read from JSON
+	}
+	return text
+}
+
+// CheckKeySet says whether a document is a JWK set with a key that can be used.
+func CheckKeySet(document []byte) error {
+	_, err := parseKeySet(document)
+	return err
 }
 
 // usableFor returns the algorithms that a published key may verify, none if it

@@ -30,6 +30,16 @@ func (t *trusted) run(ctx context.Context) {
 	t.keys.run(ctx)
 }
 
+// fetch has what it takes fetched, once.
+func (t *trusted) fetch(ctx context.Context) error {
+	if t.introspector != nil {
+		_, err := t.introspector.endpoint.begin(ctx).wait(ctx)
+		return err
+	}
+	_, err := t.keys.begin(ctx).wait(ctx)
+	return err
+}
+
 // known reports whether what it takes is there.
 func (t *trusted) known() bool {
 	if t.introspector != nil {

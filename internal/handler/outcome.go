@@ -169,6 +169,10 @@ func OutcomeOf(err error) Outcome {
 	return Internal
 }
 
+// DetailOf is the sentence by which a caller is told of an error: a constant of
+// ours, with nothing of the error's own words.
+func DetailOf(err error) string { return detailOf(OutcomeOf(err), err) }
+
 // detailOf is what the caller is told.
 func detailOf(outcome Outcome, err error) string {
 	if request, ok := errors.AsType[*requestError](err); ok && request.detail != "" {
