@@ -2,8 +2,10 @@ package main
 
 import (
 	"errors"
+	"io/fs"
 	"math"
 
+	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/secret"
 )
@@ -32,13 +34,27 @@ func (l *configLoader) openSecret(key, path string, read readSecret) secret.Text
 	return text
 }
 
-// openIssuers reads the issuers' secrets. Their keys are read by authz.
+// openIssuers reads the issuers' secrets and files of keys.
 func (l *configLoader) openIssuers() {
 	for i, issuer := range l.config.Issuers {
+		l.openKeys(issuerKey(i, "keys"), issuer.KeyFile())
 		issuer.asAuthz(func(field, path string, read readSecret) func() secret.Text {
 			text := l.openSecret(issuerKey(i, field), path, read)
 			return func() secret.Text { return text }
 		})
+	}
+}
+
+func (l *configLoader) openKeys(key, path string) {
+	if path == "" || l.broken[key] {
+		return
+	}
+	err := authz.CheckKeyFile(path)
+	if _, unread := errors.AsType[*fs.PathError](err); unread {
+		err = withoutPath(err)
+	}
+	if err != nil {
+		l.refuse(key, l.at(key), err.Error())
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 // accepted and refused values of each variable. What YAML says of a type comes
 // on top, and is in TestConfigTypes.
 func TestConfigValues(t *testing.T) {
+	keyFile := filepath.Join(t.TempDir(), "keys.json")
+	writeKey(t, keyFile, testKeySet)
 	tests := []struct {
 		variable          string
 		accepted, refused []string
@@ -64,8 +66,8 @@ func TestConfigValues(t *testing.T) {
 			[]string{" ", "client\nid"},
 		}, {
 			"TOKENSVC_OIDC_KEYS",
-			[]string{"discovery", "https://login.example.com/keys", "http://127.0.0.1:9000/keys", "file:keys.json", "file:/etc/keys.json"},
-			[]string{"keys.json", "file:", "http://login.example.com/keys", "https://login.example.com/keys?a", "https://a:b@login.example.com/keys", "Discovery"},
+			[]string{"discovery", "https://login.example.com/keys", "http://127.0.0.1:9000/keys", "file:" + keyFile},
+			[]string{"keys.json", "file:", "file:no-such-file", "http://login.example.com/keys", "https://login.example.com/keys?a", "https://a:b@login.example.com/keys", "Discovery"},
 		}, {
 			"TOKENSVC_OIDC_ALGORITHMS",
 			[]string{"RS256", "RS256,EdDSA"},

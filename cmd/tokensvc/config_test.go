@@ -32,6 +32,9 @@ issuers:
     audience: softphone
 `
 
+// testKeySet is a set of keys, that of RFC 8037 appendix A.2.
+const testKeySet = `{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"a"}]}`
+
 var compareConfigs = []cmp.Option{
 	cmpopts.EquateComparable(netip.Prefix{}, authz.Source{}),
 	cmp.Comparer(func(a, b secret.Text) bool { return a.Reveal() == b.Reveal() }),
@@ -196,6 +199,7 @@ log: {level: debug, format: console}
 `)
 	folder := filepath.Dir(path)
 	writeKey(t, filepath.Join(folder, "key"), testKey+"\n")
+	writeKey(t, filepath.Join(folder, "keys.json"), testKeySet)
 	if diff := cmp.Diff(everything(folder), mustLoad(t, path), compareConfigs...); diff != "" {
 		t.Error(diff)
 	}
@@ -204,6 +208,7 @@ log: {level: debug, format: console}
 func TestConfigEveryVariable(t *testing.T) {
 	folder := t.TempDir()
 	writeKey(t, filepath.Join(folder, "key"), testKey+"\n")
+	writeKey(t, filepath.Join(folder, "keys.json"), testKeySet)
 	got := mustLoad(t, "",
 		"TOKENSVC_LISTEN=:8081",
 		"TOKENSVC_OPS_LISTEN=[::1]:9091",

@@ -135,6 +135,9 @@ func TestConfigEveryPathIsRelativeToTheFile(t *testing.T) {
 	}
 	writeKey(t, filepath.Join("conf", "telnyx"), testKey)
 	writeKey(t, filepath.Join("conf", "secret"), clientSecret)
+	writeKey(t, filepath.Join("conf", "keys.json"), testKeySet)
+	absolute := filepath.Join(t.TempDir(), "keys.json")
+	writeKey(t, absolute, testKeySet)
 	writeKey(t, filepath.Join("conf", "users.yaml"), "users: {}\n")
 	writeKey(t, filepath.Join("conf", "tokensvc.yaml"), `
 telnyx: {api_key_file: telnyx}
@@ -142,11 +145,11 @@ directory: file:users.yaml
 issuers:
   - {name: a, issuer: https://a.example.com, audience: x, keys: file:keys.json}
   - {name: b, issuer: https://b.example.com, audience: x, introspection: {client_id: b, client_secret_file: secret}}
-  - {name: c, issuer: https://c.example.com, audience: x, keys: file:/etc/keys.json}
+  - {name: c, issuer: https://c.example.com, audience: x, keys: "file:`+absolute+`"}
 `)
 	c := mustLoad(t, filepath.Join("conf", "tokensvc.yaml"))
 	in := func(name string) string { return filepath.Join("conf", name) }
-	want := []string{in("telnyx"), in("users.yaml"), "file:" + in("keys.json"), "discovery", in("secret"), "file:/etc/keys.json"}
+	want := []string{in("telnyx"), in("users.yaml"), "file:" + in("keys.json"), "discovery", in("secret"), "file:" + absolute}
 	got := []string{c.Telnyx.APIKeyFile, c.Directory.Value, c.Issuers[0].Keys, c.Issuers[1].Keys, c.Issuers[1].Introspect.ClientSecretFile, c.Issuers[2].Keys}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -270,9 +273,21 @@ func TestTheFileOfKeysIsFollowed(t *testing.T) {
 	}
 }
 
-func TestAServiceWithoutItsKeysDoesNotStart(t *testing.T) {
-	cfg := mustLoad(t, "", withEnviron("TOKENSVC_OIDC_KEYS=file:"+filepath.Join(t.TempDir(), "none"))...)
-	if _, err := newService(cfg, zerolog.Nop()); err == nil {
-		t.Error("it starts")
+func TestAFileOfKeysIsReadWithTheConfiguration(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys.json")
+	for content, want := range map[string]string{
+		"":              "there is no such file",
+		"{":             "key set: is not a JWK set",
+		`{"keys":[]}`:   "key set: has no usable signing key",
+		testKeySet[:40]: "key set: is not a JWK set",
+	} {
+		if content != "" {
+			writeKey(t, path, content)
+		}
+		got := problemLines(t, "", withEnviron("TOKENSVC_OIDC_KEYS=file:"+path, "TOKENSVC_LOG_LEVEL=loud"))
+		if len(got) != 2 || got[0] != "TOKENSVC_OIDC_KEYS: "+want {
+			t.Errorf("%q: %q, want %q and the level", content, got, want)
+		}
+		_ = os.Remove(path) // the map's order is anybody's guess
 	}
 }

@@ -49,27 +49,38 @@ func (s *keySource) run(ctx context.Context) {
 	}
 }
 
+// CheckKeyFile says why a file cannot be one of an issuer's keys, if so. The error
+// is an *fs.PathError if it cannot be read, and shows nothing of its content.
+func CheckKeyFile(path string) error {
+	_, _, err := readKeyFile(path)
+	return err
+}
+
+func readKeyFile(path string) (*keySet, digest, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, digest{}, err
+	}
+	defer f.Close()
+	body, err := readDocument(f)
+	if err != nil {
+		return nil, digest{}, fmt.Errorf("key set: %w", err)
+	}
+	set, err := parseKeySet(body)
+	if err != nil {
+		return nil, digest{}, fmt.Errorf("key set: %w", err)
+	}
+	return set, sha256.Sum256(body), nil
+}
+
 // load reads the file, and reports whether it has changed. With an error, such
 // as that of a file which is only half written, the last good keys stay.
 func (s *keySource) load() (changed bool, err error) {
 	s.loading.Lock()
 	defer s.loading.Unlock()
-	f, err := os.Open(s.file)
-	if err != nil {
+	set, sum, err := readKeyFile(s.file)
+	if err != nil || sum == s.loaded {
 		return false, err
-	}
-	defer f.Close()
-	body, err := readDocument(f)
-	if err != nil {
-		return false, fmt.Errorf("key set: %w", err)
-	}
-	sum := sha256.Sum256(body)
-	if sum == s.loaded {
-		return false, nil
-	}
-	set, err := parseKeySet(body)
-	if err != nil {
-		return false, fmt.Errorf("key set: %w", err)
 	}
 	s.current.Store(set)
 	s.loaded = sum
