@@ -195,11 +195,11 @@ func TestCheckWithOnePartBroken(t *testing.T) {
 		},
 		"an address that is taken": {
 			func(c *checkup) { listenAt(c, "listen: 127.0.0.1:0\nops", "127.0.0.1") }, "listen",
-			[]string{"is taken", "choose an address"},
+			[]string{"the address is taken", "choose an address"},
 		},
 		"an address of another machine": {
 			func(c *checkup) { replaceIn(c, "ops_listen: 127.0.0.1:0", "ops_listen: 192.0.2.1:9090") }, "ops_listen",
-			[]string{"is not an address of this machine", "choose an address"},
+			[]string{"the address is not one of this machine's", "choose an address"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -461,6 +461,7 @@ func TestExplainWithAWrongConfiguration(t *testing.T) {
 	if got.status != 2 || got.stdout != "" || strings.Count(got.stderr, "a credential is a UUID") != 2 || strings.Contains(got.stderr, marked) {
 		t.Errorf("users who cannot be: %+v", got)
 	}
+	writeFile(t, l.users, l.usersFile("alice"))
 	l.env["TOKENSVC_OIDC_KEYS"] = "file:" + l.users + ".none"
 	got = l.explainer(t).text(bearer)
 	if got.status != 2 || !strings.Contains(got.stderr, "no such file") {

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/tokensvc/tokensvc/internal/authz"
@@ -237,7 +236,7 @@ func (p parts) checkListeners(ctx context.Context) []checked {
 			continue
 		}
 		err := tryListen(ctx, l.address)
-		taken := errors.Is(err, syscall.EADDRINUSE)
+		taken := errors.Is(err, errTaken)
 		if l.setting == "ops_listen" && taken {
 			running = isAlive(ctx, l.address)
 		}
@@ -247,7 +246,7 @@ func (p parts) checkListeners(ctx context.Context) []checked {
 		case taken && running:
 			all = append(all, inOrder(l.setting, l.address+" is taken; a tokensvc answers at ops_listen"))
 		default:
-			all = append(all, amiss(l.setting, l.address+" "+reasonNotToListen(err), "choose an address of this machine that nobody else listens on"))
+			all = append(all, amiss(l.setting, l.address+": "+err.Error(), "choose an address of this machine that nobody else listens on"))
 		}
 	}
 	return all
@@ -256,29 +255,13 @@ func (p parts) checkListeners(ctx context.Context) []checked {
 func tryListen(ctx context.Context, address string) error {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
-		return err
+		return whyNot(err)
 	}
 	return l.Close()
 }
 
 // isAlive reports whether a tokensvc answers at an ops address.
 func isAlive(ctx context.Context, address string) bool {
-	host, port, _ := net.SplitHostPort(address)
-	if isAnyHost(host) {
-		host = "127.0.0.1" // it listens everywhere, here included
-	}
-	status, body, err := get(ctx, "http://"+net.JoinHostPort(host, port)+"/livez")
+	status, body, err := get(ctx, "http://"+dialable(address)+"/livez")
 	return err == nil && status == http.StatusOK && body == "ok"
-}
-
-func reasonNotToListen(err error) string {
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return "is taken"
-	case errors.Is(err, syscall.EACCES):
-		return "is not for this user: permission denied"
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return "is not an address of this machine"
-	}
-	return "cannot be listened on"
 }

@@ -61,8 +61,9 @@ func (e *Explanation) Verdicts(p *Policy, now time.Time) []Verdict {
 // Explain tells an operator what Verify would make of a bearer, wherever it was
 // found. It is for explanation and grants nothing: whether the bearer came from
 // whom it belongs to, over the right way and with a proof, is what Verify looks
-// at and this does not. What it finds is not remembered, and a Principal that
-// Verify remembers is not looked up.
+// at and this does not. What it finds is not remembered for anybody, and what
+// Verify remembers is not looked up. Only in which queue a token waits that its
+// issuer is asked about follows from whether it was good before, here or there.
 //
 // It needs no Run. What is needed of the bearer's issuer, and has never been
 // had, is fetched; other issuers are not asked for anything, and are told nothing
