@@ -20,13 +20,14 @@ const module = "github.com/tokensvc/tokensvc/"
 // here are how a small service becomes a knot.
 var mayImport = map[string][]string{
 	"internal/secret":               {},
-	"internal/authz":                {"internal/secret"},
+	"internal/crash":                {},
+	"internal/authz":                {"internal/crash", "internal/secret"},
 	"internal/authz/oidctest":       {},
 	"internal/telnyx":               {"internal/secret"},
 	"internal/telnyx/telnyxtest":    {},
 	"internal/directory":            {"internal/telnyx"},
-	"internal/vending":              {"internal/telnyx"},
-	"internal/handler":              {"internal/authz", "internal/directory", "internal/secret", "internal/telnyx", "internal/vending"},
+	"internal/vending":              {"internal/crash", "internal/telnyx"},
+	"internal/handler":              {"internal/authz", "internal/crash", "internal/directory", "internal/secret", "internal/telnyx", "internal/vending"},
 	"internal/handler/contracttest": {"."},
 	"cmd/tokensvc":                  {"*"},
 	"e2e":                           {},

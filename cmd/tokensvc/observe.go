@@ -11,8 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/rs/zerolog"
 
+	"github.com/tokensvc/tokensvc/internal/crash"
 	"github.com/tokensvc/tokensvc/internal/handler"
-	"github.com/tokensvc/tokensvc/internal/vending"
 )
 
 // observer logs and counts what goes on between requests.
@@ -86,7 +86,7 @@ func (o *observer) file(what string, current bool) {
 func (o *observer) mint(took time.Duration, err error) {
 	o.mints.WithLabelValues(string(handler.OutcomeOf(err))).Inc()
 	o.mintSeconds.Observe(took.Seconds())
-	if bug, ok := errors.AsType[*vending.PanicError](err); ok { // once, however many wait for it
+	if bug, ok := errors.AsType[*crash.Error](err); ok { // once, however many wait for it
 		o.log.Error().Err(err).Bytes("stack", bug.Stack).Msg("mint failed")
 		return
 	}

@@ -18,6 +18,8 @@ import (
 	"github.com/maypok86/otter/v2"
 	"github.com/sony/gobreaker/v2"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/tokensvc/tokensvc/internal/crash"
 )
 
 // Bounds of asking an issuer about tokens.
@@ -165,12 +167,13 @@ func (s *introspector) queueOf(sum digest) *queue {
 // ask returns an *InvalidError if the issuer's answer is no, and
 // ErrIssuerUnavailable if there is none. Neither has anything of the token or of
 // the issuer's words in it.
-func (s *introspector) ask(ctx context.Context, q *queue, text string) (*token, error) {
+func (s *introspector) ask(ctx context.Context, q *queue, text string) (t *token, err error) {
+	defer crash.Into(&err) // beyond is a goroutine of the library's
 	endpoint, err := s.endpoint.get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	t, err := q.inPlace(func() (*token, error) {
+	t, err = q.inPlace(func() (*token, error) {
 		return s.breaker.Execute(func() (*token, error) {
 			body, err := s.post(ctx, *endpoint, text)
 			if err != nil {

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/tokensvc/tokensvc/internal/crash"
 )
 
 // What callers are told, who cannot be served by waiting.
@@ -190,11 +192,15 @@ func (k *kept[T]) beginLocked(ctx context.Context) *flight {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
 	go func() {
 		defer cancel()
-		var next *T
-		next, f.life, f.err = k.fetch(ctx)
-		k.land(f, next)
+		k.land(f, k.fetchInto(ctx, f))
 	}()
 	return f
+}
+
+func (k *kept[T]) fetchInto(ctx context.Context, f *flight) (next *T) {
+	defer crash.Into(&f.err)
+	next, f.life, f.err = k.fetch(ctx)
+	return next
 }
 
 func (k *kept[T]) land(f *flight, next *T) {

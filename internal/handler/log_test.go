@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"github.com/tokensvc/tokensvc/internal/crash"
 
 	"github.com/tokensvc/tokensvc/internal/handler"
 	"github.com/tokensvc/tokensvc/internal/secret"
@@ -79,7 +80,7 @@ func TestTheLogSaysWhyATokenIsStale(t *testing.T) {
 }
 
 func TestWhatAMintMaySayIsAnOutcome(t *testing.T) {
-	for want, err := range map[string]error{"overloaded": vending.ErrBusy, "internal": &vending.PanicError{}} {
+	for want, err := range map[string]error{"overloaded": vending.ErrBusy, "internal": &crash.Error{}} {
 		h := build(t, telnyxtest.Options{}, func(c *handler.Config) {
 			c.Vendor = vendorOf(func() (vending.Vended, error) { return vending.Vended{}, err })
 		})

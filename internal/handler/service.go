@@ -6,11 +6,8 @@ package handler
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/netip"
-	"runtime"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/tokensvc/tokensvc/internal/authz"
+	"github.com/tokensvc/tokensvc/internal/crash"
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 	"github.com/tokensvc/tokensvc/internal/vending"
@@ -174,36 +172,16 @@ func (s *Service) attempt(ctx context.Context, e endpoint, ev *event, w http.Res
 	if s.inFlight.Add(1) > s.room {
 		return &requestError{outcome: Overloaded}
 	}
-	defer func() {
-		if cause := recover(); cause != nil {
-			err = panicked(cause)
-		}
-	}()
+	defer crash.Into(&err)
 	return e(ctx, ev, w, r)
-}
-
-// panicError says where, and of what type, but not what: the value of a panic
-// can be anything, a secret included.
-type panicError struct {
-	cause any
-	stack []byte
-}
-
-func panicked(cause any) error { return &panicError{cause, debug.Stack()} }
-
-func (e *panicError) Error() string {
-	if known, ok := e.cause.(runtime.Error); ok { // its words are the runtime's
-		return "panic: " + known.Error()
-	}
-	return fmt.Sprintf("panic of type %T", e.cause)
 }
 
 func (s *Service) finish(ev *event) {
 	took := s.now().Sub(ev.began)
 	s.metrics.request(ev, took)
 	line := s.log.WithLevel(ev.level()).EmbedObject(ev).Dur("duration_ms", took.Round(time.Microsecond))
-	if p, ok := errors.AsType[*panicError](ev.err); ok {
-		line.Bytes("stack", p.stack)
+	if p, ok := errors.AsType[*crash.Error](ev.err); ok {
+		line.Bytes("stack", p.Stack)
 	}
 	line.Msg("request")
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tokensvc/tokensvc/internal/crash"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 	"github.com/tokensvc/tokensvc/internal/vending"
 )
@@ -30,8 +31,8 @@ func TestAPanicInAMintIsAnErrorToThoseWhoWait(t *testing.T) {
 	defer m.Close()
 	_, err = m.Vend(t.Context(), anyCredential(t))
 	for _, err := range []error{err, <-told} {
-		if caught, ok := errors.AsType[*vending.PanicError](err); !ok || !strings.Contains(string(caught.Stack), "broken.Mint") {
-			t.Errorf("got %v, want a PanicError with the stack", err)
+		if caught, ok := errors.AsType[*crash.Error](err); !ok || !strings.Contains(string(caught.Stack), "broken.Mint") {
+			t.Errorf("got %v, want a crash.Error with the stack", err)
 		}
 		if err == nil || strings.Contains(err.Error(), marked) || !strings.Contains(err.Error(), "*errors.errorString") {
 			t.Errorf("it says %v, want the type of the panic's value and not the value", err)

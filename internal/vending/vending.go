@@ -13,6 +13,7 @@ import (
 	"github.com/maypok86/otter/v2"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/tokensvc/tokensvc/internal/crash"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
 
@@ -139,7 +140,7 @@ func New(cfg Config) (*Machine, error) {
 func (m *Machine) Close() { m.kept.StopAllGoroutines() }
 
 // Vend returns a token for the credential, and where it came from. Errors are
-// those of the Minter, a PanicError or ErrBusy; a caller that has gone gets its
+// those of the Minter, a *crash.Error or ErrBusy; a caller that has gone gets its
 // context's error, and one whose time is up gets telnyx.ErrTimeout.
 //
 // A mint goes on when the caller that caused it leaves, because others may wait
@@ -238,11 +239,7 @@ func (m *Machine) mint(ctx context.Context, id telnyx.CredentialID) (telnyx.Logi
 // ask asks Telnyx. A panic ends here: beyond is a goroutine of the library's,
 // in which it would end the process.
 func (m *Machine) ask(ctx context.Context, id telnyx.CredentialID) (minted telnyx.LoginToken, err error) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			err = panicked(cause)
-		}
-	}()
+	defer crash.Into(&err)
 	minted, err = m.minter.Mint(ctx, id)
 	if err == nil && !minted.ExpiresAt.After(m.now()) {
 		err = fmt.Errorf("%w: the token has expired already", telnyx.ErrBadAnswer)
