@@ -121,7 +121,7 @@ func TestTheProxysSecretIsFollowed(t *testing.T) {
 			t.Errorf("%s: tokensvc_file_current is %q, want %s", what, got, current)
 		}
 		for _, secret := range []string{proxySecret, "the-proxy-s-new-secret", "short"} {
-			_, err := p.verifier.Verify(t.Context(), &authz.Evidence{
+			_, err := p.verifier.Verify(t.Context(), authz.Evidence{
 				Header: http.Header{"X-Email": {"alice@example.com"}, "X-Proxy-Secret": {secret}}, RemoteAddr: "127.0.0.1:4000", ProxyListener: true,
 			})
 			if want := strings.Contains(strings.Join(accepted, " "), secret); err == nil != want {

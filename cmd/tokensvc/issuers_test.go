@@ -23,8 +23,8 @@ import (
 )
 
 // bearing is the evidence of a request with that bearer.
-func bearing(bearer string) *authz.Evidence {
-	return &authz.Evidence{Header: http.Header{"Authorization": {"Bearer " + bearer}}}
+func bearing(bearer string) authz.Evidence {
+	return authz.Evidence{Header: http.Header{"Authorization": {"Bearer " + bearer}}}
 }
 
 const clientID, clientSecret = "tokensvc", "a secret"

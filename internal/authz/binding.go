@@ -57,8 +57,7 @@ func (v *Verifier) prove(e *Evidence, sent sent, known *verified) error {
 	if needed, err := known.binding.proofNeeded(sent.dpop, known.issuer); !needed {
 		return err
 	}
-	err := v.proofs.check(e.Header["Dpop"], proofWant{
+	return v.proofs.check(e.Header["Dpop"], proofWant{
 		method: e.Method, url: v.publicURL + e.Path, bearer: sent.text, user: known.who.User, key: known.binding.thumbprint,
 	})
-	return v.proofs.withNonce(err)
 }

@@ -53,8 +53,8 @@ func (b bound) to(h *holder) string {
 }
 
 // proving is a request with a bearer under a scheme, and with proofs.
-func proving(scheme, bearer string, proofs ...string) *Evidence {
-	e := &Evidence{Header: http.Header{"Authorization": {scheme + " " + bearer}}, Method: http.MethodPost, Path: "/v1/token"}
+func proving(scheme, bearer string, proofs ...string) Evidence {
+	e := Evidence{Header: http.Header{"Authorization": {scheme + " " + bearer}}, Method: http.MethodPost, Path: "/v1/token"}
 	if len(proofs) > 0 {
 		e.Header["Dpop"] = proofs
 	}
@@ -71,7 +71,7 @@ func (h *holder) of(bearer string, claims fields) string {
 	return h.proof(nil, all)
 }
 
-func (b bound) want(outcome, name string, e *Evidence) {
+func (b bound) want(outcome, name string, e Evidence) {
 	b.t.Helper()
 	who, err := b.v.Verify(context.Background(), e)
 	got := fmt.Sprint(err)
@@ -214,10 +214,10 @@ func TestNobodyIsTakenForSomebodyElseFromAnyPlace(t *testing.T) {
 	var mu sync.Mutex // of the holders' serial numbers
 	type way struct {
 		issuer string
-		send   func(name string) *Evidence
+		send   func(name string) Evidence
 	}
-	header := func(field, value string, more ...string) *Evidence {
-		e := &Evidence{Header: http.Header{field: {value}}, Method: http.MethodPost, Path: "/v1/token"}
+	header := func(field, value string, more ...string) Evidence {
+		e := Evidence{Header: http.Header{field: {value}}, Method: http.MethodPost, Path: "/v1/token"}
 		for i := 0; i+1 < len(more); i += 2 {
 			e.Header.Set(more[i], more[i+1])
 		}
@@ -229,11 +229,11 @@ func TestNobodyIsTakenForSomebodyElseFromAnyPlace(t *testing.T) {
 		kept["bound"+n] = phones.Bearer(n, map[string]any{"cnf": map[string]any{"jkt": holders[n].want().key}})
 	}
 	ways := []way{
-		{"phones", func(n string) *Evidence { return header("Authorization", "Bearer "+kept["phones"+n]) }},
-		{"iap", func(n string) *Evidence { return header("X-Assertion", kept["iap"+n]) }},
-		{"web", func(n string) *Evidence { return header("Cookie", "session="+kept["web"+n], "Origin", page) }},
-		{"asked", func(n string) *Evidence { return header("X-Opaque", kept["asked"+n]) }},
-		{"phones", func(n string) *Evidence {
+		{"phones", func(n string) Evidence { return header("Authorization", "Bearer "+kept["phones"+n]) }},
+		{"iap", func(n string) Evidence { return header("X-Assertion", kept["iap"+n]) }},
+		{"web", func(n string) Evidence { return header("Cookie", "session="+kept["web"+n], "Origin", page) }},
+		{"asked", func(n string) Evidence { return header("X-Opaque", kept["asked"+n]) }},
+		{"phones", func(n string) Evidence {
 			mu.Lock()
 			defer mu.Unlock()
 			return header("Authorization", "DPoP "+kept["bound"+n], "Dpop", holders[n].of(kept["bound"+n], nil))

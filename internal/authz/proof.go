@@ -4,7 +4,6 @@ import (
 	"crypto"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"net/url"
 	"slices"
 	"strings"
@@ -76,21 +75,12 @@ func (p *proofs) check(headers []string, want proofWant) error {
 		return err
 	}
 	if p.nonces != nil && !p.nonces.valid(proof.claims.Nonce) {
-		return invalid(ReasonProofNonce)
+		return &InvalidError{Reason: ReasonProofNonce, Nonce: p.nonces.current()} // RFC 9449 section 8
 	}
 	if _, err := proof.jws.Verify(proof.key); err != nil {
 		return invalid(ReasonProof)
 	}
 	return p.seen.admit(proof.identity(), want.user, proof.issuedAt, now)
-}
-
-// withNonce adds to a refusal for want of a nonce what to take next time (RFC
-// 9449 section 8).
-func (p *proofs) withNonce(err error) error {
-	if no := (*InvalidError)(nil); errors.As(err, &no) && no.Reason == ReasonProofNonce {
-		return &InvalidError{Reason: ReasonProofNonce, Nonce: p.nonces.current()}
-	}
-	return err
 }
 
 // proof is a parsed DPoP proof whose signature has not been verified.

@@ -25,11 +25,11 @@ func trustedProxy() authz.Issuer {
 }
 
 // fromProxy is what the proxy sends, and besides these headers.
-func fromProxy(lines ...string) *authz.Evidence {
+func fromProxy(lines ...string) authz.Evidence {
 	return sent(append([]string{"X-Proxy-Secret", proxySecret, "X-Forwarded-Email", "alice@example.com"}, lines...)...)
 }
 
-func from(address string, e *authz.Evidence) *authz.Evidence {
+func from(address string, e authz.Evidence) authz.Evidence {
 	e.RemoteAddr = address
 	return e
 }
@@ -73,7 +73,7 @@ func TestWhoseWordIsTaken(t *testing.T) {
 func TestAProxyWithAListenerOfItsOwnIsBelievedOnlyThere(t *testing.T) {
 	phones := oidctest.StartT(t, oidctest.Options{Audience: audience})
 	p := door{t, newVerifier(t, authz.Config{Issuers: []authz.Issuer{trustedProxy(), issuerOf(phones)}, ProxyListener: true})}
-	there := func(e *authz.Evidence) *authz.Evidence {
+	there := func(e authz.Evidence) authz.Evidence {
 		e.ProxyListener = true
 		return e
 	}
@@ -91,7 +91,7 @@ func TestAProxyMayShowACertificate(t *testing.T) {
 	issuer := trustedProxy()
 	issuer.Proxy.Secret, issuer.Proxy.ClientNames = nil, []string{"proxy.internal"}
 	p := door{t, newVerifier(t, authz.Config{Issuers: []authz.Issuer{issuer}})}
-	showing := func(names ...string) *authz.Evidence {
+	showing := func(names ...string) authz.Evidence {
 		e := sent("X-Forwarded-Email", "alice@example.com")
 		e.Certificate = &x509.Certificate{DNSNames: names}
 		return e
@@ -158,7 +158,7 @@ func FuzzProxyHeaders(f *testing.F) {
 	f.Add("X-Forwarded-Email", "alice@example.com", "X_Proxy_Secret", proxySecret, "192.0.2.7:1")
 	f.Add("x-forwarded-email", "a\x00", "X-Forwarded-Groups", ",,a", "[::1]:0")
 	f.Fuzz(func(t *testing.T, name, value, name2, value2, remote string) {
-		e := &authz.Evidence{Header: http.Header{name: {value}}, RemoteAddr: remote}
+		e := authz.Evidence{Header: http.Header{name: {value}}, RemoteAddr: remote}
 		e.Header[name2] = append(e.Header[name2], value2)
 		who, err := v.Verify(t.Context(), e)
 		if err == nil {

@@ -22,7 +22,7 @@ func source(t testing.TB, text string) authz.Source {
 }
 
 // why is what Verify said of a request, in a word: the user key, or why not.
-func why(v *authz.Verifier, e *authz.Evidence) string {
+func why(v *authz.Verifier, e authz.Evidence) string {
 	who, err := v.Verify(context.Background(), e)
 	var invalid *authz.InvalidError
 	switch {
@@ -46,14 +46,14 @@ type door struct {
 	v *authz.Verifier
 }
 
-func (p door) allow(user, name string, e *authz.Evidence) {
+func (p door) allow(user, name string, e authz.Evidence) {
 	p.t.Helper()
 	if got := why(p.v, e); got != user {
 		p.t.Errorf("%s: %s, want it to be %s", name, got, user)
 	}
 }
 
-func (p door) deny(reason, name string, e *authz.Evidence) {
+func (p door) deny(reason, name string, e authz.Evidence) {
 	p.t.Helper()
 	if got := why(p.v, e); got != reason {
 		p.t.Errorf("%s: %s, want %s", name, got, reason)
@@ -62,7 +62,7 @@ func (p door) deny(reason, name string, e *authz.Evidence) {
 
 // sent is the evidence of a request with these headers, name and value in turn.
 // Names stand as they come, so that a test can send what Go would not.
-func sent(lines ...string) *authz.Evidence {
+func sent(lines ...string) authz.Evidence {
 	h := http.Header{}
 	for i := 0; i+1 < len(lines); i += 2 {
 		name := lines[i]
@@ -71,7 +71,7 @@ func sent(lines ...string) *authz.Evidence {
 		}
 		h[name] = append(h[name], lines[i+1])
 	}
-	return &authz.Evidence{Header: h, Method: http.MethodPost, Path: "/v1/token", RemoteAddr: "192.0.2.7:4711"}
+	return authz.Evidence{Header: h, Method: http.MethodPost, Path: "/v1/token", RemoteAddr: "192.0.2.7:4711"}
 }
 
 func TestWhatCountsAsABearer(t *testing.T) {

@@ -234,19 +234,19 @@ func (v *Verifier) Ready() bool {
 // request has no credential and ErrAmbiguous if it has several; an *InvalidError
 // if the one it has does not verify; ErrIssuerUnavailable if that cannot be told
 // because the issuer's keys cannot be had or it gives no answer; or ErrBusy.
-func (v *Verifier) Verify(ctx context.Context, e *Evidence) (*Principal, error) {
-	sent, err := v.places.find(e)
+func (v *Verifier) Verify(ctx context.Context, e Evidence) (*Principal, error) {
+	sent, err := v.places.find(&e)
 	if err != nil {
 		return nil, err
 	}
 	if sent.proxy != nil {
-		return sent.proxy.principal(e)
+		return sent.proxy.principal(&e)
 	}
 	known, err := v.identify(ctx, sent)
 	if err != nil {
 		return nil, err
 	}
-	if err := v.prove(e, sent, known); err != nil {
+	if err := v.prove(&e, sent, known); err != nil {
 		return nil, err
 	}
 	return known.who, nil

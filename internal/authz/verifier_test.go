@@ -85,8 +85,8 @@ func issuerOf(i *oidctest.Issuer) authz.Issuer {
 }
 
 // bearing is the evidence of a request with that bearer.
-func bearing(bearer string) *authz.Evidence {
-	return &authz.Evidence{Header: http.Header{"Authorization": {"Bearer " + bearer}}}
+func bearing(bearer string) authz.Evidence {
+	return authz.Evidence{Header: http.Header{"Authorization": {"Bearer " + bearer}}}
 }
 
 // outcome is what Verify says of a bearer, in a word.
@@ -94,10 +94,10 @@ func outcome(v *authz.Verifier, bearer string) string { return why(v, bearing(be
 
 func TestWhoseBearerIsAccepted(t *testing.T) {
 	const page = "https://phone.example.com"
-	for place, carry := range map[string]func(token string) *authz.Evidence{
+	for place, carry := range map[string]func(token string) authz.Evidence{
 		"bearer":                          bearing,
-		"header:X-Goog-IAP-JWT-Assertion": func(token string) *authz.Evidence { return sent("X-Goog-Iap-Jwt-Assertion", token) },
-		"cookie:session":                  func(token string) *authz.Evidence { return sent("Cookie", "session="+token, "Origin", page) },
+		"header:X-Goog-IAP-JWT-Assertion": func(token string) authz.Evidence { return sent("X-Goog-Iap-Jwt-Assertion", token) },
+		"cookie:session":                  func(token string) authz.Evidence { return sent("Cookie", "session="+token, "Origin", page) },
 	} {
 		t.Run(place, func(t *testing.T) {
 			clock := newClock()

@@ -15,8 +15,7 @@ import (
 )
 
 // event is what is known of one request when it is over: the stuff of its log
-// line and its metrics. It has no token, and its bearer only in the evidence, which
-// is here to be no allocation of its own and prints as redacted.
+// line and its metrics. It holds no bearer and no token.
 type event struct {
 	began      time.Time
 	requestID  string
@@ -24,7 +23,6 @@ type event struct {
 	route      string
 	client     string // address
 	fromProxy  bool   // came in over the trusted proxy's listener
-	evidence   authz.Evidence
 	who        *authz.Principal
 	observed   string // the rule that would have refused, were rules enforced
 	device     directory.Device

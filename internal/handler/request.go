@@ -16,9 +16,8 @@ import (
 )
 
 // evidence is what a request shows of who sends it, for authz to judge.
-func (s *Service) evidence(ev *event, r *http.Request) *authz.Evidence {
-	e := &ev.evidence
-	*e = authz.Evidence{
+func (s *Service) evidence(ev *event, r *http.Request) authz.Evidence {
+	e := authz.Evidence{
 		Header: r.Header, Method: r.Method, Path: strings.TrimPrefix(r.URL.EscapedPath(), s.basePath),
 		RemoteAddr: r.RemoteAddr, ProxyListener: ev.fromProxy,
 	}

@@ -23,7 +23,7 @@ import (
 )
 
 type verifier interface {
-	Verify(ctx context.Context, e *authz.Evidence) (*authz.Principal, error)
+	Verify(ctx context.Context, e authz.Evidence) (*authz.Principal, error)
 }
 
 type finder interface {
