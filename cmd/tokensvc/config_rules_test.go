@@ -122,7 +122,7 @@ func TestConfigManualHasEveryOperator(t *testing.T) {
 	_, example, _ := strings.Cut(text, "```yaml\nrequire:\n")
 	example, _, _ = strings.Cut(example, "```")
 	file := enoughYAML + "    require:\n    " + strings.ReplaceAll(example, "\n", "\n    ") + "\n"
-	if c := mustLoad(t, configFile(t, file), "TELNYX_API_KEY="+testKey); len(c.Issuers[0].Require) != 6 {
-		t.Errorf("%d rules, want 6", len(c.Issuers[0].Require))
+	if c := mustLoad(t, configFile(t, file), "TELNYX_API_KEY="+testKey); len(c.Issuers[0].Require) != 7 {
+		t.Errorf("%d rules, want 7", len(c.Issuers[0].Require))
 	}
 }

@@ -41,8 +41,8 @@ func newObserver(log zerolog.Logger, registry prometheus.Registerer) *observer {
 	o := &observer{
 		log: log,
 		fetches: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tokensvc_issuer_key_fetches_total",
-			Help: "Attempts to fetch an issuer's keys, by issuer and whether they succeeded.",
+			Name: "tokensvc_issuer_fetches_total",
+			Help: "Attempts to fetch an issuer's keys or the address of its introspection, by issuer and whether they succeeded.",
 		}, []string{"issuer", "success"}),
 		mints: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tokensvc_mints_total",
@@ -62,15 +62,15 @@ func newObserver(log zerolog.Logger, registry prometheus.Registerer) *observer {
 	return o
 }
 
-// keyFetch is told of every attempt to fetch an issuer's keys.
-func (o *observer) keyFetch(issuer string, err error) {
+// fetch is told of every attempt to fetch what is needed of an issuer.
+func (o *observer) fetch(issuer string, err error) {
 	if err != nil {
 		o.fetches.WithLabelValues(issuer, "false").Inc()
-		o.log.Warn().Str("issuer", issuer).Err(err).Msg("issuer keys not fetched")
+		o.log.Warn().Str("issuer", issuer).Err(err).Msg("issuer not fetched")
 		return
 	}
 	o.fetches.WithLabelValues(issuer, "true").Inc()
-	o.log.Debug().Str("issuer", issuer).Msg("issuer keys fetched")
+	o.log.Debug().Str("issuer", issuer).Msg("issuer fetched")
 }
 
 // file is told whenever a file was read again whether it is in force.

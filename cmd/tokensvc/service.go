@@ -99,7 +99,7 @@ func (s *service) openVerifier() error {
 	}
 	cfg := authz.Config{
 		Issuers: issuers, Origins: s.cfg.CORSOrigins, ProxyListener: s.cfg.ProxyListen != "", PublicURL: s.cfg.PublicURL,
-		Waiting: max(s.cfg.Limits.InFlight/8, 1), OnFetch: s.observer.keyFetch,
+		Waiting: max(s.cfg.Limits.InFlight/8, 1), OnFetch: s.observer.fetch,
 	}
 	if path := s.cfg.DPoPNonceKeyFile; path != "" {
 		key, err := openSecretFile(path, readNonceKey)

@@ -18,7 +18,7 @@ type Reason string
 
 // The reasons for which a bearer is invalid.
 const (
-	ReasonMalformed   Reason = "malformed"     // not a signed JWT, or a claim of the wrong type
+	ReasonMalformed   Reason = "malformed"     // cannot be read: not whole, not a token, or a claim of the wrong type
 	ReasonAlgorithm   Reason = "algorithm"     // not in the issuer's allow-list; "none" and HMAC never are
 	ReasonCritical    Reason = "critical"      // has a crit header, none of which we understand
 	ReasonType        Reason = "type"          // its typ says that it is something else

@@ -74,7 +74,7 @@ func (m *Metrics) request(ev *event, took time.Duration) {
 	if ev.reason != "" {
 		m.invalid.WithLabelValues(string(ev.reason)).Inc()
 	}
-	if ev.observed != "" { // both are the configuration's words, not the caller's
+	if ev.observed != "" && ev.route == tokenRoute { // both are the configuration's words, not the caller's
 		m.observed.WithLabelValues(ev.who.Issuer, ev.observed).Inc()
 	}
 	if ev.outcome == Issued {

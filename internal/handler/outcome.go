@@ -58,7 +58,7 @@ type refusal struct {
 }
 
 var refusals = map[Outcome]refusal{
-	Unauthenticated:      {http.StatusUnauthorized, "No credential", "Send your bearer in one Authorization header: Bearer, a space, the token.", 0},
+	Unauthenticated:      {http.StatusUnauthorized, "No credential", "No credential is in a place where this service looks for one. Mostly that is one Authorization header: Bearer, a space, the token.", 0},
 	InvalidToken:         {http.StatusUnauthorized, "Bearer not accepted", "The bearer does not verify.", 0},
 	Denied:               {http.StatusForbidden, "Not allowed", "A rule of this service does not allow you a token.", 0},
 	NoCredential:         {http.StatusForbidden, "No telephony credential", "You are known, but no telephony credential is assigned to you for this device.", 0},
@@ -83,7 +83,7 @@ var refusals = map[Outcome]refusal{
 
 // reasons tells the caller the class of what is wrong with a bearer or its proof.
 var reasons = map[authz.Reason]string{
-	authz.ReasonMalformed:   "The bearer is not a signed JWT that can be read.",
+	authz.ReasonMalformed:   "The bearer cannot be read: it is not whole, or no token.",
 	authz.ReasonAlgorithm:   "The bearer's signature algorithm is not accepted.",
 	authz.ReasonCritical:    "The bearer has a critical header that is not understood.",
 	authz.ReasonType:        "The token's type says that it is not meant as a bearer.",
@@ -171,10 +171,7 @@ func OutcomeOf(err error) Outcome {
 
 // DetailOf is the sentence by which a caller is told of an error: a constant of
 // ours, with nothing of the error's own words.
-func DetailOf(err error) string { return detailOf(OutcomeOf(err), err) }
-
-// detailOf is what the caller is told.
-func detailOf(outcome Outcome, err error) string {
+func DetailOf(err error) string {
 	if request, ok := errors.AsType[*requestError](err); ok && request.detail != "" {
 		return request.detail
 	}
@@ -184,14 +181,11 @@ func detailOf(outcome Outcome, err error) string {
 	if sentence, ok := reasons[reasonOf(err)]; ok {
 		return sentence
 	}
-	return refusals[outcome].detail
+	return refusals[OutcomeOf(err)].detail
 }
 
 // reasonOf is the class of what is wrong with a bearer, or empty.
 func reasonOf(err error) authz.Reason {
-	if err == nil {
-		return ""
-	}
 	if bearer, ok := errors.AsType[*authz.InvalidError](err); ok {
 		return bearer.Reason
 	}
@@ -199,8 +193,8 @@ func reasonOf(err error) authz.Reason {
 }
 
 // retryOf is when the caller may try again, 0 for never.
-func retryOf(outcome Outcome, err error) time.Duration {
-	retry := refusals[outcome].retry
+func retryOf(err error) time.Duration {
+	retry := refusals[OutcomeOf(err)].retry
 	if request, ok := errors.AsType[*requestError](err); ok && request.retry > 0 {
 		return request.retry
 	}

@@ -29,7 +29,7 @@ type problem struct {
 // refuse tells the caller that there is no token, and why.
 func (s *Service) refuse(w http.ResponseWriter, ev *event) {
 	told := refusals[ev.outcome]
-	retry := retryOf(ev.outcome, ev.err)
+	retry := retryOf(ev.err)
 	header := w.Header()
 	if told.status == http.StatusUnauthorized {
 		header["Www-Authenticate"] = s.challenges(ev)
@@ -45,7 +45,7 @@ func (s *Service) refuse(w http.ResponseWriter, ev *event) {
 		Title:     told.title,
 		Status:    told.status,
 		Code:      ev.outcome,
-		Detail:    detailOf(ev.outcome, ev.err),
+		Detail:    DetailOf(ev.err),
 		RequestID: ev.requestID,
 		Retryable: retry > 0,
 	})

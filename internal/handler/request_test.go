@@ -106,7 +106,7 @@ func TestAUsersShare(t *testing.T) {
 	expect := func(user string, want time.Duration) {
 		t.Helper()
 		err := s.take(user)
-		if got := retryOf(OutcomeOf(err), err); got != want {
+		if got := retryOf(err); got != want {
 			t.Errorf("%s waits %v, want %v", user, got, want)
 		}
 	}
@@ -190,17 +190,17 @@ func TestEveryRefusalIsToldInASentence(t *testing.T) {
 		if got := OutcomeOf(err); got != InvalidToken {
 			t.Errorf("the reason %s is %s", r, got)
 		}
-		sentence("the reason "+string(r), detailOf(InvalidToken, err))
+		sentence("the reason "+string(r), DetailOf(err))
 	}
 }
 
 func TestRetryAfterIsWhatTelnyxSays(t *testing.T) {
 	limited := &telnyx.Error{Kind: telnyx.ErrLimited, RetryAfter: 17 * time.Second}
-	if got := retryOf(UpstreamLimited, limited); got != 17*time.Second {
+	if got := retryOf(limited); got != 17*time.Second {
 		t.Errorf("retry after %v, want 17 s", got)
 	}
 	rejected := &telnyx.Error{Kind: telnyx.ErrCredentialRejected, RetryAfter: 17 * time.Second}
-	if got := retryOf(CredentialRejected, rejected); got != 0 {
+	if got := retryOf(rejected); got != 0 {
 		t.Errorf("a rejected credential is retried after %v", got)
 	}
 	for d, want := range map[time.Duration]int{0: 0, 1: 1, time.Second: 1, time.Second + 1: 2} {

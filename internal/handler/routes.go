@@ -24,7 +24,9 @@ const (
 // routes builds the handler of the public listener, or of the trusted proxy's.
 // The chain around the routes decides nothing about the user.
 func (s *Service) routes(cfg Config, fromProxy bool) chi.Router {
-	serve := s.serving(fromProxy)
+	serve := func(route string, e endpoint) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) { s.serve(route, e, fromProxy, w, r) }
+	}
 	r := chi.NewRouter()
 	r.Use(headers, clientAddress(cfg.TrustedProxies))
 	if len(cfg.Origins) > 0 { // without any, the library would allow all

@@ -137,15 +137,10 @@ func (s *Service) ProxyListener() http.Handler { return s.fromProxy }
 // written nothing.
 type endpoint func(ctx context.Context, ev *event, w http.ResponseWriter, r *http.Request) error
 
-// serving wraps endpoints, for the public listener or the trusted proxy's, into
-// what every request gets: a deadline, a bound on how many there are, an answer
-// whatever happens, and one log line and one metric when it is over.
-func (s *Service) serving(fromProxy bool) func(route string, e endpoint) http.HandlerFunc {
-	return func(route string, e endpoint) http.HandlerFunc {
-		return func(w http.ResponseWriter, r *http.Request) { s.serve(route, e, fromProxy, w, r) }
-	}
-}
-
+// serve wraps an endpoint into what every request gets: a deadline, a bound on
+// how many there are, an answer whatever happens, and one log line and one
+// metric when it is over. fromProxy says that the request came in over the
+// trusted proxy's listener.
 func (s *Service) serve(route string, e endpoint, fromProxy bool, w http.ResponseWriter, r *http.Request) {
 	ev := &event{
 		began:     s.now(),

@@ -2,7 +2,6 @@ package handler
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/url"
 	"time"
@@ -29,15 +28,12 @@ func (s *Service) whoami(ctx context.Context, ev *event, w http.ResponseWriter, 
 		return err
 	}
 	policy, now := s.policy.Load(), s.now()
-	outcome := Issued
 	ev.observed, err = policy.Judge(ev.who, now)
 	if err == nil {
 		ev.credential, err = s.directory.Find(ctx, directory.Query{User: ev.who.User, Claims: ev.who.Claims, Device: ev.device})
 	}
-	if err != nil {
-		outcome = OutcomeOf(err)
-	}
-	if !errors.Is(err, authz.ErrDenied) && !errors.Is(err, directory.ErrNoCredential) && err != nil {
+	outcome := OutcomeOf(err)
+	if outcome != Issued && outcome != Denied && outcome != NoCredential {
 		return err
 	}
 	writeJSON(w, http.StatusOK, "application/json", seen{
