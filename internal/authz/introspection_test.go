@@ -241,6 +241,65 @@ func TestWhoIsAskedAboutABearer(t *testing.T) {
 	}
 }
 
+// An opaque token shows neither whose it is nor where it belongs: only the place
+// tells who is asked about it.
+func TestAnOpaqueTokenCountsInItsPlaceOnly(t *testing.T) {
+	phones := oidctest.StartT(t, oidctest.Options{Audience: audience})
+	header := oidctest.StartT(t, oidctest.Options{Audience: audience, Client: client})
+	cookie := oidctest.StartT(t, oidctest.Options{Audience: audience, Client: client})
+	inHeader, inCookie := askedOf(header), askedOf(cookie)
+	inHeader.Name, inHeader.Source = "header", source(t, "header:X-Opaque")
+	inCookie.Name, inCookie.Source = "cookie", source(t, "cookie:opaque")
+	const page = "https://phone.example.com"
+	p := door{t, newVerifier(t, authz.Config{Issuers: []authz.Issuer{issuerOf(phones), inHeader, inCookie}, Origins: []string{page}})}
+	alice, bob := header.Opaque("alice", nil), cookie.Opaque("bob", nil)
+
+	for _, known := range []string{"not seen before", "known from its place"} {
+		p.deny("malformed", "as a bearer, "+known, sent("Authorization", "Bearer "+alice))
+		p.deny("inactive", "in the other's place, "+known, sent("Cookie", "opaque="+alice, "Origin", page))
+		p.deny("inactive", "in the other's place, "+known, sent("X-Opaque", bob))
+		p.allow("header:alice", "in its place", sent("X-Opaque", alice))
+		p.allow("cookie:bob", "in its place", sent("Cookie", "opaque="+bob, "Origin", page))
+	}
+	if h, c := header.Introspections(), cookie.Introspections(); h > 3 || c > 3 {
+		t.Errorf("%d and %d questions, want each token asked about once in a place", h, c)
+	}
+}
+
+// A thousand groups are many, and no fault of whoever is in them.
+func TestAThousandGroupsArriveFromEverySource(t *testing.T) {
+	var groups []any
+	var joined strings.Builder
+	for i := range 1000 {
+		group := fmt.Sprintf("%08d-0000-4000-8000-000000000000", i)
+		groups = append(groups, group)
+		joined.WriteString(group + ",")
+	}
+	extra := map[string]any{"groups": groups}
+	jwts := oidctest.StartT(t, oidctest.Options{Audience: audience})
+	opaque := oidctest.StartT(t, oidctest.Options{Audience: audience, Client: client})
+	asked, behind := askedOf(opaque), trustedProxy()
+	asked.Name, asked.Source = "opaque", source(t, "header:X-Opaque")
+	issuers := []authz.Issuer{issuerOf(jwts), asked, behind}
+	for i := range issuers {
+		issuers[i].Require = []authz.Requirement{{Claim: "groups", Contains: []any{groups[999]}}}
+	}
+	v, policy := newVerifier(t, authz.Config{Issuers: issuers}), authz.NewPolicy(issuers)
+	for name, e := range map[string]authz.Evidence{
+		"a bearer": bearing(jwts.Bearer("alice", extra)),
+		"opaque":   sent("X-Opaque", opaque.Opaque("alice", extra)),
+		"a proxy":  fromProxy("X-Forwarded-Groups", joined.String()),
+	} {
+		who, err := v.Verify(t.Context(), e)
+		if err == nil {
+			_, err = policy.Judge(who, time.Now())
+		}
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestTheAudienceClaimOfAnAnswer(t *testing.T) {
 	issuer := oidctest.StartT(t, oidctest.Options{Audience: audience, Client: client})
 	cfg := askedOf(issuer)

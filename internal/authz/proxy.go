@@ -18,7 +18,7 @@ const (
 	DefaultProxySecretHeader = "X-Proxy-Secret"
 	MinProxySecret           = 16 // bytes
 
-	maxProxyValue = 16 << 10 // bytes of one header
+	maxProxyValue = 48 << 10 // bytes of one header: more than a thousand groups
 )
 
 // DefaultProxyHeaders are the headers that oauth2-proxy sets, by claim.

@@ -86,6 +86,7 @@ type places struct {
 // of the trusted proxy.
 type sent struct {
 	source Source
+	place  int // a number for the source: 0 for Authorization, then headers up and cookies down
 	text   string
 	dpop   bool // it claims to be bound to a key (RFC 9449 section 7.1)
 	proxy  *proxy
@@ -148,19 +149,19 @@ func (p *places) token(e *Evidence) (found sent, count int) {
 			found = p.inAuthorization(values[0])
 		}
 	}
-	for _, source := range p.headers {
+	for i, source := range p.headers {
 		values := e.Header[source.name]
 		count += len(values)
 		if len(values) > 0 {
-			found = sent{source: source, text: values[0]}
+			found = sent{source: source, place: 1 + i, text: values[0]}
 		}
 	}
-	for _, source := range p.cookies {
+	for i, source := range p.cookies {
 		count += countCookies(e.Header["Cookie"], source.name)
 		// The standard library reads cookies only for whole requests.
 		cookies := (&http.Request{Header: e.Header}).CookiesNamed(source.name)
 		if len(cookies) > 0 {
-			found = sent{source: source, text: cookies[0].Value}
+			found = sent{source: source, place: -1 - i, text: cookies[0].Value}
 		}
 	}
 	return found, count

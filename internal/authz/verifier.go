@@ -71,11 +71,18 @@ type Verifier struct {
 	places    places
 	proofs    *proofs
 	publicURL string
-	verified  *otter.Cache[digest, *verified]
+	verified  *otter.Cache[bearerKey, *verified]
 	now       func() time.Time
 }
 
 type digest = [sha256.Size]byte
+
+// bearerKey is what a bearer is known by. What is known of it from one place is not
+// known from another, nor forgotten for it.
+type bearerKey struct {
+	sum   digest
+	place int
+}
 
 // digestOf hashes a bearer where it lies. A copy would be most of what it costs
 // to know a caller from before.
@@ -127,10 +134,10 @@ func New(cfg Config) (*Verifier, error) {
 		v.proofs = newProofs(cfg.Now, cfg.nonces())
 	}
 	var err error
-	v.verified, err = otter.New(&otter.Options[digest, *verified]{
+	v.verified, err = otter.New(&otter.Options[bearerKey, *verified]{
 		MaximumWeight: cfg.CacheBytes,
-		Weigher:       func(_ digest, e *verified) uint32 { return e.weight },
-		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[digest, *verified]) time.Duration {
+		Weigher:       func(_ bearerKey, e *verified) uint32 { return e.weight },
+		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[bearerKey, *verified]) time.Duration {
 			return e.Value.until.Sub(v.now())
 		}),
 	})
@@ -257,9 +264,9 @@ func (v *Verifier) identify(ctx context.Context, sent sent) (*verified, error) {
 	if len(sent.text) > MaxBearerBytes {
 		return nil, invalid(ReasonMalformed)
 	}
-	sum := digestOf(sent.text)
+	key := bearerKey{digestOf(sent.text), sent.place}
 	now := v.now()
-	if known, ok := v.verified.GetIfPresent(sum); ok && known.issuer.Source == sent.source && now.Before(known.until) {
+	if known, ok := v.verified.GetIfPresent(key); ok && now.Before(known.until) {
 		if known.who == nil {
 			return nil, invalid(known.refused)
 		}
@@ -267,16 +274,16 @@ func (v *Verifier) identify(ctx context.Context, sent sent) (*verified, error) {
 	}
 	issuer, t, err := v.read(ctx, sent, now)
 	if err != nil {
-		v.rememberRefusal(sum, issuer, err, now)
+		v.rememberRefusal(key, issuer, err, now)
 		return nil, err
 	}
 	who, err := issuer.principal(t)
 	if err != nil {
-		v.rememberRefusal(sum, issuer, err, now)
+		v.rememberRefusal(key, issuer, err, now)
 		return nil, err
 	}
 	known := &verified{issuer: issuer, who: who, binding: bindingOf(t.claims)}
-	v.remember(sum, known, now, t.size)
+	v.remember(key, known, now, t.size)
 	return known, nil
 }
 
@@ -325,7 +332,7 @@ func (v *Verifier) check(ctx context.Context, sent sent, now time.Time) (*truste
 // entryBytes is what a cached answer takes, besides its claims.
 const entryBytes = 1024
 
-func (v *Verifier) remember(sum digest, known *verified, now time.Time, size int) {
+func (v *Verifier) remember(key bearerKey, known *verified, now time.Time, size int) {
 	known.until = now.Add(known.issuer.believedFor())
 	if ends := known.who.ExpiresAt; !ends.IsZero() && ends.Before(known.until) {
 		known.until = ends
@@ -335,16 +342,16 @@ func (v *Verifier) remember(sum digest, known *verified, now time.Time, size int
 	}
 	// Decoded claims take about three times the room of their JSON.
 	known.weight = uint32(entryBytes + 3*size) //nolint:gosec // size is bounded where it is read
-	v.verified.Set(sum, known)
+	v.verified.Set(key, known)
 }
 
 // rememberRefusal remembers that an issuer, when asked, said no, so that one dead
 // token cannot have it asked all the time. That it gave no answer is not
 // remembered.
-func (v *Verifier) rememberRefusal(sum digest, asked *trusted, err error, now time.Time) {
+func (v *Verifier) rememberRefusal(key bearerKey, asked *trusted, err error, now time.Time) {
 	var no *InvalidError
 	if asked == nil || asked.introspector == nil || !errors.As(err, &no) {
 		return
 	}
-	v.verified.Set(sum, &verified{issuer: asked, refused: no.Reason, until: now.Add(refusedLife), weight: entryBytes})
+	v.verified.Set(key, &verified{issuer: asked, refused: no.Reason, until: now.Add(refusedLife), weight: entryBytes})
 }
