@@ -11,11 +11,14 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/tokensvc/tokensvc/internal/authz"
 )
 
 var (
@@ -28,8 +31,15 @@ var (
 func TestGuidesLoad(t *testing.T) {
 	index := readGuide(t, filepath.Join(guidesFolder, "README.md"))
 	guides, err := filepath.Glob(filepath.Join(guidesFolder, "*.md"))
-	if err != nil || len(guides) < 2 {
-		t.Fatalf("guides: %q, %v", guides, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, product := range []string{
+		"keycloak", "entra-id", "auth0", "okta", "cognito", "firebase", "google-iap", "cloudflare-access", "oauth2-proxy", "pomerium",
+	} {
+		if !slices.Contains(guides, filepath.Join(guidesFolder, product+".md")) {
+			t.Errorf("there is no guide to %s", product)
+		}
 	}
 	secrets := newStandIns(t)
 	for _, guide := range guides {
@@ -53,6 +63,33 @@ func TestGuidesLoad(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What is most often got wrong is right in the guides.
+func TestGuidesAvoidTheTraps(t *testing.T) {
+	secrets := newStandIns(t)
+	for name, right := range map[string]func(authz.Issuer) bool{
+		"cognito.md":  func(i authz.Issuer) bool { return i.AudienceClaim == "client_id" },
+		"entra-id.md": func(i authz.Issuer) bool { return strings.HasSuffix(i.URL, "/v2.0") && i.UserClaim == "oid" },
+		"auth0.md":    func(i authz.Issuer) bool { return strings.HasSuffix(i.URL, "/") },
+		"firebase.md": func(i authz.Issuer) bool { return strings.HasSuffix(i.URL, "/"+i.Audiences[0]) },
+		"okta.md":     func(i authz.Issuer) bool { return strings.Contains(i.URL, "/oauth2/") },
+		"google-iap.md": func(i authz.Issuer) bool {
+			return strings.HasPrefix(i.Source.String(), "header:") && strings.HasSuffix(i.Keys, "-jwk")
+		},
+		"cloudflare-access.md": func(i authz.Issuer) bool { return i.Source.String() == "header:Cf-Access-Jwt-Assertion" },
+	} {
+		config := guideConfig.FindStringSubmatch(readGuide(t, filepath.Join(guidesFolder, name)))
+		if config == nil {
+			t.Errorf("%s has no configuration", name)
+			continue
+		}
+		path := configFile(t, config[1])
+		secrets.writeNamed(t, path, config[1])
+		if issuer := mustLoad(t, path).Issuers[0].Issuer; !right(issuer) {
+			t.Errorf("%s walks into its own trap: %+v", name, issuer)
+		}
 	}
 }
 

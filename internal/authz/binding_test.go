@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"sync"
 	"testing"
 	"time"
@@ -190,10 +191,13 @@ func TestNobodyIsTakenForSomebodyElseFromAnyPlace(t *testing.T) {
 	bearers, asked := of("phones", phones, "bearer"), of("asked", opaque, "header:X-Opaque")
 	bearers.DPoP = DPoPOptional
 	asked.Introspection = &Introspection{ClientID: "tokensvc", ClientSecret: keyOf("a secret"), Endpoint: opaque.URL() + "/introspect"}
+	behind := Issuer{Name: "sso", Proxy: &Proxy{
+		Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Secret: keyOf("only-the-proxy-knows"),
+	}}
 	const page = "https://phone.example.com"
 	fetched := make(chan error, 16)
 	v, err := New(Config{
-		Issuers: []Issuer{bearers, of("iap", iap, "header:X-Assertion"), of("web", web, "cookie:session"), asked},
+		Issuers: []Issuer{bearers, of("iap", iap, "header:X-Assertion"), of("web", web, "cookie:session"), asked, behind},
 		Origins: []string{page}, PublicURL: page, Now: now, OnFetch: func(_ string, err error) { fetched <- err },
 	})
 	if err != nil {
@@ -233,6 +237,11 @@ func TestNobodyIsTakenForSomebodyElseFromAnyPlace(t *testing.T) {
 		{"iap", func(n string) Evidence { return header("X-Assertion", kept["iap"+n]) }},
 		{"web", func(n string) Evidence { return header("Cookie", "session="+kept["web"+n], "Origin", page) }},
 		{"asked", func(n string) Evidence { return header("X-Opaque", kept["asked"+n]) }},
+		{"sso", func(n string) Evidence {
+			e := header("X-Forwarded-User", n, "X-Proxy-Secret", "only-the-proxy-knows")
+			e.RemoteAddr = "192.0.2.7:4711"
+			return e
+		}},
 		{"phones", func(n string) Evidence {
 			mu.Lock()
 			defer mu.Unlock()

@@ -219,6 +219,16 @@ func TestRulesWithGlob(t *testing.T) {
 		glob("name", strings.Repeat("*a", authz.MaxPatternStars-2)+"*b*a"))
 }
 
+func TestRulesOnHowWellSomebodySignedIn(t *testing.T) {
+	p := policy{t}
+	well := authz.Requirement{Claim: "acr", AnyOf: []any{"phr", "phrh"}}
+	p.allow("well enough", `{"acr":"phr"}`, well)
+	p.allow("better", `{"acr":"phrh"}`, well)
+	p.deny("in another way", `{"acr":"1"}`, well)
+	p.deny("better than any that is known", `{"acr":"phrhh"}`, well)
+	p.deny("who knows how", `{}`, well)
+}
+
 func TestRulesWithNumbers(t *testing.T) {
 	p := policy{t}
 	p.allow("at least it", `{"age":18}`, atLeast("age", 18))

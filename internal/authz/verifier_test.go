@@ -92,6 +92,36 @@ func bearing(bearer string) authz.Evidence {
 // outcome is what Verify says of a bearer, in a word.
 func outcome(v *authz.Verifier, bearer string) string { return why(v, bearing(bearer)) }
 
+// A bound bearer is attacked with good proofs beside it, so that nothing but the
+// bearer is at fault.
+func TestWhoseBoundBearerIsAccepted(t *testing.T) {
+	clock := newClock()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	thumbprint, err := (&jose.JSONWebKey{Key: key.Public()}).Thumbprint(crypto.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer := oidctest.StartT(t, oidctest.Options{Audience: audience, Now: clock.Now, People: map[string]map[string]any{
+		"alice": {"cnf": map[string]any{"jkt": base64.RawURLEncoding.EncodeToString(thumbprint)}},
+	}})
+	cfg := issuerOf(issuer)
+	cfg.DPoP = authz.DPoPRequired
+	v := newVerifier(t, authz.Config{Issuers: []authz.Issuer{cfg}, PublicURL: "https://phone.example.com", Now: clock.Now})
+	whoseBearerIsAccepted(t, clock, issuer, func(token string) string {
+		sum := sha256.Sum256([]byte(token))
+		proof := oidctest.Key{Algorithm: jose.EdDSA, Private: key}.Sign(
+			map[string]any{"typ": "dpop+jwt", "jwk": jose.JSONWebKey{Key: key.Public()}},
+			map[string]any{
+				"jti": rand.Text(), "htm": http.MethodPost, "htu": "https://phone.example.com/v1/token", "iat": clock.Now().Unix(),
+				"ath": base64.RawURLEncoding.EncodeToString(sum[:]),
+			})
+		return why(v, sent("Authorization", "DPoP "+token, "Dpop", proof))
+	})
+}
+
 func TestWhoseBearerIsAccepted(t *testing.T) {
 	const page = "https://phone.example.com"
 	for place, carry := range map[string]func(token string) authz.Evidence{

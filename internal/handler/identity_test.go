@@ -257,8 +257,14 @@ func TestATighterRuleCountsForEverySource(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	iap := oidctest.StartT(t, oidctest.Options{Audience: audience})
+	assertion, err := authz.ParseSource("header:X-Assertion")
+	if err != nil {
+		t.Fatal(err)
+	}
 	issuers := []authz.Issuer{
-		{Name: "phones", URL: bearers.URL(), Audiences: []string{audience}},
+		{Name: "phones", URL: bearers.URL(), Audiences: []string{audience}, DPoP: authz.DPoPOptional},
+		{Name: "iap", URL: iap.URL(), Audiences: []string{audience}, Source: assertion},
 		{Name: "web", URL: web.URL(), Audiences: []string{audience}, Source: cookie},
 		{Name: "opaque", URL: opaque.URL(), Audiences: []string{audience}, Source: asked, Introspection: &authz.Introspection{
 			ClientID: "tokensvc", ClientSecret: func() secret.Text { return secret.New("a secret") }, Endpoint: opaque.URL() + "/introspect",
@@ -269,15 +275,22 @@ func TestATighterRuleCountsForEverySource(t *testing.T) {
 			Headers:  map[string]string{"sub": "X-Forwarded-User", claim: "X-Forwarded-Phone"},
 		}},
 	}
-	h := build(t, telnyxtest.Options{}, verifying(t, authz.Config{Issuers: issuers, Origins: []string{page}}, 2))
+	h := build(t, telnyxtest.Options{}, verifying(t, authz.Config{Issuers: issuers, Origins: []string{page}, PublicURL: page}, 3))
 	mine := map[string]any{claim: h.telnyx.AddCredential(telnyxtest.Credential{})}
 	ways := map[string][]string{
-		"a bearer":  {"Authorization", "Bearer " + bearers.Bearer("alice", mine)},
-		"a cookie":  {"Cookie", "session=" + web.Bearer("alice", mine), "Origin", page},
-		"opaque":    {"X-Opaque", opaque.Opaque("alice", mine)},
-		"a proxy's": {"X-Proxy-Secret", "only-the-proxy-knows", "X-Forwarded-User", "alice", "X-Forwarded-Phone", mine[claim].(string)},
+		"a bearer":     {"Authorization", "Bearer " + bearers.Bearer("alice", mine)},
+		"an assertion": {"X-Assertion", iap.Bearer("alice", mine)},
+		"a cookie":     {"Cookie", "session=" + web.Bearer("alice", mine), "Origin", page},
+		"opaque":       {"X-Opaque", opaque.Opaque("alice", mine)},
+		"a proxy's":    {"X-Proxy-Secret", "only-the-proxy-knows", "X-Forwarded-User", "alice", "X-Forwarded-Phone", mine[claim].(string)},
+	}
+	p := newProver(t)
+	bound := bearers.Bearer("alice", map[string]any{claim: mine[claim], "cnf": map[string]any{"jkt": p.thumbprint()}})
+	prove := func() { // anew for every request
+		ways["a bound bearer"] = []string{"Authorization", "DPoP " + bound, "DPoP", p.proof("POST", page+"/v1/token", bound, "")}
 	}
 	for range 2 {
+		prove()
 		for name, headers := range ways {
 			if got := h.call(http.MethodPost, "/v1/token", headers...); got.status != http.StatusOK {
 				t.Errorf("%s: %d %s", name, got.status, got.body)
@@ -288,6 +301,7 @@ func TestATighterRuleCountsForEverySource(t *testing.T) {
 		issuers[i].Require = []authz.Requirement{{Claim: "groups", AnyOf: []any{"agents"}}}
 	}
 	h.service.SetPolicy(authz.NewPolicy(issuers))
+	prove()
 	for name, headers := range ways {
 		if got := h.call(http.MethodPost, "/v1/token", headers...); got.code != "denied" {
 			t.Errorf("%s, when the rule is tighter: %d %s", name, got.status, got.body)
