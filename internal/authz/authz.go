@@ -111,7 +111,7 @@ func (i Issuer) Problems() []Problem {
 		report("name", "must be 1 to 32 lower case letters, digits and inner dashes")
 	}
 	if i.Proxy != nil {
-		i.Proxy.problems(report)
+		i.Proxy.problems(i, report)
 		i.noTokens(report)
 	} else {
 		i.tokenProblems(report)

@@ -3,7 +3,9 @@ package authz
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"maps"
 	"net/netip"
 	"net/textproto"
@@ -53,18 +55,20 @@ type Proxy struct {
 	Lists []string
 }
 
-// problems reports what is wrong, by field.
-func (p Proxy) problems(report reporter) {
+// problems reports what is wrong, by field, with the proxy of an issuer.
+func (p Proxy) problems(i Issuer, report reporter) {
 	if len(p.Networks) == 0 {
 		report("proxy.networks", "is required: where the proxy connects from")
 	}
 	if (p.Secret == nil) == (len(p.ClientNames) == 0) {
-		report("proxy.secret_file", "or proxy.client_names is required, and not both: a network alone proves nothing")
+		report("proxy.secret_file", "or proxy.client_names is required, exactly one of them: a network alone proves nothing")
 	}
 	if p.SecretHeader != "" && !isHeaderName(p.SecretHeader) {
 		report("proxy.secret_header", "must be the name of a header")
 	}
+	lists := p.Lists
 	p = p.withDefaults()
+	p.reachProblems(i, lists, report)
 	seen := map[string]bool{textproto.CanonicalMIMEHeaderKey(p.SecretHeader): true}
 	for _, claim := range slices.Sorted(maps.Keys(p.Headers)) {
 		name := textproto.CanonicalMIMEHeaderKey(p.Headers[claim])
@@ -73,6 +77,27 @@ func (p Proxy) problems(report reporter) {
 			break
 		}
 		seen[name] = true
+	}
+}
+
+// reachProblems reports what asks for a claim that no header becomes: it would
+// refuse everybody.
+func (p Proxy) reachProblems(i Issuer, lists []string, report reporter) {
+	has := func(claim string) bool { return p.Headers[claim] != "" }
+	if user := i.withDefaults().UserClaim; !has(user) {
+		report("proxy.headers", "has no header for the claim that says who somebody is, which is user_claim")
+	}
+	for _, r := range i.Require {
+		if r.Claim != "" && !has(r.Claim) {
+			report("require", "asks for a claim for which proxy.headers has no header")
+			break
+		}
+	}
+	for _, claim := range lists {
+		if !has(claim) {
+			report("proxy.lists", "names a claim for which proxy.headers has no header")
+			break
+		}
 	}
 }
 
@@ -128,11 +153,15 @@ func (p *proxy) spoke(e *Evidence) (bool, error) {
 			continue
 		}
 		if strings.Contains(name, "_") && p.isOurs(textproto.CanonicalMIMEHeaderKey(strings.ReplaceAll(name, "_", "-"))) {
-			return false, invalid(ReasonProxy)
+			return false, notFromProxy("a header's name has an underscore where one of the proxy's has a dash")
 		}
 	}
 	return spoke, nil
 }
+
+// notFromProxy tells the operator which of many things it was: to the caller, who
+// may be a stranger, they are one.
+func notFromProxy(why string) error { return fmt.Errorf("%w: %s", invalid(ReasonProxy), why) }
 
 func (p *proxy) isOurs(name string) bool {
 	_, ok := p.claims[name]
@@ -141,8 +170,8 @@ func (p *proxy) isOurs(name string) bool {
 
 // principal is who the proxy says it is.
 func (p *proxy) principal(e *Evidence) (*Principal, error) {
-	if !p.isTrusted(e) {
-		return nil, invalid(ReasonProxy)
+	if err := p.recognize(e); err != nil {
+		return nil, err
 	}
 	claims := make(map[string]any, len(p.claims))
 	for header, claim := range p.claims {
@@ -150,8 +179,10 @@ func (p *proxy) principal(e *Evidence) (*Principal, error) {
 		switch {
 		case len(values) == 0 || len(values) == 1 && values[0] == "":
 			continue // a proxy may leave a claim empty that a person lacks
-		case len(values) > 1 || len(values[0]) > maxProxyValue:
-			return nil, invalid(ReasonProxy)
+		case len(values) > 1:
+			return nil, notFromProxy(header + " is there twice")
+		case len(values[0]) > maxProxyValue:
+			return nil, notFromProxy(header + " is too long")
 		case slices.Contains(p.trust.Lists, claim):
 			claims[claim] = listOf(values[0])
 		default:
@@ -182,18 +213,36 @@ func listOf(value string) []any {
 	return all
 }
 
-// isTrusted reports whether a request comes from the proxy itself.
-func (p *proxy) isTrusted(e *Evidence) bool {
-	if p.onlyListener && !e.ProxyListener || !p.isFromNetwork(e.RemoteAddr) {
-		return false
+// recognize returns nil if a request comes from the proxy itself.
+func (p *proxy) recognize(e *Evidence) error {
+	switch {
+	case p.onlyListener && !e.ProxyListener:
+		return notFromProxy("it came to another listener than proxy_listen")
+	case !p.isFromNetwork(e.RemoteAddr):
+		return notFromProxy("it came from outside proxy.networks")
+	case p.trust.Secret == nil:
+		return p.recognizeCertificate(e.Certificate)
 	}
-	if p.trust.Secret == nil {
-		return e.Certificate != nil && slices.ContainsFunc(e.Certificate.DNSNames, func(name string) bool {
-			return slices.Contains(p.trust.ClientNames, name)
-		})
+	switch sent := e.Header[p.secretHeader]; {
+	case len(sent) == 0:
+		return notFromProxy("it has no " + p.secretHeader)
+	case len(sent) > 1:
+		return notFromProxy(p.secretHeader + " is there twice")
+	case !sameSecret(sent[0], p.trust.Secret().Reveal()):
+		return notFromProxy(p.secretHeader + " is not what secret_file holds")
 	}
-	sent := e.Header[p.secretHeader]
-	return len(sent) == 1 && sameSecret(sent[0], p.trust.Secret().Reveal())
+	return nil
+}
+
+func (p *proxy) recognizeCertificate(cert *x509.Certificate) error {
+	if cert == nil {
+		return notFromProxy("it has no client certificate")
+	}
+	known := func(name string) bool { return slices.Contains(p.trust.ClientNames, name) }
+	if !slices.ContainsFunc(cert.DNSNames, known) {
+		return notFromProxy("its client certificate has none of proxy.client_names")
+	}
+	return nil
 }
 
 func (p *proxy) isFromNetwork(remote string) bool {

@@ -128,6 +128,9 @@ func TestAProxyIsRefusedUnlessItCanBeTrusted(t *testing.T) {
 		"a header with an underscore":     func(i *authz.Issuer) { i.Proxy.Headers = map[string]string{"email": "X_Email"} },
 		"a header for two claims":         func(i *authz.Issuer) { i.Proxy.Headers = map[string]string{"email": "X-A", "sub": "x-a"} },
 		"a default header for the secret": func(i *authz.Issuer) { i.Proxy.SecretHeader = "x-forwarded-user" },
+		"no header for the user":          func(i *authz.Issuer) { i.Proxy.Headers = map[string]string{"sub": "X-Forwarded-User"} },
+		"a rule on what never comes":      func(i *authz.Issuer) { i.Require = []authz.Requirement{{Claim: "roles", AnyOf: []any{"a"}}} },
+		"a list that never comes":         func(i *authz.Issuer) { i.Proxy.Lists = []string{"roles"} },
 		"the secret's header":             func(i *authz.Issuer) { i.Proxy.Headers = map[string]string{"email": "X-Proxy-Secret"} },
 		"an audience":                     func(i *authz.Issuer) { i.Audiences = []string{audience} },
 		"an issuer URL":                   func(i *authz.Issuer) { i.URL = "https://login.example.com" },
@@ -150,6 +153,24 @@ func TestAProxyIsRefusedUnlessItCanBeTrusted(t *testing.T) {
 	second.Name = "other"
 	if _, err := authz.New(authz.Config{Issuers: []authz.Issuer{trustedProxy(), second}}); err == nil {
 		t.Error("two proxies are accepted")
+	}
+}
+
+func TestTheLogIsToldWhatTheCallerIsNot(t *testing.T) {
+	v := newVerifier(t, authz.Config{Issuers: []authz.Issuer{trustedProxy()}})
+	for says, e := range map[string]authz.Evidence{
+		"outside proxy.networks":                       from("198.51.100.7:1", fromProxy()),
+		"it has no X-Proxy-Secret":                     sent("X-Forwarded-Email", "alice@example.com"),
+		"X-Proxy-Secret is not what secret_file holds": sent("X-Forwarded-Email", "alice@example.com", "X-Proxy-Secret", "another-secret-of-somebody"),
+		"X-Proxy-Secret is there twice":                fromProxy("X-Proxy-Secret", proxySecret),
+		"X-Forwarded-Email is there twice":             fromProxy("X-Forwarded-Email", "bob@example.com"),
+		"an underscore where":                          fromProxy("X_Forwarded_Email", "bob@example.com"),
+		"X-Forwarded-Groups is too long":               fromProxy("X-Forwarded-Groups", strings.Repeat("agents,", 8000)),
+	} {
+		_, err := v.Verify(t.Context(), e)
+		if err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), proxySecret) || strings.Contains(err.Error(), "another-secret") {
+			t.Errorf("got %v, want it to say %q and no secret", err, says)
+		}
 	}
 }
 
