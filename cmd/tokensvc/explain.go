@@ -120,7 +120,7 @@ func newExplainer(path string, environ []string, keys string, offline bool) (*ex
 		return nil, problems
 	}
 	if keys != "" {
-		if err := checkKeysFile(keys); err != nil {
+		if err := checkKeyFile(keys); err != nil {
 			return nil, []string{"-keys: " + err.Error()}
 		}
 	}
