@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -193,10 +192,7 @@ func (p parts) checkDirectory() checked {
 // nobody.
 func (p parts) checkTelnyx(ctx context.Context) checked {
 	const part = "telnyx"
-	client, err := telnyx.New(telnyx.Config{
-		BaseURL: p.cfg.Telnyx.BaseURL, APIKey: func() secret.Text { return p.cfg.Telnyx.APIKey }, Timeout: p.cfg.Telnyx.Timeout,
-		UserAgent: "tokensvc/" + version, Proxy: http.ProxyFromEnvironment,
-	})
+	client, err := telnyx.New(p.cfg.telnyx(func() secret.Text { return p.cfg.Telnyx.APIKey }))
 	if err != nil {
 		return amiss(part, err.Error(), "")
 	}
@@ -253,9 +249,9 @@ func (p parts) checkListeners(ctx context.Context) []checked {
 }
 
 func tryListen(ctx context.Context, address string) error {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	l, err := listenOn(ctx, address)
 	if err != nil {
-		return whyNot(err)
+		return err
 	}
 	return l.Close()
 }

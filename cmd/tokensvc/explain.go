@@ -40,7 +40,7 @@ func explain(ctx context.Context, t terminal, args []string) int {
 	}
 	bearer, err := readBearer(t.in)
 	if err != nil {
-		say(t.err, "%v\n", err)
+		sayError(t.err, err)
 		return exitUsage
 	}
 	x, problems := newExplainer(*path, t.environ, *keys, *offline)
