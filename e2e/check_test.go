@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -116,8 +117,8 @@ func TestCheckWhenAllIsWell(t *testing.T) {
 		"issuer sso: proxy believed from 127.0.0.0/8, 10.1.0.0/16 with the secret of its file",
 		"directory file: 2 users",
 		"telnyx accepts the API key; credentials in the account: 2",
-		"ops_listen 127.0.0.1:0 is free",
-		"listen 127.0.0.1:0 is free",
+		"ops_listen 127.0.0.1:0: a free port is chosen at the start",
+		"listen 127.0.0.1:0: a free port is chosen at the start",
 	}
 	if diff := cmp.Diff(want, got); diff != "" || !r.OK || r.status != 0 {
 		t.Errorf("status %d: %s", r.status, diff)
@@ -323,9 +324,11 @@ func TestCheckBesideTheService(t *testing.T) {
 	if r := c.check(); !r.OK || r.status != 0 {
 		t.Errorf("%+v", r.amiss())
 	}
-	// Health in somebody else's place is no excuse.
-	replaceIn(c, "ops_listen: "+address(s.OpsURL), "ops_listen: 127.0.0.1:0")
-	if r := c.check(); r.OK || len(r.amiss()) != 1 {
+	// That one runs is no excuse for who else is in another place.
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok")) }))
+	defer other.Close()
+	replaceIn(c, "listen: "+address(s.URL), "listen: "+address(other.URL))
+	if r := c.check(); r.OK || len(r.amiss()) != 1 || !strings.Contains(r.amiss()["listen"], "the address is taken") {
 		t.Errorf("%+v", r.amiss())
 	}
 }

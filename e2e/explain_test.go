@@ -146,8 +146,8 @@ func TestExplainSaysWhatServeDoes(t *testing.T) {
 		"nobody":                  {bearer("alice", saying(anAgent, "sub", nil)), "invalid_token", "user_claim", "", "the claim sub"},
 		"bound to a key":          {bearer("alice", saying(anAgent, "cnf", map[string]any{"jkt": "x"})), "invalid_token", "binding", "", "issuers[].dpop, which is off"},
 		"a logout token":          {l.issuer.Key().Sign(map[string]any{"typ": "logout+jwt"}, l.issuer.Claims("alice", anAgent)), "invalid_token", "type", "", "an access token"},
-		"no JWT":                  {"hello", "invalid_token", "malformed", "", "the token alone"},
-		"an answer around it":     {`{"access_token":"` + bearer("alice", anAgent) + `"}`, "invalid_token", "malformed", "", "no answer in which it stands"},
+		"no JWT":                  {"hello", "invalid_token", "malformed", "", "the whole token"},
+		"an answer around it":     {`{"access_token":"` + bearer("alice", anAgent) + `"}`, "invalid_token", "malformed", "", "not the JSON that it came in"},
 	}
 	got := map[string]explained{}
 	for name, row := range rows {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -193,10 +192,7 @@ func (p parts) checkDirectory() checked {
 // nobody.
 func (p parts) checkTelnyx(ctx context.Context) checked {
 	const part = "telnyx"
-	client, err := telnyx.New(telnyx.Config{
-		BaseURL: p.cfg.Telnyx.BaseURL, APIKey: func() secret.Text { return p.cfg.Telnyx.APIKey }, Timeout: p.cfg.Telnyx.Timeout,
-		UserAgent: "tokensvc/" + version, Proxy: http.ProxyFromEnvironment,
-	})
+	client, err := telnyx.New(p.cfg.telnyx(func() secret.Text { return p.cfg.Telnyx.APIKey }))
 	if err != nil {
 		return amiss(part, err.Error(), "")
 	}
@@ -222,29 +218,28 @@ func (p parts) adviceOnTelnyx(err error) string {
 	return "see that telnyx.base_url, " + p.cfg.Telnyx.BaseURL + ", is the address of Telnyx's API"
 }
 
-// checkListeners listens on each address for a moment. That they are taken is as
-// it must be where the service runs already.
+// checkListeners listens on each address for a moment. That one is taken is as it
+// must be where a tokensvc answers there: the service runs already.
 func (p parts) checkListeners(ctx context.Context) []checked {
-	running := false
+	contract := p.cfg.BasePath + "/openapi.yaml"
 	var all []checked
-	for _, l := range []struct{ setting, address string }{
-		{"ops_listen", p.cfg.OpsListen}, // first: it tells who runs
-		{"listen", p.cfg.Listen},
-		{"proxy_listen", p.cfg.ProxyListen},
+	for _, l := range []struct{ setting, address, path, says string }{
+		{"ops_listen", p.cfg.OpsListen, "/livez", "ok"},
+		{"listen", p.cfg.Listen, contract, "title: tokensvc"},
+		{"proxy_listen", p.cfg.ProxyListen, contract, "title: tokensvc"},
 	} {
 		if l.address == "" {
 			continue
 		}
-		err := tryListen(ctx, l.address)
-		taken := errors.Is(err, errTaken)
-		if l.setting == "ops_listen" && taken {
-			running = isAlive(ctx, l.address)
-		}
-		switch {
+		switch err := tryListen(ctx, l.address); {
+		case err == nil && strings.HasSuffix(l.address, ":0"):
+			all = append(all, inOrder(l.setting, l.address+": a free port is chosen at the start"))
 		case err == nil:
 			all = append(all, inOrder(l.setting, l.address+" is free"))
-		case taken && running:
-			all = append(all, inOrder(l.setting, l.address+" is taken; a tokensvc answers at ops_listen"))
+		case errors.Is(err, errTaken) && answers(ctx, l.address, l.path, l.says):
+			all = append(all, inOrder(l.setting, l.address+" is taken by a tokensvc that runs"))
+		case errors.Is(err, errTaken) && l.setting == "proxy_listen" && p.cfg.ProxyTLS.CertFile != "":
+			all = append(all, inOrder(l.setting, l.address+" is taken; who answers there with TLS is not asked"))
 		default:
 			all = append(all, amiss(l.setting, l.address+": "+err.Error(), "choose an address of this machine that nobody else listens on"))
 		}
@@ -253,15 +248,15 @@ func (p parts) checkListeners(ctx context.Context) []checked {
 }
 
 func tryListen(ctx context.Context, address string) error {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	l, err := listenOn(ctx, address)
 	if err != nil {
-		return whyNot(err)
+		return err
 	}
 	return l.Close()
 }
 
-// isAlive reports whether a tokensvc answers at an ops address.
-func isAlive(ctx context.Context, address string) bool {
-	status, body, err := get(ctx, "http://"+dialable(address)+"/livez")
-	return err == nil && status == http.StatusOK && body == "ok"
+// answers reports whether an address answers as a tokensvc would.
+func answers(ctx context.Context, address, path, says string) bool {
+	status, body, err := get(ctx, "http://"+dialable(address)+path)
+	return err == nil && status == http.StatusOK && strings.Contains(body, says)
 }

@@ -74,8 +74,8 @@ type TelnyxConfig struct {
 	Timeout time.Duration
 }
 
-// IssuerConfig is an issuer, and what is opened for it. Its Introspection is nil:
-// openIssuers makes one of Introspect.
+// IssuerConfig is an issuer, and what is opened for it. Its Introspection and
+// Proxy are nil: asAuthz makes them of Introspect and Trust.
 type IssuerConfig struct {
 	authz.Issuer
 	Introspect IntrospectionConfig

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/secret"
 )
 
@@ -68,15 +69,12 @@ func (l *configLoader) checkIssuers() {
 }
 
 func (l *configLoader) checkIssuer(i int) {
-	issuer := l.config.Issuers[i].asAuthz(func(string, string, readSecret) func() secret.Text {
-		return func() secret.Text { return secret.New("not read yet") }
-	})
-	for _, p := range issuer.Problems() {
+	for _, p := range l.config.Issuers[i].asAuthz(notReadYet).Problems() {
 		key := l.written(issuerKey(i, p.Field))
 		switch {
 		case l.broken[key]:
 		case p.Field == clientSecretFile && l.broken[issuerKey(i, privateKeyFile)]: // it would have done
-		case p.Field == privateKeyFile: // about what it holds, and so for openIssuers
+		case p.Field == privateKeyFile: // about what it holds, and so for checkIssuerFiles
 		case l.isSet(key):
 			l.refuse(key, l.at(key), p.Text)
 		case p.Field == "name":
@@ -85,6 +83,11 @@ func (l *configLoader) checkIssuer(i int) {
 			l.refuse(key, l.at(key), p.Text+"; "+bothWays(key))
 		}
 	}
+}
+
+// notReadYet stands for a secret before the files are opened.
+func notReadYet(string, string, readSecret) func() secret.Text {
+	return func() secret.Text { return secret.New("not read yet") }
 }
 
 // written returns the key, or of a mapping that is set by variables one of those
@@ -125,8 +128,9 @@ func (l *configLoader) checkDPoP() {
 	}
 }
 
-// checkDuplicates compares an issuer with those before it. Two entries for one
-// issuer would leave open whose rules count.
+// checkDuplicates compares an issuer with those before it, and its source with
+// what else is read there. Two entries for one issuer would leave open whose rules
+// count.
 func (l *configLoader) checkDuplicates(i int) {
 	this, before := l.config.Issuers[i], l.config.Issuers[:i]
 	key := issuerKey(i, "name")
@@ -149,6 +153,19 @@ func (l *configLoader) checkDuplicates(i int) {
 	if this.Source.IsCookie() && len(l.config.CORSOrigins) == 0 && !l.broken["cors.origins"] {
 		l.refuse(key, l.at(key), "needs cors.origins: a cookie counts only from a page of one of them")
 	}
+	if !l.broken[key] && l.isOfProxy(this.Source) {
+		l.refuse(key, l.at(key), "is a header of the trusted proxy's, which cannot hold a token too")
+	}
+}
+
+// isOfProxy reports whether a proxy speaks there, if it is clear where it does.
+func (l *configLoader) isOfProxy(source authz.Source) bool {
+	for i, issuer := range l.config.Issuers {
+		if issuer.Trust.isSet() && issuer.proxied(notReadYet).Proxy.Uses(source) {
+			return !l.broken[issuerKey(i, "proxy.headers")] && !l.broken[issuerKey(i, "proxy.secret_header")]
+		}
+	}
+	return false
 }
 
 func (l *configLoader) checkListeners() {

@@ -17,7 +17,7 @@ func (l *configLoader) openFiles() {
 		l.config.Telnyx.APIKey = l.openSecret("telnyx.api_key_file", l.config.Telnyx.APIKeyFile, readAPIKey)
 	}
 	l.openSecret("dpop_nonce_key_file", l.config.DPoPNonceKeyFile, readNonceKey)
-	l.openIssuers()
+	l.checkIssuerFiles()
 	l.openCertificate()
 	l.openUsers()
 }
@@ -34,10 +34,11 @@ func (l *configLoader) openSecret(key, path string, read readSecret) secret.Text
 	return text
 }
 
-// openIssuers reads the issuers' secrets and files of keys.
-func (l *configLoader) openIssuers() {
+// checkIssuerFiles reads the issuers' secrets and files of keys, and keeps nothing
+// of them.
+func (l *configLoader) checkIssuerFiles() {
 	for i, issuer := range l.config.Issuers {
-		l.openKeys(issuerKey(i, "keys"), issuer.KeyFile())
+		l.checkKeys(issuerKey(i, "keys"), issuer.KeyFile())
 		issuer.asAuthz(func(field, path string, read readSecret) func() secret.Text {
 			text := l.openSecret(issuerKey(i, field), path, read)
 			return func() secret.Text { return text }
@@ -45,17 +46,23 @@ func (l *configLoader) openIssuers() {
 	}
 }
 
-func (l *configLoader) openKeys(key, path string) {
+func (l *configLoader) checkKeys(key, path string) {
 	if path == "" || l.broken[key] {
 		return
 	}
-	err := authz.CheckKeyFile(path)
-	if _, unread := errors.AsType[*fs.PathError](err); unread {
-		err = withoutPath(err)
-	}
-	if err != nil {
+	if err := checkKeyFile(path); err != nil {
 		l.refuse(key, l.at(key), err.Error())
 	}
+}
+
+// checkKeyFile says why a file cannot be one of an issuer's keys, if so. The error
+// shows neither the content nor the path.
+func checkKeyFile(path string) error {
+	err := authz.CheckKeyFile(path)
+	if _, unread := errors.AsType[*fs.PathError](err); unread {
+		return withoutPath(err)
+	}
+	return err
 }
 
 func (l *configLoader) openCertificate() {

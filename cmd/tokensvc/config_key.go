@@ -82,19 +82,29 @@ func readPrivateKey(path string) (secret.Text, error) {
 // readSmallFile returns the content of a file that cannot be large if it holds
 // what it should.
 func readSmallFile(path string, most int64, what string) (string, error) {
+	data, err := readAtMost(path, most)
+	if err == nil && int64(len(data)) > most {
+		err = fmt.Errorf("the file is too large for %s", what)
+	}
+	if err != nil {
+		return "", err
+	}
+	return string(data), nil
+}
+
+// readAtMost returns the content of a file or, of one that is larger, a byte more
+// than the most. The error does not show the path.
+func readAtMost(path string, most int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", withoutPath(err)
+		return nil, withoutPath(err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err != nil {
-		return "", withoutPath(err)
+		return nil, withoutPath(err)
 	}
-	if int64(len(data)) > most {
-		return "", fmt.Errorf("the file is too large for %s", what)
-	}
-	return string(data), nil
+	return data, nil
 }
 
 func withoutPath(err error) error {

@@ -285,11 +285,25 @@ func TestConfigElementsAreNumbered(t *testing.T) {
 // Settings that are right one by one and wrong together.
 func TestConfigContradictions(t *testing.T) {
 	const issuers = "directory: claim:a\nissuers:\n  - {name: a, issuer: https://a.example.com, audience: x}\n"
+	secret := filepath.Join(t.TempDir(), "secret")
+	writeKey(t, secret, "what-only-the-proxy-has")
+	proxied := func(source, proxy string) string {
+		return issuers + "  - {name: b, issuer: https://b.example.com, audience: x, source: '" + source + "'}\n" +
+			"  - {name: sso, proxy: {networks: [10.0.0.0/8], secret_file: '" + secret + "'" + proxy + "}}\n"
+	}
+	const ofProxy = "tokensvc.yaml:4: issuers[1].source: is a header of the trusted proxy's, which cannot hold a token too"
 	tests := []struct {
 		name, file string
 		environ    []string
 		want       string
 	}{
+		{"a token where a proxy puts a claim", proxied("header:x-forwarded-user", ""), nil, ofProxy},
+		{"a token where a proxy puts another claim", proxied("header:X-Who", ", headers: {sub: x-who}"), nil, ofProxy},
+		{"a token where a proxy puts its secret", proxied("header:X-Proxy-Secret", ""), nil, ofProxy},
+		{"a token where a proxy puts nothing", proxied("header:X-Forwarded-User", ", headers: {sub: x-who}"), nil, ""},
+		{"a token where it is unclear what a proxy puts", proxied("header:X-Forwarded-User", ", headers: {sub: [1]}"), nil, "tokensvc.yaml:5: issuers[2].proxy.headers: must be a mapping of claims to headers, each a text"},
+		{"a token where it is unclear where a proxy puts its secret", proxied("header:X-Proxy-Secret", ", secret_header: []"), nil, "tokensvc.yaml:5: issuers[2].proxy.secret_header: has the wrong type: must be the name of a header"},
+		{"a proxy with a token's place", strings.Replace(proxied("bearer", ""), "sso,", "sso, source: 'header:X-Forwarded-User',", 1), nil, "tokensvc.yaml:5: issuers[2].source: does not go with proxy, which sends no token"},
 		{"one address for both listeners", enoughYAML + "ops_listen: 127.0.0.1:8080\n", nil, "tokensvc.yaml:5: ops_listen: must not be the same address as listen"},
 		{"a listener on every address", enoughYAML + "listen: :9090\n", nil, "tokensvc.yaml:5: listen: must not be the same address as ops_listen"},
 		{"listeners on any port", enoughYAML, []string{"TOKENSVC_LISTEN=:0", "TOKENSVC_OPS_LISTEN=:0"}, ""},

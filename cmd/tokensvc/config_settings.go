@@ -1,10 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
 	"github.com/tokensvc/tokensvc/internal/authz"
+	"github.com/tokensvc/tokensvc/internal/telnyx"
+	"github.com/tokensvc/tokensvc/internal/vending"
 )
 
 // A setting is one thing that can be configured. The YAML file, the
@@ -113,12 +116,12 @@ func settings(c *Config, issuer *IssuerConfig) []setting {
 			field: asPath(&c.Telnyx.APIKeyFile),
 			help:  "File that holds the Telnyx API key and nothing else.",
 		}, {
-			key: "telnyx.base_url", variable: "TELNYX_BASE_URL", byDefault: "https://api.telnyx.com/v2",
+			key: "telnyx.base_url", variable: "TELNYX_BASE_URL", byDefault: telnyx.DefaultBaseURL,
 			field: asBaseURL(&c.Telnyx.BaseURL),
 			help:  "Where Telnyx's API is.",
 		}, {
-			key: "telnyx.timeout", variable: "TELNYX_TIMEOUT", byDefault: "10s",
-			field: asDuration(&c.Telnyx.Timeout, 100*time.Millisecond, 2*time.Minute),
+			key: "telnyx.timeout", variable: "TELNYX_TIMEOUT", byDefault: telnyx.DefaultTimeout.String(),
+			field: asDuration(&c.Telnyx.Timeout, 100*time.Millisecond, telnyx.MaxTimeout),
 			help:  "Longest wait for one call to Telnyx. Less than `limits.request_timeout`.",
 		}, {
 			key: "issuers[].name", variable: "TOKENSVC_OIDC_NAME", unset: "`main` if there is one issuer, else required",
@@ -221,7 +224,7 @@ func settings(c *Config, issuer *IssuerConfig) []setting {
 			field: asCache(&c.Cache),
 			help:  "Where tokens are kept between requests.",
 		}, {
-			key: "vending.min_life", variable: "TOKENSVC_VENDING_MIN_LIFE", byDefault: "0.5",
+			key: "vending.min_life", variable: "TOKENSVC_VENDING_MIN_LIFE", byDefault: fmt.Sprint(vending.DefaultMinLife),
 			field: asShare(&c.Vending.MinLife),
 			help:  "Share of a token's life that must be left to hand it out from the cache.",
 		}, {

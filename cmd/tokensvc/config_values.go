@@ -234,10 +234,10 @@ func asDurationOrNone(into *time.Duration, most time.Duration) field {
 	return f
 }
 
-var wholeUnits = regexp.MustCompile(`([a-z])0[ms].*$`)
+var zeroUnits = regexp.MustCompile(`([hm])(0m)?0s$`)
 
 // brief prints 5m0s as 5m.
-func brief(d time.Duration) string { return wholeUnits.ReplaceAllString(d.String(), "$1") }
+func brief(d time.Duration) string { return zeroUnits.ReplaceAllString(d.String(), "$1") }
 
 func asDirectory(into *DirectoryConfig) field {
 	f := asOne(into, oneText, "file:PATH or claim:NAME", func(s string) (DirectoryConfig, error) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -53,14 +52,9 @@ func (l *configLoader) resolvePaths(folder string) {
 }
 
 func readDocument(path string) (*yaml.Node, *flaw) {
-	f, err := os.Open(path)
+	data, err := readAtMost(path, maxConfigFile)
 	if err != nil {
-		return nil, &flaw{text: withoutPath(err).Error()}
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxConfigFile+1))
-	if err != nil {
-		return nil, &flaw{text: withoutPath(err).Error()}
+		return nil, &flaw{text: err.Error()}
 	}
 	return parseDocument(data)
 }

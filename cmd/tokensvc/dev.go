@@ -80,7 +80,7 @@ func (d *devFlags) parse(t terminal, args []string) (status int, ok bool) {
 		return status, false
 	}
 	if err := d.check(); err != nil {
-		say(t.err, "%v\n", err)
+		sayError(t.err, err)
 		return exitUsage, false
 	}
 	return exitOK, true
@@ -144,12 +144,12 @@ func dev(ctx context.Context, t terminal, args []string) int {
 	}
 	world, err := startWorld(d)
 	if err != nil {
-		say(t.err, "%v\n", err)
+		sayError(t.err, err)
 		return exitFailed
 	}
 	defer world.close()
 	if err := world.serve(ctx, t); err != nil {
-		say(t.err, "%v\n", err)
+		sayError(t.err, err)
 		return exitFailed
 	}
 	return exitOK
@@ -283,7 +283,7 @@ func devToken(ctx context.Context, t terminal, args []string) int {
 	}
 	bearer, err := fetchBearer(ctx, *issuer, flags.Arg(0))
 	if err != nil {
-		say(t.err, "%v\n", err)
+		sayError(t.err, err)
 		return exitFailed
 	}
 	say(t.out, "%s\n", bearer)

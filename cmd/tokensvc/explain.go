@@ -40,7 +40,7 @@ func explain(ctx context.Context, t terminal, args []string) int {
 	}
 	bearer, err := readBearer(t.in)
 	if err != nil {
-		say(t.err, "%v\n", err)
+		sayError(t.err, err)
 		return exitUsage
 	}
 	x, problems := newExplainer(*path, t.environ, *keys, *offline)
@@ -120,7 +120,7 @@ func newExplainer(path string, environ []string, keys string, offline bool) (*ex
 		return nil, problems
 	}
 	if keys != "" {
-		if err := checkKeysFile(keys); err != nil {
+		if err := checkKeyFile(keys); err != nil {
 			return nil, []string{"-keys: " + err.Error()}
 		}
 	}
@@ -264,7 +264,7 @@ func (x *explainer) adviceOnReason(e *explanation, seen authz.Explanation) strin
 	i, _ := x.issuer(e.Issuer)
 	switch e.Reason {
 	case authz.ReasonMalformed:
-		return "give the token alone: three parts with dots between them, without quotes, and no answer in which it stands"
+		return "give the whole token and nothing else: no quotes, and not the JSON that it came in"
 	case authz.ReasonIssuer:
 		return x.adviceOnIssuer(seen)
 	case authz.ReasonAudience:
@@ -279,6 +279,8 @@ func (x *explainer) adviceOnReason(e *explanation, seen authz.Explanation) strin
 		return "see whether the token is of this very issuer, and whether these are its keys"
 	case authz.ReasonType:
 		return "send an access token or an ID token, whichever issuers[].audience is about"
+	case authz.ReasonSignature:
+		return "copy the whole token; if it is whole, its issuer signs with other keys: see issuers[].keys, or -keys"
 	case authz.ReasonUserClaim:
 		return fmt.Sprintf("see that the token has the claim %s, or choose another with issuers[].user_claim", i.UserClaim)
 	case authz.ReasonBinding:

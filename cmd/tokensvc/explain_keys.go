@@ -74,17 +74,6 @@ func placeKeys(i authz.Issuer, file string, offline bool) (authz.Issuer, keysFro
 	return i, keysFrom{from: keysKept, at: last.at}
 }
 
-// maxKeySet bounds a file of keys, as authz does.
-const maxKeySet = 1 << 20
-
-func checkKeysFile(path string) error {
-	text, err := readSmallFile(path, maxKeySet, "a JWK set")
-	if err != nil {
-		return err
-	}
-	return authz.CheckKeySet([]byte(text))
-}
-
 // keptSet is a JWK set, which may have other members, and what it is.
 type keptSet struct {
 	Issuer    string          `json:"issuer"`
@@ -114,9 +103,9 @@ func keptKeys(i authz.Issuer) keptFile {
 	if err != nil {
 		return keptFile{}
 	}
-	text, err := readSmallFile(path, maxKeySet, "a JWK set")
+	text, err := readSmallFile(path, authz.MaxKeyFileBytes, "a JWK set")
 	var set keptSet
-	if err != nil || json.Unmarshal([]byte(text), &set) != nil || authz.CheckKeySet([]byte(text)) != nil ||
+	if err != nil || json.Unmarshal([]byte(text), &set) != nil || authz.CheckKeyFile(path) != nil ||
 		set.Issuer != i.URL || set.From != i.Keys {
 		return keptFile{}
 	}
@@ -138,13 +127,14 @@ func keepKeys(i authz.Issuer, published []byte, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if len(text) > maxKeySet {
+	text = append(text, '\n')
+	if len(text) > authz.MaxKeyFileBytes {
 		return errors.New("they are too many")
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return withoutPath(err)
 	}
-	return replace(path, append(text, '\n'))
+	return replace(path, text)
 }
 
 // replace writes a file that only we can read, whole or not at all.

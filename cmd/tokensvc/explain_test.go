@@ -60,7 +60,7 @@ func TestKeepingKeys(t *testing.T) {
 	if !kept.at.Equal(at.Truncate(time.Second)) || filepath.Dir(kept.path) != filepath.Join(folder, "tokensvc") {
 		t.Errorf("kept: %+v", kept)
 	}
-	if err := keepKeys(i, []byte(`{"keys":["`+strings.Repeat("x", maxKeySet)+`"]}`), at); err == nil {
+	if err := keepKeys(i, []byte(`{"keys":["`+strings.Repeat("x", authz.MaxKeyFileBytes)+`"]}`), at); err == nil {
 		t.Error("too many were kept")
 	}
 	if err := keepKeys(i, []byte(`{"keys":[]}`), at); err != nil {

@@ -35,7 +35,7 @@ func healthcheck(ctx context.Context, t terminal, args []string) int {
 	if *address == "" {
 		ours, problems := opsListen(*path, t.environ)
 		if len(problems) > 0 {
-			say(t.err, "%v\n", joined(problems))
+			sayError(t.err, joined(problems))
 			return exitUsage
 		}
 		*address = ours

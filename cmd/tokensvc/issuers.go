@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"reflect"
 	"slices"
 
@@ -62,23 +61,6 @@ func (i IssuerConfig) proxied(open func(field, path string, read readSecret) fun
 	return issuer
 }
 
-// openIssuers opens the files of the issuers' secrets, and follows them.
-func (s *service) openIssuers() ([]authz.Issuer, error) {
-	var all []authz.Issuer
-	var failed error
-	for _, i := range s.cfg.Issuers {
-		all = append(all, i.asAuthz(func(field, path string, read readSecret) func() secret.Text {
-			f, err := openSecretFile(path, read)
-			if err != nil {
-				failed = fmt.Errorf("issuer %s: %s: %w", i.Name, field, err)
-			}
-			s.follow("secret of issuer "+i.Name, path, f.readAgain)
-			return f.Text
-		}))
-	}
-	return all, failed
-}
-
 // followKeys makes the keys of issuers that have them in files follow those.
 func (s *service) followKeys() {
 	for _, i := range s.cfg.Issuers {
@@ -102,5 +84,5 @@ func usesCookies(issuers []IssuerConfig) bool {
 }
 
 func usesDPoP(issuers []IssuerConfig) bool {
-	return slices.ContainsFunc(issuers, func(i IssuerConfig) bool { return i.DPoP != authz.DPoPOff })
+	return slices.ContainsFunc(issuers, func(i IssuerConfig) bool { return i.DPoP == authz.DPoPOptional || i.DPoP == authz.DPoPRequired })
 }

@@ -277,9 +277,9 @@ func TestAFileOfKeysIsReadWithTheConfiguration(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	for content, want := range map[string]string{
 		"":              "there is no such file",
-		"{":             "key set: is not a JWK set",
-		`{"keys":[]}`:   "key set: has no usable signing key",
-		testKeySet[:40]: "key set: is not a JWK set",
+		"{":             "is not a JWK set",
+		`{"keys":[]}`:   "has no usable signing key",
+		testKeySet[:40]: "is not a JWK set",
 	} {
 		if content != "" {
 			writeKey(t, path, content)

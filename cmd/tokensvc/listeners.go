@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"syscall"
 	"time"
 
@@ -93,18 +94,22 @@ func (s *service) lastAnswer(next http.Handler) http.Handler {
 // listen opens all listeners, or none. It must be called once, before run.
 func (s *service) listen(ctx context.Context) error {
 	var opened []*listener
-	for _, l := range append(s.callers[:len(s.callers):len(s.callers)], s.operators) {
-		var err error
-		if l.open, err = listenOn(ctx, l.setting, l.address, s.cfg.Limits.Connections); err != nil {
+	for _, l := range s.listeners() {
+		open, err := listenOn(ctx, l.address)
+		if err != nil {
 			for _, o := range opened {
 				_ = o.open.Close()
 			}
-			return err
+			return &listenError{l.setting, err}
 		}
+		l.open = atMost(open, s.cfg.Limits.Connections)
 		opened = append(opened, l)
 	}
 	return nil
 }
+
+// listeners are all of them, the callers' first.
+func (s *service) listeners() []*listener { return append(slices.Clone(s.callers), s.operators) }
 
 // serve serves until the server is shut down.
 func (l *listener) serve() error {
@@ -136,14 +141,19 @@ type listenError struct {
 func (e *listenError) Error() string { return e.setting + ": " + e.why.Error() }
 func (e *listenError) Unwrap() error { return e.why }
 
-// listenOn opens a listener that has at most so many connections open at once.
-// More wait in the kernel's queue, which is short.
-func listenOn(ctx context.Context, setting, address string, connections int) (net.Listener, error) {
+// listenOn opens a listener, or says why it cannot.
+func listenOn(ctx context.Context, address string) (net.Listener, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, &listenError{setting, whyNot(err)}
+		return nil, whyNot(err)
 	}
-	return netutil.LimitListener(l, connections), nil
+	return l, nil
+}
+
+// atMost lets a listener have so many connections open at once. More wait in the
+// kernel's queue, which is short.
+func atMost(l net.Listener, connections int) net.Listener {
+	return netutil.LimitListener(l, connections)
 }
 
 // whyNot returns the kind of an error of net.Listen's.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -27,24 +28,20 @@ func openParts(path string, environ []string) (parts, []string) {
 	if len(problems) > 0 {
 		return parts{}, linesOf(joined(problems))
 	}
-	s := &service{cfg: cfg}
-	issuers, err := s.openIssuers()
-	p := parts{cfg: cfg, issuers: issuers}
-	lines := linesOf(err)
+	issuers, err := cfg.openIssuers(func(string, string, func() outcome) {}) // nothing runs long enough
+	users, failed := cfg.openDirectory()
+	p := parts{cfg, issuers, users}
 	if err == nil {
 		_, err = p.verifier(nil)
-		lines = linesOf(err)
 	}
-	p.users, err = s.openDirectory()
-	return p, append(lines, linesOf(err)...)
+	return p, linesOf(errors.Join(err, failed))
 }
 
 // verifier returns one that is not run.
 func (p parts) verifier(transport http.RoundTripper) (*authz.Verifier, error) {
-	return authz.New(authz.Config{
-		Issuers: p.issuers, Origins: p.cfg.CORSOrigins, ProxyListener: p.cfg.ProxyListen != "", PublicURL: p.cfg.PublicURL,
-		Transport: transport,
-	})
+	cfg := p.cfg.authz(p.issuers)
+	cfg.Transport = transport
+	return authz.New(cfg)
 }
 
 // issuer returns the issuer of that name.
@@ -63,6 +60,9 @@ func linesOf(err error) []string {
 	}
 	return strings.Split(err.Error(), "\n")
 }
+
+// sayError prints each of the errors that were joined on a line of its own.
+func sayError(w io.Writer, err error) { sayLines(w, linesOf(err)) }
 
 func sayLines(w io.Writer, lines []string) {
 	for _, line := range lines {

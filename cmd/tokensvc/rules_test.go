@@ -179,7 +179,7 @@ func TestKeysOfAnIssuerThatDiffer(t *testing.T) {
 		"issuer: https://b.example.com, audience: x, introspection: {client_id: b, client_secret_file: none, endpoint: https://b.example.com/i, cache: 1m}": "client_id client_secret_file endpoint cache",
 		"issuer: https://b.example.com, audience: x, introspection: {client_id: b, private_key_file: none}":                                                 "client_id private_key_file",
 		"issuer: https://b.example.com, audience: x, source: 'header:X-Token', audience_claim: azp, keys: file:none":                                        "source audience_claim keys",
-		"proxy: {networks: [10.0.0.0/8], secret_file: none, secret_header: X-Secret, headers: {sub: X-User, email: X-Email}, lists: [email]}":                            "issuer audience networks secret_file secret_header headers lists",
+		"proxy: {networks: [10.0.0.0/8], secret_file: none, secret_header: X-Secret, headers: {sub: X-User, email: X-Email}, lists: [email]}":               "issuer audience networks secret_file secret_header headers lists",
 	} {
 		next, problems := loadAlone(configFile(t, entry+"- {name: b, "+added+"}\n"), enough[:1])
 		var got []string

@@ -24,15 +24,13 @@ func serve(ctx context.Context, t terminal, args []string) int {
 	}
 	cfg, problems := Load(*path, t.environ)
 	if len(problems) > 0 {
-		for _, p := range problems {
-			say(t.err, "%s\n", p)
-		}
+		sayError(t.err, joined(problems))
 		return exitUsage
 	}
 	log := newLog(cfg.Log, t.err)
 	s, err := newService(cfg, log)
 	if err != nil {
-		say(t.err, "%v\n", err)
+		sayError(t.err, err)
 		return exitUsage
 	}
 	s.hangup = hangup

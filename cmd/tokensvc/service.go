@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,7 +14,6 @@ import (
 
 	"github.com/tokensvc/tokensvc"
 	"github.com/tokensvc/tokensvc/internal/authz"
-	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/handler"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 	"github.com/tokensvc/tokensvc/internal/vending"
@@ -53,10 +50,7 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 	}
 	var err error
 	key := newSecretFile(cfg.Telnyx.APIKeyFile, readAPIKey, cfg.Telnyx.APIKey)
-	s.client, err = telnyx.New(telnyx.Config{
-		BaseURL: cfg.Telnyx.BaseURL, APIKey: key.Text, Timeout: cfg.Telnyx.Timeout,
-		UserAgent: "tokensvc/" + version, Proxy: http.ProxyFromEnvironment,
-	})
+	s.client, err = telnyx.New(cfg.telnyx(key.Text))
 	if err != nil {
 		return nil, err
 	}
@@ -69,9 +63,12 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	users, err := s.openDirectory()
+	users, err := cfg.openDirectory()
 	if err != nil {
 		return nil, err
+	}
+	if cfg.Users != nil {
+		s.follow("users file", cfg.Directory.Value, func() outcome { return outcomeOf(cfg.Users.Reload()) })
 	}
 	if key.path != "" {
 		s.follow("API key", key.path, key.readAgain)
@@ -93,14 +90,12 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 
 // openVerifier reads the files that the issuers need, and follows them.
 func (s *service) openVerifier() error {
-	issuers, err := s.openIssuers()
+	issuers, err := s.cfg.openIssuers(s.follow)
 	if err != nil {
 		return err
 	}
-	cfg := authz.Config{
-		Issuers: issuers, Origins: s.cfg.CORSOrigins, ProxyListener: s.cfg.ProxyListen != "", PublicURL: s.cfg.PublicURL,
-		Waiting: max(s.cfg.Limits.InFlight/8, 1), OnFetch: s.observer.fetch,
-	}
+	cfg := s.cfg.authz(issuers)
+	cfg.OnFetch = s.observer.fetch
 	if path := s.cfg.DPoPNonceKeyFile; path != "" {
 		key, err := openSecretFile(path, readNonceKey)
 		if err != nil {
@@ -112,19 +107,6 @@ func (s *service) openVerifier() error {
 	s.verifier, err = authz.New(cfg)
 	s.followKeys()
 	return err
-}
-
-// finder is a directory of either kind.
-type finder interface {
-	Find(ctx context.Context, q directory.Query) (telnyx.CredentialID, error)
-}
-
-func (s *service) openDirectory() (finder, error) {
-	if s.cfg.Directory.Kind == "claim" {
-		return directory.NewClaim(s.cfg.Directory.Value)
-	}
-	s.follow("users file", s.cfg.Directory.Value, func() outcome { return outcomeOf(s.cfg.Users.Reload()) })
-	return s.cfg.Users, nil
 }
 
 // readiness says what the service needs and whether it is there. The directory
@@ -150,9 +132,9 @@ func (s *service) run(ctx context.Context) error {
 	background.Go(func() { s.verifier.Run(working) })
 	background.Go(func() { s.keepReloading(working) })
 
-	failed := make(chan error, len(s.callers)+1)
+	failed := make(chan error, len(s.listeners()))
 	started := s.log.Info().Str("version", version)
-	for _, l := range append(slices.Clone(s.callers), s.operators) {
+	for _, l := range s.listeners() {
 		started.Str(l.setting, l.addr())
 		go func() { failed <- l.serve() }()
 	}

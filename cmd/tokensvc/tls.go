@@ -6,10 +6,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"io"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"sync/atomic"
 )
@@ -74,9 +72,12 @@ func (c *certificate) read() (held [3][]byte, err error) {
 		if f.path == "" {
 			continue
 		}
-		if held[n], err = readPEM(f.path); err != nil {
+		text, err := readSmallFile(f.path, maxPEMFile, "certificates or a key")
+		if err != nil {
 			unread = append(unread, &certificateError{f.field, err})
+			continue
 		}
+		held[n] = []byte(text)
 	}
 	if len(unread) > 0 {
 		return held, errors.Join(unread...)
@@ -169,20 +170,4 @@ func admits(cfg *tls.Config, conn *tls.ConnectionState) bool {
 		Roots: cfg.ClientCAs, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
 	return err == nil
-}
-
-func readPEM(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, withoutPath(err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxPEMFile+1))
-	if err != nil {
-		return nil, withoutPath(err)
-	}
-	if len(data) > maxPEMFile {
-		return nil, errors.New("the file is larger than 1 MiB")
-	}
-	return data, nil
 }

@@ -152,7 +152,7 @@ func (i Issuer) tokenProblems(report reporter) {
 	switch {
 	case !slices.Contains([]DPoP{"", DPoPOff, DPoPOptional, DPoPRequired}, i.DPoP):
 		report("dpop", "must be off, optional or required")
-	case i.usesDPoP() && i.Source != Source{}:
+	case i.UsesDPoP() && i.Source != Source{}:
 		report("dpop", "goes with the source bearer only")
 	}
 	if i.Introspection != nil {
@@ -175,7 +175,7 @@ func (i Issuer) noTokens(report reporter) {
 		{"keys", i.Keys != ""},
 		{"introspection", i.Introspection != nil},
 		{"algorithms", len(i.Algorithms) > 0},
-		{"dpop", i.usesDPoP()},
+		{"dpop", i.UsesDPoP()},
 	} {
 		if f.isSet {
 			report(f.field, "does not go with proxy, which sends no token")

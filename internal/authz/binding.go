@@ -13,7 +13,8 @@ const (
 	DPoPRequired DPoP = "required" // only bound bearers are accepted
 )
 
-func (i Issuer) usesDPoP() bool { return i.DPoP == DPoPOptional || i.DPoP == DPoPRequired }
+// UsesDPoP reports whether bound bearers and their proofs are accepted.
+func (i Issuer) UsesDPoP() bool { return i.DPoP == DPoPOptional || i.DPoP == DPoPRequired }
 
 // binding is the key that a bearer is bound to (RFC 7800 section 3.1).
 type binding struct {
@@ -45,7 +46,7 @@ func (b binding) proofNeeded(dpop bool, issuer *trusted) (needed bool, err error
 	switch {
 	case !dpop && !b.bound && issuer.DPoP != DPoPRequired:
 		return false, nil
-	case !dpop, !issuer.usesDPoP(), b.thumbprint == "":
+	case !dpop, !issuer.UsesDPoP(), b.thumbprint == "":
 		return false, invalid(ReasonBinding)
 	}
 	return true, nil

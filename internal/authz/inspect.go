@@ -119,9 +119,9 @@ func (x *inspection) keys(ctx context.Context) (string, error) {
 }
 
 func (x *inspection) keySet(ctx context.Context) (*keySet, error) {
-	if x.issuer.KeyFile() != "" {
-		s, err := newKeySource(x.issuer, Config{})
-		return s.current.Load(), err
+	if path := x.issuer.KeyFile(); path != "" {
+		set, _, err := keysIn(path)
+		return set, err
 	}
 	set, _, err := x.publisher.keysAt(x.address)(ctx)
 	return set, err

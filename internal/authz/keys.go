@@ -94,12 +94,6 @@ func (s *keySet) document() []byte {
 	return text
 }
 
-// CheckKeySet says whether a document is a JWK set with a key that can be used.
-func CheckKeySet(document []byte) error {
-	_, err := parseKeySet(document)
-	return err
-}
-
 // usableFor returns the algorithms that a published key may verify, none if it
 // must not be used. A key is tied to its kind of algorithm here, so that no
 // header can make an RSA key check an HMAC.

@@ -49,22 +49,33 @@ func (s *keySource) run(ctx context.Context) {
 	}
 }
 
+// MaxKeyFileBytes is the size of the largest file of keys.
+const MaxKeyFileBytes = maxDocumentBytes
+
 // CheckKeyFile says why a file cannot be one of an issuer's keys, if so. The error
 // is an *fs.PathError if it cannot be read, and shows nothing of its content.
 func CheckKeyFile(path string) error {
-	_, _, err := readKeyFile(path)
+	body, err := readKeyFile(path)
+	if err == nil {
+		_, err = parseKeySet(body)
+	}
 	return err
 }
 
-func readKeyFile(path string) (*keySet, digest, error) {
+func readKeyFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, digest{}, err
+		return nil, err
 	}
 	defer f.Close()
-	body, err := readDocument(f)
+	return readDocument(f)
+}
+
+// keysIn returns the keys in a file, and the digest of all that it holds.
+func keysIn(path string) (*keySet, digest, error) {
+	body, err := readKeyFile(path)
 	if err != nil {
-		return nil, digest{}, fmt.Errorf("key set: %w", err)
+		return nil, digest{}, err
 	}
 	set, err := parseKeySet(body)
 	if err != nil {
@@ -78,7 +89,7 @@ func readKeyFile(path string) (*keySet, digest, error) {
 func (s *keySource) load() (changed bool, err error) {
 	s.loading.Lock()
 	defer s.loading.Unlock()
-	set, sum, err := readKeyFile(s.file)
+	set, sum, err := keysIn(s.file)
 	if err != nil || sum == s.loaded {
 		return false, err
 	}

@@ -101,6 +101,24 @@ func (p Proxy) reachProblems(i Issuer, lists []string, report reporter) {
 	}
 }
 
+// Uses reports whether the source is one of the headers in which the proxy speaks.
+// No issuer's tokens can be there.
+func (p Proxy) Uses(s Source) bool {
+	if s.kind != inHeader {
+		return false
+	}
+	p = p.withDefaults()
+	if p.Secret != nil && textproto.CanonicalMIMEHeaderKey(p.SecretHeader) == s.name {
+		return true
+	}
+	for _, header := range p.Headers {
+		if textproto.CanonicalMIMEHeaderKey(header) == s.name {
+			return true
+		}
+	}
+	return false
+}
+
 func (p Proxy) withDefaults() Proxy {
 	if p.SecretHeader == "" {
 		p.SecretHeader = DefaultProxySecretHeader

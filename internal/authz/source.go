@@ -100,7 +100,7 @@ func (p *places) add(i Issuer) {
 	switch s := i.Source; {
 	case s.kind == inAuthorization:
 		p.authorization = true
-		p.dpop = p.dpop || i.usesDPoP()
+		p.dpop = p.dpop || i.UsesDPoP()
 	case s.kind == inHeader && !slices.Contains(p.headers, s):
 		p.headers = append(p.headers, s)
 	case s.kind == inCookie && !slices.Contains(p.cookies, s):

@@ -27,7 +27,7 @@ type trouble struct {
 }
 
 // maxKeptBytes bounds what all kept tokens take together, whatever their size:
-// one may have 16 KiB. It is enough for DefaultMaxTokens of the usual 600 bytes.
+// one may have 16 KiB. It is enough for defaultMaxTokens of the usual 600 bytes.
 const maxKeptBytes = 256 << 20
 
 // keptOverhead is about what a token takes beside its text: its place in the

@@ -28,7 +28,7 @@ func TestTokensMintedTogetherAreNotRenewedTogether(t *testing.T) {
 func TestWhatIsKeptIsBounded(t *testing.T) {
 	for name, row := range map[string]struct{ maxTokens, size, tokens, want int }{
 		"many tokens":            {1000, 600, 3000, 1000},
-		"large ones":             {DefaultMaxTokens, telnyx.MaxTokenBytes, 20_000, maxKeptBytes / telnyx.MaxTokenBytes},
+		"large ones":             {defaultMaxTokens, telnyx.MaxTokenBytes, 20_000, maxKeptBytes / telnyx.MaxTokenBytes},
 		"all there is room for":  {1000, 600, 900, 900},
 		"large ones, but so few": {1000, telnyx.MaxTokenBytes, 900, 900},
 	} {

@@ -20,8 +20,8 @@ import (
 // Defaults and bounds.
 const (
 	DefaultMinLife    = 0.5
-	DefaultMaxTokens  = 200_000
-	DefaultMaxWaiting = 512
+	defaultMaxTokens  = 200_000
+	defaultMaxWaiting = 512
 
 	// staleLife is what a kept token must have left to be handed out when
 	// Telnyx does not give a new one: time enough to log in and be told to come
@@ -107,10 +107,10 @@ func New(cfg Config) (*Machine, error) {
 		cfg.MinLife = DefaultMinLife
 	}
 	if cfg.MaxTokens == 0 {
-		cfg.MaxTokens = DefaultMaxTokens
+		cfg.MaxTokens = defaultMaxTokens
 	}
 	if cfg.MaxWaiting == 0 {
-		cfg.MaxWaiting = DefaultMaxWaiting
+		cfg.MaxWaiting = defaultMaxWaiting
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
