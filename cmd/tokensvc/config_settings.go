@@ -230,11 +230,11 @@ func settings(c *Config, issuer *IssuerConfig) []setting {
 		}, {
 			key: "limits.user_per_minute", variable: "TOKENSVC_LIMITS_USER_PER_MINUTE", byDefault: "30",
 			field: asWhole(&c.Limits.UserPerMinute, 1, 60000),
-			help:  "Tokens a user may ask for in a minute, in the long run.",
+			help:  "Requests a user may make in a minute, in the long run: for tokens, and to `/v1/whoami`.",
 		}, {
 			key: "limits.user_burst", variable: "TOKENSVC_LIMITS_USER_BURST", byDefault: "10",
 			field: asWhole(&c.Limits.UserBurst, 1, 10000),
-			help:  "Tokens a user may ask for at once.",
+			help:  "Requests a user may make at once.",
 		}, {
 			key: "limits.in_flight", variable: "TOKENSVC_LIMITS_IN_FLIGHT", byDefault: "1024",
 			field: asWhole(&c.Limits.InFlight, 1, 1000000),

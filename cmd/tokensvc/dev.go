@@ -227,7 +227,7 @@ func (w *world) serve(ctx context.Context, t terminal) error {
 // welcome says what runs where, and what to paste.
 func (w *world) welcome(out io.Writer, service, ops string) {
 	say(out, "tokensvc dev: all of it is on this machine, and nobody in it is real.\n\n")
-	say(out, "  service  %-28s POST /v1/token, GET /openapi.yaml\n", service)
+	say(out, "  service  %-28s POST /v1/token, GET /v1/whoami, /openapi.yaml\n", service)
 	say(out, "  ops      %-28s GET /livez, /readyz, /metrics\n", ops)
 	say(out, "  issuer   %-28s GET /bearer/alice\n", w.issuer.URL())
 	say(out, "  telnyx   %-28s an emulator\n", w.telnyx.URL())
