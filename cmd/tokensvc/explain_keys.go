@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/tokensvc/tokensvc/internal/authz"
@@ -100,7 +101,7 @@ func keptPath(i authz.Issuer) (string, error) {
 // keptKeys finds the keys that were kept of an issuer as it is configured now.
 func keptKeys(i authz.Issuer) keptFile {
 	path, err := keptPath(i)
-	if err != nil {
+	if err != nil || !isOnlyOurs(filepath.Dir(path)) || !isOnlyOurs(path) {
 		return keptFile{}
 	}
 	text, err := readSmallFile(path, authz.MaxKeyFileBytes, "a JWK set")
@@ -110,6 +111,17 @@ func keptKeys(i authz.Issuer) keptFile {
 		return keptFile{}
 	}
 	return keptFile{path, set.FetchedAt}
+}
+
+// isOnlyOurs reports whether nobody else can have written a file or what is in a
+// folder: whoever can write the keys decides what verifies.
+func isOnlyOurs(path string) bool {
+	info, err := os.Lstat(path)
+	if err != nil || !info.Mode().IsRegular() && !info.IsDir() || info.Mode().Perm()&0o022 != 0 {
+		return false
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(owner.Uid) == os.Geteuid()
 }
 
 // keepKeys keeps what the issuer publishes for when it cannot be reached.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tokensvc/tokensvc/internal/authz"
+	"syscall"
 )
 
 func TestReadingABearer(t *testing.T) {
@@ -95,4 +96,36 @@ func TestOneLine(t *testing.T) {
 			t.Errorf("%q becomes %q", text, got)
 		}
 	}
+}
+
+// Kept keys decide what verifies, so they count only where nobody else can write.
+func TestKeptKeysThatOthersCouldHaveWrittenDoNotCount(t *testing.T) {
+	folder := t.TempDir()
+	file := filepath.Join(folder, "keys.json")
+	writeKey(t, file, testKeySet)
+	want := func(name, path string, ours bool) {
+		t.Helper()
+		if got := isOnlyOurs(path); got != ours {
+			t.Errorf("%s: %v, want %v", name, got, ours)
+		}
+	}
+	want("our folder", folder, true)
+	want("our file", file, true)
+	want("no file", file+".none", false)
+	if err := os.Symlink(file, file+".link"); err != nil {
+		t.Fatal(err)
+	}
+	want("a link to our file", file+".link", false)
+	if err := os.Chmod(file, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	want("a file that all may write", file, false)
+	if err := os.Chmod(folder, 0o770); err != nil {
+		t.Fatal(err)
+	}
+	want("a folder that a group may write", folder, false)
+	if err := syscall.Mkfifo(file+".fifo", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want("a pipe", file+".fifo", false)
 }

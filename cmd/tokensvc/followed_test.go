@@ -269,3 +269,15 @@ func TestConfigAProxyThatIsToBeAskedToo(t *testing.T) {
 		t.Errorf("%q, want %s among them", got, want)
 	}
 }
+
+// A bug in whatever reads a file leaves in force what was read before.
+func TestABugWhileReadingAFileIsARefusal(t *testing.T) {
+	f := &followed{read: func() outcome { panic("marked") }}
+	if o := f.readGuarded(); o.refused == nil || o.refused.Error() != "panic of type string" {
+		t.Errorf("got %+v", o)
+	}
+	f.read = func() outcome { return outcome{changed: true} }
+	if o := f.readGuarded(); !o.changed || o.refused != nil {
+		t.Errorf("without a bug: %+v", o)
+	}
+}

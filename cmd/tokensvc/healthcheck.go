@@ -53,7 +53,7 @@ func askReady(ctx context.Context, t terminal, address string) int {
 		say(t.err, "not ready: %v\n", err)
 		return exitFailed
 	}
-	say(t.out, "%s\n", body)
+	say(t.out, "%s\n", oneLine(body))
 	if status != http.StatusOK {
 		say(t.err, "not ready\n")
 		return exitFailed
@@ -90,7 +90,10 @@ func get(ctx context.Context, address string) (status int, body string, err erro
 	if err != nil {
 		return 0, "", err
 	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // who answers here is asked, and nobody else
+	}
 	res, err := client.Do(req)
 	if err != nil {
 		return 0, "", err

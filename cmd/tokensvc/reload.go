@@ -13,6 +13,7 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
+	"github.com/tokensvc/tokensvc/internal/crash"
 	"github.com/tokensvc/tokensvc/internal/secret"
 )
 
@@ -144,8 +145,20 @@ func stat(path string) os.FileInfo {
 func (s *service) readAllAgain(asked bool) {
 	for _, f := range s.followed {
 		f.seen = stat(f.path)
-		s.tell(f, f.read(), asked)
+		s.tell(f, f.readGuarded(), asked)
 	}
+}
+
+// readGuarded reads the file: one that meets a bug in a parser is refused.
+func (f *followed) readGuarded() (o outcome) {
+	var bug error
+	defer func() {
+		if bug != nil {
+			o = outcome{refused: bug}
+		}
+	}()
+	defer crash.Into(&bug)
+	return f.read()
 }
 
 // tell logs what is new about a file, and all there is to say if somebody asked:

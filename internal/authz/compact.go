@@ -3,6 +3,8 @@ package authz
 import (
 	"bytes"
 	"encoding/base64"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/go-jose/go-jose/v4/json"
@@ -60,20 +62,34 @@ func claimedIssuer(text string) string {
 	return claims.Issuer
 }
 
-// beginsLikeJOSE reports whether a text is a JWT, or an encrypted one, or what is
-// left of one when something was added or taken away: its first part is a header
-// with an algorithm. An opaque token may have dots in it too.
-func beginsLikeJOSE(text string) bool {
-	head, _, dotted := strings.Cut(strings.TrimLeft(text, "\"' "), ".")
-	decoded, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(head, "="))
-	return dotted && err == nil && len(decoded) > 0 && decoded[0] == '{' && bytes.Contains(decoded, []byte(`"alg"`))
+// resemblesJOSE reports whether a text is a JWT, or an encrypted one, or what is
+// left of one when something was added or cut off: decoded from wherever, one of
+// its parts has a member that only such have. An opaque token may have dots too.
+func resemblesJOSE(text string) bool {
+	if !strings.Contains(text, ".") {
+		return false
+	}
+	for part := range strings.SplitSeq(text, ".") {
+		for from := range min(4, len(part)) {
+			whole := part[from : len(part)-(len(part)-from)%4]
+			decoded, _ := base64.RawURLEncoding.DecodeString(whole) // as far as it goes
+			if slices.ContainsFunc(joseMembers, func(m []byte) bool { return bytes.Contains(decoded, m) }) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
-// opaqueForm reports whether text can be an access token of whatever kind (RFC
-// 6749 appendix A.12), without the spaces that no header leaves in it.
+var joseMembers = [][]byte{[]byte(`"alg"`), []byte(`"enc"`), []byte(`"iss"`)}
+
+// opaqueForm reports whether text is what a bearer may be (RFC 6750 section 2.1),
+// and not an answer or an assignment in which one stands.
 func opaqueForm(text string) bool {
-	return text != "" && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
+	return b64token.MatchString(text)
 }
+
+var b64token = regexp.MustCompile(`^[A-Za-z0-9._~+/-]+=*$`)
 
 // Bounds of the JSON in a bearer, which anybody can send: to decode nine thousand
 // objects inside of one another takes a thousand times as long as a usual

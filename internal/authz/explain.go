@@ -111,7 +111,7 @@ func (v *Verifier) explained(ctx context.Context, issuer *trusted, text string) 
 // claimed returns the issuer whose bearer it says to be or, of what is no JWT, who
 // is asked; or the name of one that is nearly it.
 func (v *Verifier) claimed(text string) (issuer *trusted, nearly string, err error) {
-	if beginsLikeJOSE(text) {
+	if resemblesJOSE(text) {
 		named := claimedIssuer(text)
 		return v.issuers[named], v.nearly(named), nil
 	}

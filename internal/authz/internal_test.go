@@ -150,20 +150,35 @@ func TestATokenHasOneText(t *testing.T) {
 
 func TestWhatIsLikeAJWTButNone(t *testing.T) {
 	for text, want := range map[string]bool{
-		"eyJhbGciOiJSUzI1NiJ9.e30.AA":        true,
-		"eyJhbGciOiJSUzI1NiJ9.e30.AA,":       true,
-		`"eyJhbGciOiJSUzI1NiJ9.e30.AA"`:      true,
-		"eyJhbGciOiJSUzI1NiJ9=.e30.AA":       true,
-		"eyJhbGciOiJSUzI1NiJ9.e30.AA.BB.CC":  true, // encrypted, or so it looks
-		"eyJhbGciOiJSUzI1NiJ9.":              true,
-		"eyJhbGciOiJSUzI1NiJ9":               false,
-		"abc.def.ghi":                        false,
-		"eyJ4IjoxfQ.e30.AA":                  false, // {"x":1}
-		"6f0a4f52-3b1c-4a49-9a43-0c1c9c0a7d": false,
-		"":                                   false,
-		".":                                  false,
+		"eyJhbGciOiJSUzI1NiJ9.e30.AA":            true,
+		"eyJhbGciOiJSUzI1NiJ9.e30.AA,":           true,
+		`"eyJhbGciOiJSUzI1NiJ9.e30.AA"`:          true,
+		"yJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJ4In0.AA": true, // cut off at the beginning
+		"hbGciOiJSUzI1NiJ9.eyJpc3MiOiJ4In0":      true,
+		"IHsiYWxnIjoiUlMyNTYifQ.e30.AA":          true, // a space before the header's JSON
+		"eyJhbGciOiJSUzI1NiJ9=.e30.AA":           true,
+		"eyJhbGciOiJSUzI1NiJ9.e30.AA.BB.CC":      true, // encrypted, or so it looks
+		"eyJhbGciOiJSUzI1NiJ9.":                  true,
+		"eyJhbGciOiJSUzI1NiJ9":                   false,
+		"abc.def.ghi":                            false,
+		"eyJ4IjoxfQ.e30.AA":                      false, // {"x":1}
+		"eyJ4IjoxfQ.eyJpc3MiOiJ4In0.AA":          true,  // and {"iss":"x"}
+		"6f0a4f52-3b1c-4a49-9a43-0c1c9c0a7d":     false,
+		"":                                       false,
+		".":                                      false,
 	} {
-		if got := beginsLikeJOSE(text); got != want {
+		if got := resemblesJOSE(text); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+}
+
+func TestWhatMayBeAnOpaqueToken(t *testing.T) {
+	for text, want := range map[string]bool{
+		"6f0a4f52-3b1c-4a49": true, "abc.def/ghi+jkl_~": true, "YWJj==": true,
+		"": false, "=": false, "a=b": false, "a b": false, `{"access_token":"x"}`: false, "<x>": false, "a:b": false, "%22x%22": false, "x,": false, `"x"`: false,
+	} {
+		if got := opaqueForm(text); got != want {
 			t.Errorf("%q: %v, want %v", text, got, want)
 		}
 	}

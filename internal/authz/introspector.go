@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -35,7 +36,9 @@ const (
 	// Some of the places are for tokens that were good a while ago.
 	knownPlaces = 32
 	knownLife   = time.Hour
-	maxKnown    = 100_000
+	// They may wait in greater number, since no more than a few wait for each.
+	knownWaiting = 8
+	maxKnown     = 100_000
 
 	breakerFailures = 5 // in a row, and the issuer is left alone
 	breakerPause    = 5 * time.Second
@@ -51,6 +54,7 @@ type introspector struct {
 	known       *otter.Cache[digest, struct{}] // tokens that were good
 	ofKnown     queue
 	ofOthers    queue
+	waiting     waiting
 	breaker     *gobreaker.CircuitBreaker[*token]
 }
 
@@ -83,13 +87,14 @@ func newIntrospector(i Issuer, cfg Config) (*introspector, error) {
 		endpoint:    newKept(cfg, i.Name, "introspection endpoint", newPublisher(i, cfg).discoveredEndpoint),
 		transport:   connectionsFor(maxQuestions, cfg.Transport),
 		known:       known,
-		ofKnown:     newQueue(cfg.Waiting, knownPlaces),
+		ofKnown:     newQueue(knownWaiting*cfg.Waiting, knownPlaces),
+		waiting:     waiting{callers: make(map[digest]int)},
 		ofOthers:    newQueue(cfg.Waiting, maxQuestions-knownPlaces),
 		breaker: gobreaker.NewCircuitBreaker[*token](gobreaker.Settings{
-			Timeout:      breakerPause,
-			ReadyToTrip:  func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakerFailures },
-			IsSuccessful: isAnswer,
-			IsExcluded:   isAboutTheQuestion,
+			Timeout:     breakerPause,
+			ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakerFailures },
+			// That the issuer finds fault with a question shows that it is there.
+			IsSuccessful: func(err error) bool { return isAnswer(err) || isAboutTheQuestion(err) },
 		}),
 	}
 	if i.Introspection.Endpoint != "" {
@@ -141,10 +146,17 @@ func (s *introspector) introspect(ctx context.Context, text string) (*token, err
 		return nil, fmt.Errorf("%w: %w", ErrIssuerUnavailable, errCrowded)
 	}
 	defer q.callers.leave()
+	if !s.waiting.enter(sum) {
+		return nil, fmt.Errorf("%w: %w", ErrIssuerUnavailable, errCrowded)
+	}
+	defer s.waiting.leave(sum)
 	answered := s.flights.DoChan(string(sum[:]), func() (any, error) {
 		t, err := s.ask(context.WithoutCancel(ctx), q, text)
-		if err == nil {
+		switch {
+		case err == nil:
 			s.known.Set(sum, struct{}{})
+		case isAnswer(err):
+			s.known.Invalidate(sum)
 		}
 		return t, err
 	})
@@ -154,6 +166,34 @@ func (s *introspector) introspect(ctx context.Context, text string) (*token, err
 		return t, r.Err
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: %w", ErrIssuerUnavailable, ctx.Err())
+	}
+}
+
+// waiting counts who waits for an answer about each token, so that one person does
+// not take everybody's room with one token.
+type waiting struct {
+	mu      sync.Mutex
+	callers map[digest]int
+}
+
+const maxCallersPerToken = 64
+
+// enter reports whether there was room. If so, leave must be called.
+func (w *waiting) enter(sum digest) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.callers[sum] >= maxCallersPerToken {
+		return false
+	}
+	w.callers[sum]++
+	return true
+}
+
+func (w *waiting) leave(sum digest) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.callers[sum]--; w.callers[sum] == 0 {
+		delete(w.callers, sum)
 	}
 }
 

@@ -288,6 +288,68 @@ func TestInventedTokensDoNotShutOutWhoeverHasSignedIn(t *testing.T) {
 	})
 }
 
+// An issuer that is back is there for whoever has signed in, though strangers send
+// it what it finds fault with.
+func TestStrangersDoNotKeepTheBreakerFromClosing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		status := http.StatusOK
+		s := newAsked(t, roundTrip(func(*http.Request) (*http.Response, error) {
+			return answer(status, activeAnswer)
+		})).introspector
+		if err := s.asks(t); err != nil {
+			t.Fatal(err)
+		}
+		status = http.StatusInternalServerError
+		for range breakerFailures {
+			_ = s.asks(t)
+		}
+		<-time.After(breakerPause + time.Second)
+		status = http.StatusBadRequest
+		_ = s.asks(t) // a stranger is first when it is half open
+		status = http.StatusOK
+		if err := s.asks(t); err != nil {
+			t.Errorf("whoever comes next: %v", err)
+		}
+	})
+}
+
+func TestOnePersonDoesNotTakeEverybodysRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := false
+		s := newAsked(t, roundTrip(func(*http.Request) (*http.Response, error) {
+			if slow {
+				<-time.After(time.Second)
+			}
+			return answer(http.StatusOK, activeAnswer)
+		})).introspector
+		for _, token := range []string{"mallory's", "bob's"} {
+			if _, err := s.introspect(t.Context(), token); err != nil {
+				t.Fatal(err)
+			}
+		}
+		slow = true
+		refused := make(chan error, 10*defaultWaiting)
+		for range 10 * defaultWaiting {
+			go func() {
+				if _, err := s.introspect(t.Context(), "mallory's"); err != nil {
+					refused <- err
+				}
+			}()
+		}
+		synctest.Wait()
+		if n := len(refused); n != 10*defaultWaiting-maxCallersPerToken {
+			t.Errorf("%d refused, want all but %d", n, maxCallersPerToken)
+		}
+		if _, err := s.introspect(t.Context(), "bob's"); err != nil {
+			t.Errorf("bob: %v", err)
+		}
+		synctest.Wait()
+		if len(s.waiting.callers) != 0 {
+			t.Errorf("%d tokens are still waited for", len(s.waiting.callers))
+		}
+	})
+}
+
 // FuzzIntrospection holds any answer to what an answer may bring about.
 func FuzzIntrospection(f *testing.F) {
 	f.Add([]byte(activeAnswer))

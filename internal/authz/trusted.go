@@ -60,7 +60,7 @@ func (t *trusted) believedFor() time.Duration {
 // about a bearer: what is nothing like a JWT may be its own, and a JWT that says
 // so. About anybody else's it is told nothing.
 func (t *trusted) mayKnow(text string) bool {
-	return !beginsLikeJOSE(text) || claimedIssuer(text) == t.URL
+	return !resemblesJOSE(text) || claimedIssuer(text) == t.URL
 }
 
 // judge says whether what the claims say of the bearer itself will do.
