@@ -58,23 +58,6 @@ type flight struct {
 	err   error
 }
 
-// crowd bounds how many callers do a thing at once.
-type crowd struct {
-	limit int64
-	in    atomic.Int64
-}
-
-// enter reports whether there was room. If so, leave must be called.
-func (c *crowd) enter() bool {
-	if c.in.Add(1) <= c.limit {
-		return true
-	}
-	c.leave()
-	return false
-}
-
-func (c *crowd) leave() { c.in.Add(-1) }
-
 // newKept returns what an issuer's things of a kind are kept in, empty.
 func newKept[T any](cfg Config, issuer, what string, fetch func(context.Context) (*T, time.Duration, error)) *kept[T] {
 	k := &kept[T]{
