@@ -18,9 +18,9 @@ type Config struct {
 	// Listen is the host:port of the public listener. Default 127.0.0.1:8080, and
 	// :8080 in the image; port 0 lets the kernel choose.
 	Listen string
-	// OpsListen is the host:port of the listener for health, metrics and
-	// administration. Default 127.0.0.1:9090, and :9090 in the image. It must differ from Listen: what
-	// it serves is not for the public.
+	// OpsListen is the host:port of the listener for health and metrics. Default
+	// 127.0.0.1:9090, and :9090 in the image. It must differ from Listen: what it
+	// serves is not for the public.
 	OpsListen string
 	// ProxyListen is the host:port of the listener on which the trusted proxy,
 	// and nobody else, is listened to; "", the default, for none: then the proxy

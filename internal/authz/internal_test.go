@@ -97,6 +97,27 @@ func FuzzClaims(f *testing.F) {
 	})
 }
 
+// FuzzWhoIsAsked cuts and adds to another issuer's bearer, of which the one that is
+// asked must not be shown a part that is still somebody's.
+func FuzzWhoIsAsked(f *testing.F) {
+	part := base64.RawURLEncoding.EncodeToString
+	bearer := part([]byte(`{"alg":"ES256","kid":"a"}`)) + "." + part([]byte(`{"iss":"https://other.example.com","sub":"alice"}`)) + ".AAAA"
+	f.Add("", "", 0, 0)
+	f.Add("token=", ",", 0, 0)
+	f.Add("", "", 3, 2)
+	f.Add("a.", ".b", 1, 1)
+	asked := &trusted{Issuer: Issuer{URL: "https://login.example.com"}}
+	f.Fuzz(func(t *testing.T, before, after string, head, tail int) {
+		if head < 0 || tail < 0 || head > 8 || tail > 4 { // what is easily completed again
+			return
+		}
+		text := before + bearer[head:len(bearer)-tail] + after
+		if asked.mayKnow(text) && opaqueForm(text) {
+			t.Fatalf("another issuer's bearer is shown as %q", text)
+		}
+	})
+}
+
 func FuzzKeySet(f *testing.F) {
 	f.Add([]byte(`{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}`))
 	f.Add([]byte(`{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"a"}]}`))
