@@ -5,7 +5,9 @@ package directory
 
 import (
 	"errors"
+	"fmt"
 	"regexp"
+	"time"
 
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
@@ -17,7 +19,22 @@ var (
 	ErrNoCredential = errors.New("no telephony credential")
 	// ErrUnavailable says that the store does not answer.
 	ErrUnavailable = errors.New("the directory does not answer")
+	// ErrDisabled says that the user's access has been withdrawn.
+	ErrDisabled = errors.New("the user is disabled")
+	// ErrTooManyDevices says that the user has as many devices as one may have. It
+	// is an ErrNoCredential.
+	ErrTooManyDevices = fmt.Errorf("%w: too many devices", ErrNoCredential)
 )
+
+// A NotReadyError says that the user's credential has just been created, or is
+// being, and cannot be used yet.
+type NotReadyError struct {
+	RetryAfter time.Duration // when it will be, about; more than zero
+}
+
+func (e *NotReadyError) Error() string {
+	return fmt.Sprintf("the credential is not usable yet, for %v", e.RetryAfter)
+}
 
 // A Device is a caller-chosen label that selects among the user's own
 // credentials: 1 to 64 of a-z, 0-9, dot, underscore and dash.

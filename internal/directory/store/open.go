@@ -1,0 +1,261 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	_ "modernc.org/sqlite" // the driver
+
+	"github.com/tokensvc/tokensvc/internal/directory"
+	"github.com/tokensvc/tokensvc/internal/secret"
+)
+
+const (
+	defaultConnections = 16
+	sqliteReaders      = 4
+
+	// answerTimeout bounds a reading that somebody waits for, and changeTimeout a
+	// change. SQLite waits as long for a lock of another process.
+	answerTimeout = 3 * time.Second
+	changeTimeout = 10 * time.Second
+	// connectTimeout bounds the making of a connection to PostgreSQL.
+	connectTimeout = 2 * time.Second
+	// connectionLife is how long a connection to PostgreSQL is used, so that after
+	// a failover none stays with a server that only reads.
+	connectionLife = 5 * time.Minute
+)
+
+// A Store is the books. Its methods may be called from any goroutine.
+type Store struct {
+	now      func() time.Time
+	postgres *pgx.ConnConfig // nil for SQLite
+	password func() (secret.Text, error)
+	// writes and reads are the same for PostgreSQL. SQLite has one writer, and
+	// readers that it does not hold up.
+	writes *sql.DB
+	reads  *sql.DB
+
+	vended *vended
+}
+
+// Open prepares a Store. It opens the file of a SQLite database, and makes it if
+// there is none, but does not yet touch a PostgreSQL. The error repeats no part of
+// the URL.
+func Open(cfg Config) (*Store, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	s := &Store{now: cfg.Now, password: cfg.Password, vended: newVended()}
+	switch {
+	case (cfg.SQLite == "") == (cfg.Postgres == ""):
+		return nil, errors.New("store: exactly one of SQLite and Postgres is required")
+	case cfg.Connections < 0:
+		return nil, errors.New("store: Connections must be positive")
+	case cfg.SQLite != "":
+		return s, s.openSQLite(cfg.SQLite)
+	}
+	return s, s.openPostgres(cfg.Postgres, cmp.Or(cfg.Connections, defaultConnections))
+}
+
+// openSQLite opens the file. What was committed is on the disk (synchronous FULL):
+// whoever was told that a change is made may rely on it, power cut or not.
+func (s *Store) openSQLite(path string) error {
+	open := func(connections int, pragmas ...string) (*sql.DB, error) {
+		query := url.Values{"_pragma": append(pragmas,
+			fmt.Sprintf("busy_timeout(%d)", answerTimeout.Milliseconds()), "foreign_keys(1)", "synchronous(FULL)")}
+		query.Set("_txlock", "immediate")
+		db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: query.Encode()}).String())
+		if err != nil {
+			return nil, err
+		}
+		db.SetMaxOpenConns(connections)
+		db.SetMaxIdleConns(connections)
+		return db, nil
+	}
+	var err error
+	if s.writes, err = open(1, "journal_mode(WAL)"); err != nil {
+		return err
+	}
+	if s.reads, err = open(sqliteReaders, "query_only(1)"); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
+	defer cancel()
+	if err := s.writes.PingContext(ctx); err != nil {
+		return fmt.Errorf("opening the database: %w", unavailable(err))
+	}
+	return nil
+}
+
+var errURL = errors.New("store: this is no URL of a PostgreSQL database")
+
+func (s *Store) openPostgres(address string, connections int) error {
+	cfg, err := pgx.ParseConfig(address)
+	if err != nil { // its words repeat the address
+		return errURL
+	}
+	cfg.ConnectTimeout = connectTimeout
+	if cfg.RuntimeParams["application_name"] == "" {
+		cfg.RuntimeParams["application_name"] = "tokensvc"
+	}
+	s.postgres = cfg
+	db := stdlib.OpenDB(*cfg, stdlib.OptionBeforeConnect(s.beforeConnect))
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	db.SetConnMaxLifetime(connectionLife)
+	s.writes, s.reads = db, db
+	return nil
+}
+
+// beforeConnect puts the password in as it is now.
+func (s *Store) beforeConnect(_ context.Context, cfg *pgx.ConnConfig) error {
+	if s.password == nil {
+		return nil
+	}
+	text, err := s.password()
+	if err != nil {
+		return fmt.Errorf("the database's password: %w", err)
+	}
+	cfg.Password = text.Reveal()
+	return nil
+}
+
+// Close writes down what is still to be, and closes the database.
+func (s *Store) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), changeTimeout)
+	defer cancel()
+	err := s.flushVended(ctx)
+	if s.reads != s.writes {
+		err = errors.Join(err, s.reads.Close())
+	}
+	return errors.Join(err, s.writes.Close())
+}
+
+// unavailable makes any error of a database one that callers know. Those of ours
+// pass, a context's included: whose time is up has had no answer.
+func unavailable(err error) error {
+	if err == nil || isOurs(err) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", directory.ErrUnavailable, err)
+}
+
+func isOurs(err error) bool {
+	for _, ours := range []error{
+		ErrNotFound, ErrTaken, ErrDeleting, ErrChanged, ErrHeld, ErrNewerSchema, ErrOlderSchema,
+		directory.ErrUnavailable, directory.ErrNoCredential, directory.ErrDisabled, directory.ErrTooManyDevices,
+	} {
+		if errors.Is(err, ours) {
+			return true
+		}
+	}
+	return false
+}
+
+// A change is a transaction of one who changes the books, and of nobody else at
+// the same time.
+type change struct {
+	*sql.Tx
+	ctx   context.Context //nolint:containedctx // lives as long as the transaction
+	store *Store
+	by    By
+	at    int64 // Unix milliseconds
+	last  int64 // number of the last event
+	made  int   // events of this change
+}
+
+// change makes a change: all of what do does, or with an error none of it.
+func (s *Store) change(ctx context.Context, by By, do func(c *change) error) error {
+	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
+	defer cancel()
+	c, err := s.begin(ctx, by)
+	if err != nil {
+		return unavailable(err)
+	}
+	defer c.Rollback() //nolint:errcheck // after a commit there is nothing to roll back
+	if err := do(c); err != nil {
+		return unavailable(err)
+	}
+	return unavailable(c.commit())
+}
+
+// begin begins a change and waits until no other is under way.
+func (s *Store) begin(ctx context.Context, by By) (*change, error) {
+	tx, err := s.writes.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	c := &change{Tx: tx, ctx: ctx, store: s, by: by, at: s.now().UnixMilli()}
+	// The lock is on the row, and goes with the transaction.
+	if err := c.row(`UPDATE counter SET value = value WHERE id = 1 RETURNING value`).Scan(&c.last); err != nil {
+		_ = tx.Rollback()
+		return nil, err
+	}
+	return c, nil
+}
+
+// channel is what replicas listen to on PostgreSQL.
+const channel = "tokensvc"
+
+func (c *change) commit() error {
+	if c.made > 0 {
+		if err := c.exec(`UPDATE counter SET value = $1 WHERE id = 1`, c.last); err != nil {
+			return err
+		}
+		if c.store.postgres != nil {
+			if err := c.exec(`SELECT pg_notify($1, '')`, channel); err != nil {
+				return err
+			}
+		}
+	}
+	return c.Commit()
+}
+
+func (c *change) exec(query string, args ...any) error {
+	_, err := c.ExecContext(c.ctx, query, args...)
+	return err
+}
+
+func (c *change) row(query string, args ...any) *sql.Row {
+	return c.QueryRowContext(c.ctx, query, args...)
+}
+
+// count makes a change to rows and returns how many there were.
+func (c *change) count(query string, args ...any) (int64, error) {
+	result, err := c.ExecContext(c.ctx, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// note writes an event down and returns its number.
+func (c *change) note(e Event) (int64, error) {
+	c.last++
+	c.made++
+	return c.last, c.exec(`INSERT INTO events (number, at, actor, request_id, action, user_key, device, credential_id, detail)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		c.last, c.at, c.by.Actor, c.by.RequestID, string(e.Action), e.User, string(e.Device), e.Credential.String(), e.Detail)
+}
+
+// moment and millis are the two ways of a time: zero is 0.
+func moment(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
