@@ -28,5 +28,7 @@ func TestATokenThatIsForgottenWhileItIsMintedIsNotKept(t *testing.T) {
 	if err := <-minted; err != nil { // who was there before is served
 		t.Fatal(err)
 	}
+	s.clock.Advance(time.Millisecond)
 	s.vend(t, id, vending.Minted)
+	s.vend(t, id, vending.Cached) // somebody has it again
 }

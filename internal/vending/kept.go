@@ -54,7 +54,7 @@ func (m *Machine) keep(id telnyx.CredentialID, t telnyx.LoginToken, began time.T
 	k := &kept{LoginToken: t, since: began}
 	k.renewAt.Store(k.until(aheadLife(m.minLife)).UnixNano())
 	m.kept.Set(id, k)
-	if _, forgotten := m.forgotten.GetIfPresent(id); forgotten {
+	if at, forgotten := m.forgotten.GetIfPresent(id); forgotten && !at.Before(began) {
 		m.kept.Invalidate(id)
 	}
 }
@@ -63,16 +63,16 @@ func (m *Machine) keep(id telnyx.CredentialID, t telnyx.LoginToken, began time.T
 // minted at this moment: somebody has lost the credential. Whoever asks for it
 // again gets a new token.
 func (m *Machine) Forget(id telnyx.CredentialID) {
-	m.forgotten.Set(id, struct{}{}) // first: see keep, which looks last
+	m.forgotten.Set(id, m.now()) // first: see keep, which looks last
 	m.kept.Invalidate(id)
 }
 
 // newForgotten returns the cache of those whose mint may be under way: as long as
 // any mint takes.
-func newForgotten() (*otter.Cache[telnyx.CredentialID, struct{}], error) {
-	return otter.New(&otter.Options[telnyx.CredentialID, struct{}]{
+func newForgotten() (*otter.Cache[telnyx.CredentialID, time.Time], error) {
+	return otter.New(&otter.Options[telnyx.CredentialID, time.Time]{
 		MaximumSize:      maxForgotten,
-		ExpiryCalculator: otter.ExpiryWriting[telnyx.CredentialID, struct{}](telnyx.MaxTimeout),
+		ExpiryCalculator: otter.ExpiryWriting[telnyx.CredentialID, time.Time](telnyx.MaxTimeout),
 	})
 }
 

@@ -100,7 +100,7 @@ type Machine struct {
 	waiting  atomic.Int64
 	inFlight atomic.Int64
 
-	forgotten *otter.Cache[telnyx.CredentialID, struct{}]
+	forgotten *otter.Cache[telnyx.CredentialID, time.Time] // when
 }
 
 // New returns an empty Machine, or says what is wrong with the configuration.
