@@ -64,9 +64,9 @@ type seen struct {
 	Directory  string           `json:"directory"`
 	Credential string           `json:"credential,omitempty"`
 
-	WouldCreate bool `json:"would_create,omitempty"`
-	Outcome   Outcome `json:"outcome"`
-	RequestID string  `json:"request_id"`
+	WouldCreate bool    `json:"would_create,omitempty"`
+	Outcome     Outcome `json:"outcome"`
+	RequestID   string  `json:"request_id"`
 }
 
 type verdict struct {
