@@ -63,6 +63,9 @@ type Config struct {
 	InFlight int
 	// Timeout bounds one request.
 	Timeout time.Duration
+	// Issued is told of every token that was handed over: of which credential,
+	// and when. It must not wait. Default none.
+	Issued func(telnyx.CredentialID, time.Time)
 
 	Metrics *Metrics
 	Log     zerolog.Logger
@@ -106,7 +109,7 @@ func New(cfg Config) (*Service, error) {
 	s := &Service{
 		intake: intake{
 			metrics: cfg.Metrics, log: cfg.Log, now: cfg.Now,
-			timeout: cfg.Timeout, room: int64(cfg.InFlight), dpop: cfg.DPoP,
+			timeout: cfg.Timeout, room: int64(cfg.InFlight), dpop: cfg.DPoP, issued: cfg.Issued,
 		},
 		verifier: cfg.Verifier, directory: cfg.Directory, vendor: cfg.Vendor, shares: shares,
 		openAPI: cfg.OpenAPI, basePath: cfg.BasePath, directoryName: cfg.DirectoryName,
