@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"internal/telnyx":                 {"internal/secret"},
 	"internal/telnyx/telnyxtest":      {},
 	"internal/directory":              {"internal/telnyx"},
+	"internal/directory/roster":       {"internal/directory", "internal/directory/store", "internal/telnyx"},
 	"internal/directory/store":        {"internal/directory", "internal/secret", "internal/telnyx"},
 	"internal/directory/store/pgtest": {},
 	"internal/vending":                {"internal/crash", "internal/telnyx"},
