@@ -102,7 +102,9 @@ func TestTheContractNamesEveryRoute(t *testing.T) {
 	}
 	s := &Service{}
 	s.public = s.routes(Config{Origins: []string{"https://phone.example.com"}}, false)
-	ops := NewOps(nil, prometheus.NewRegistry())
+	ops, admin := NewOps(nil, prometheus.NewRegistry()), &Admin{}
+	admin.routes = admin.router()
+	ops.Administer(admin)
 	for _, routes := range []chi.Routes{s.public, ops.routes} {
 		if err := chi.Walk(routes, walk); err != nil {
 			t.Fatal(err)
