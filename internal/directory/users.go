@@ -6,20 +6,12 @@ import (
 	"fmt"
 	"io"
 	"regexp"
-	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
-
-// MaxUserValue bounds in bytes what stands behind the issuer's name and the colon
-// in a user key. It is what a verified user can have at most: an entry beyond it
-// could never be anybody's.
-const MaxUserValue = 256
 
 // usersFile is a users file while it is read. It goes on after an error, so that
 // all of them are reported.
@@ -151,31 +143,11 @@ func (f *usersFile) readUsers(key, users *yaml.Node) {
 	}
 }
 
-// userKey returns the key in full. A part before a colon that is no issuer's
-// name belongs to the value.
 func (f *usersFile) userKey(n *yaml.Node) (string, error) {
 	if n.Kind != yaml.ScalarNode {
 		return "", errUserValue
 	}
-	issuer, value, prefixed := strings.Cut(n.Value, ":")
-	switch {
-	case prefixed && value != "" && slices.Contains(f.issuers, issuer):
-	case len(f.issuers) == 1:
-		issuer, value = f.issuers[0], n.Value
-	default:
-		return "", fmt.Errorf("with several issuers a user key begins with one of their names and a colon: %s", strings.Join(f.issuers, ", "))
-	}
-	if !usableUserValue(value) {
-		return "", errUserValue
-	}
-	return issuer + ":" + value, nil
-}
-
-var errUserValue = fmt.Errorf("a user is 1 to %d bytes of printable characters, without space around them", MaxUserValue)
-
-func usableUserValue(s string) bool {
-	return s != "" && len(s) <= MaxUserValue && utf8.ValidString(s) && strings.TrimSpace(s) == s &&
-		!strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+	return ParseUserKey(n.Value, f.issuers)
 }
 
 func (f *usersFile) readHolding(user string, value *yaml.Node) holding {

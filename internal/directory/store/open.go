@@ -149,7 +149,7 @@ func unavailable(err error) error {
 
 func isOurs(err error) bool {
 	for _, ours := range []error{
-		ErrNotFound, ErrTaken, ErrDeleting, ErrChanged, ErrHeld, ErrNewerSchema, ErrOlderSchema,
+		ErrNotFound, ErrInvalid, ErrTaken, ErrDeleting, ErrChanged, ErrHeld, ErrNewerSchema, ErrOlderSchema,
 		directory.ErrUnavailable, directory.ErrNoCredential, directory.ErrDisabled, directory.ErrTooManyDevices,
 	} {
 		if errors.Is(err, ours) {

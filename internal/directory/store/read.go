@@ -1,0 +1,276 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tokensvc/tokensvc/internal/directory"
+	"github.com/tokensvc/tokensvc/internal/telnyx"
+)
+
+// defaultPage is how many are listed when the caller does not say.
+const defaultPage = 100
+
+// Found is what the books say about a user's device.
+type Found struct {
+	Known      bool // the user is in the books
+	Disabled   bool
+	Credential Credential // its ID is zero if there is none
+}
+
+// A List says which users are wanted.
+type List struct {
+	After  string // the last key that was seen, or "" for the first page
+	Limit  int    // 1 to MaxPage; 0 is 100
+	Search string // a part of the key or the name, whatever the case of A to Z; "" for all
+}
+
+// Counts is how much there is in the books.
+type Counts struct {
+	Users, Disabled, Credentials, Deletions int64
+
+	OldestDeletion time.Time // zero if there are none
+}
+
+// A querier is the database, or a change that is under way in it.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// Lookup returns what the user's device has. The only error is
+// directory.ErrUnavailable.
+func (s *Store) Lookup(ctx context.Context, user string, device directory.Device) (Found, error) {
+	if checkKey(user) != nil { // in no books, and PostgreSQL would choke on it
+		return Found{}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	var disabledAt int64
+	var r credentialRow
+	err := s.reads.QueryRowContext(ctx, `SELECT u.disabled_at, `+joinedColumns+`
+		FROM users u LEFT JOIN credentials c ON c.user_key = u.user_key AND c.device = $2
+		WHERE u.user_key = $1`, user, string(device)).Scan(append([]any{&disabledAt}, r.columns()...)...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Found{}, nil
+	}
+	if err != nil {
+		return Found{}, unavailable(err)
+	}
+	credential, err := r.credential()
+	return Found{Known: true, Disabled: disabledAt > 0, Credential: credential}, unavailable(err)
+}
+
+// User returns a user with its credentials, ordered by device, or ErrNotFound.
+func (s *Store) User(ctx context.Context, key string) (User, error) {
+	if checkKey(key) != nil {
+		return User{}, ErrNotFound
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	u, err := userIn(ctx, s.reads, key)
+	return u, unavailable(err)
+}
+
+// Users lists users with their credentials, ordered by key, and returns the After
+// of the next page, which is "" at the end. Users that are added meanwhile appear
+// if they come later in the order; none appears twice. The error is ErrInvalid or
+// directory.ErrUnavailable.
+func (s *Store) Users(ctx context.Context, l List) (users []User, next string, err error) {
+	limit, err := pageOf(l.Limit)
+	if err != nil {
+		return nil, "", err
+	}
+	if !printable(l.After, MaxKeyBytes) || !printable(l.Search, MaxKeyBytes) {
+		return nil, "", fmt.Errorf("%w: After and Search have at most %d bytes of printable characters", ErrInvalid, MaxKeyBytes)
+	}
+	where, args := `user_key > $1`, []any{l.After, limit + 1}
+	if l.Search != "" {
+		where += fmt.Sprintf(` AND (user_key %[1]s $3 ESCAPE '\' OR name %[1]s $3 ESCAPE '\')`, s.like())
+		args = append(args, "%"+likeEscaper.Replace(l.Search)+"%")
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	users, err = usersIn(ctx, s.reads, where+` ORDER BY user_key LIMIT $2`, args...)
+	if err != nil {
+		return nil, "", unavailable(err)
+	}
+	if len(users) > limit {
+		users = users[:limit]
+		next = users[limit-1].Key
+	}
+	return users, next, nil
+}
+
+// like is the comparison that knows no case: that of both knows the case of no
+// letter beyond A to Z in these columns.
+func (s *Store) like() string {
+	if s.postgres != nil {
+		return "ILIKE"
+	}
+	return "LIKE"
+}
+
+var likeEscaper = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
+
+// pageOf returns how many are to be listed.
+func pageOf(limit int) (int, error) {
+	switch {
+	case limit == 0:
+		return defaultPage, nil
+	case limit < 0 || limit > MaxPage:
+		return 0, fmt.Errorf("%w: a page has 1 to %d", ErrInvalid, MaxPage)
+	}
+	return limit, nil
+}
+
+// Credential returns a credential of the books, or ErrNotFound.
+func (s *Store) Credential(ctx context.Context, id telnyx.CredentialID) (Credential, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	all, err := credentialsIn(ctx, s.reads, `credential_id = $1`, id.String())
+	switch {
+	case err != nil:
+		return Credential{}, unavailable(err)
+	case len(all) == 0:
+		return Credential{}, ErrNotFound
+	}
+	return all[0], nil
+}
+
+// Credentials lists credentials, ordered by id. The limit is as in List, and next
+// is zero at the end. The error is ErrInvalid or directory.ErrUnavailable.
+func (s *Store) Credentials(ctx context.Context, after telnyx.CredentialID, limit int) (all []Credential, next telnyx.CredentialID, err error) {
+	if limit, err = pageOf(limit); err != nil {
+		return nil, next, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	all, err = credentialsIn(ctx, s.reads, `credential_id > $1 ORDER BY credential_id LIMIT $2`, after.String(), limit+1)
+	if err != nil {
+		return nil, next, unavailable(err)
+	}
+	if len(all) > limit {
+		all = all[:limit]
+		next = all[limit-1].ID
+	}
+	return all, next, nil
+}
+
+// Counts counts. The only error is directory.ErrUnavailable.
+func (s *Store) Counts(ctx context.Context) (Counts, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	var c Counts
+	var oldest int64
+	err := s.reads.QueryRowContext(ctx, `SELECT u.n, u.disabled, c.n, d.n, d.oldest FROM
+		(SELECT count(*) AS n, count(CASE WHEN disabled_at > 0 THEN 1 END) AS disabled FROM users) u,
+		(SELECT count(*) AS n FROM credentials) c,
+		(SELECT count(*) AS n, COALESCE(min(since), 0) AS oldest FROM deletions) d`).
+		Scan(&c.Users, &c.Disabled, &c.Credentials, &c.Deletions, &oldest)
+	c.OldestDeletion = moment(oldest)
+	return c, unavailable(err)
+}
+
+// userIn returns one user, or ErrNotFound.
+func userIn(ctx context.Context, q querier, key string) (User, error) {
+	users, err := usersIn(ctx, q, `user_key = $1`, key)
+	if err == nil && len(users) == 0 {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return User{}, err
+	}
+	return users[0], nil
+}
+
+// usersIn returns the users for whom the condition holds, with their credentials,
+// ordered by key and device.
+func usersIn(ctx context.Context, q querier, condition string, args ...any) ([]User, error) {
+	rows, err := q.QueryContext(ctx, `SELECT u.user_key, u.name, u.created_at, u.disabled_at, u.version, `+joinedColumns+`
+		FROM (SELECT * FROM users WHERE `+condition+`) u LEFT JOIN credentials c ON c.user_key = u.user_key
+		ORDER BY u.user_key, c.device`, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var users []User
+	for rows.Next() {
+		var u User
+		var created, disabled int64
+		var r credentialRow
+		if err := rows.Scan(append([]any{&u.Key, &u.Name, &created, &disabled, &u.Version}, r.columns()...)...); err != nil {
+			return nil, err
+		}
+		if len(users) == 0 || users[len(users)-1].Key != u.Key {
+			u.CreatedAt, u.DisabledAt = moment(created), moment(disabled)
+			users = append(users, u)
+		}
+		credential, err := r.credential()
+		if err != nil {
+			return nil, err
+		}
+		if last := &users[len(users)-1]; !credential.ID.IsZero() {
+			last.Credentials = append(last.Credentials, credential)
+		}
+	}
+	return users, rows.Err()
+}
+
+// credentialsIn returns the credentials for which the condition holds.
+func credentialsIn(ctx context.Context, q querier, condition string, args ...any) ([]Credential, error) {
+	rows, err := q.QueryContext(ctx, `SELECT `+credentialColumns+` FROM credentials WHERE `+condition, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []Credential
+	for rows.Next() {
+		var r credentialRow
+		if err := rows.Scan(r.columns()...); err != nil {
+			return nil, err
+		}
+		credential, err := r.credential()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, credential)
+	}
+	return all, rows.Err()
+}
+
+const (
+	credentialColumns = `credential_id, user_key, device, sip_username, provisioned, created_at, usable_at, expires_at, vended_at`
+	// joinedColumns are those of credentials c, where there may be none.
+	joinedColumns = `COALESCE(c.credential_id, ''), COALESCE(c.user_key, ''), COALESCE(c.device, ''), COALESCE(c.sip_username, ''),
+		COALESCE(c.provisioned, 0), COALESCE(c.created_at, 0), COALESCE(c.usable_at, 0), COALESCE(c.expires_at, 0), COALESCE(c.vended_at, 0)`
+)
+
+// A credentialRow is where a credential's columns are read into.
+type credentialRow struct {
+	id, user, device, sipUsername                   string
+	provisioned, created, usable, expires, vendedAt int64
+}
+
+func (r *credentialRow) columns() []any {
+	return []any{&r.id, &r.user, &r.device, &r.sipUsername, &r.provisioned, &r.created, &r.usable, &r.expires, &r.vendedAt}
+}
+
+// credential returns the zero Credential if there is none.
+func (r *credentialRow) credential() (Credential, error) {
+	if r.id == "" {
+		return Credential{}, nil
+	}
+	id, err := telnyx.ParseCredentialID(r.id)
+	if err != nil {
+		return Credential{}, fmt.Errorf("a credential of the books: %w", err)
+	}
+	return Credential{
+		ID: id, User: r.user, Device: directory.Device(r.device), SIPUsername: r.sipUsername, Provisioned: r.provisioned == 1,
+		CreatedAt: moment(r.created), UsableAt: moment(r.usable), ExpiresAt: moment(r.expires), VendedAt: moment(r.vendedAt),
+	}, nil
+}
