@@ -94,8 +94,6 @@ func (s *Store) openSQLite(path string) error {
 	return nil
 }
 
-var errURL = errors.New("store: this is no URL of a PostgreSQL database")
-
 func (s *Store) openPostgres(address string, connections int) error {
 	cfg, err := pgx.ParseConfig(address)
 	if err != nil { // its words repeat the address
