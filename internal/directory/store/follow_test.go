@@ -70,6 +70,7 @@ func put(t *testing.T, s *store.Store, user string) {
 const soon = 2 * time.Second
 
 func TestAChangeIsToldToOtherReplicas(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	onBoth(t, func(t *testing.T, b *books) {
 		here, there := b.open(t), b.open(t)
 		put(t, there, "main:before")
@@ -91,6 +92,7 @@ func TestAChangeIsToldToOtherReplicas(t *testing.T) {
 }
 
 func TestWhoeverIsFarBehindIsToldThatAllMayHaveChanged(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	many := func(b *books, t *testing.T, n int64) {
 		t.Helper()
 		last := b.number(t, `SELECT value FROM counter`)
@@ -144,6 +146,7 @@ func TestWhoeverFollowsLosesItsConnection(t *testing.T) {
 }
 
 func TestWhoeverFollowsLosesItsDatabase(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	server := pgtest.StartT(t)
 	b := postgresBooks(t, server)
 	here, there := b.open(t), b.open(t)

@@ -99,7 +99,7 @@ func (b *books) holds(t *testing.T, acked []string) {
 func awhile(t *testing.T, most time.Duration) {
 	t.Helper()
 	select {
-	case <-time.After(mathrand.N(most)): //nolint:gosec // any moment will do
+	case <-time.After(mathrand.N(most)):
 	case <-t.Context().Done():
 	}
 }

@@ -65,6 +65,7 @@ type books struct {
 	cfg    store.Config
 	server *pgtest.Server // nil for SQLite
 	db     *sql.DB        // raw's
+	opened []*store.Store
 }
 
 func sqliteBooks(t *testing.T) *books {
@@ -96,7 +97,19 @@ func (b *books) open(t *testing.T) *store.Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
+	b.opened = append(b.opened, s)
 	return s
+}
+
+// close closes all that was opened.
+func (b *books) close(t *testing.T) {
+	t.Helper()
+	for _, s := range b.opened {
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.opened = nil
 }
 
 // raw is the database without the store before it. It is for the goroutine of the
