@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -82,6 +83,31 @@ func (b *batch) eventRows(c *change) rows {
 		})
 	}
 	return r
+}
+
+// What an import that writes needs of SQLite beyond what others do: its rows are
+// all over the tables, so most of these should be in the cache, and a page should
+// be changed many times before it goes from the log into the file.
+const (
+	importPragmas = `PRAGMA cache_size = -262144; PRAGMA wal_autocheckpoint = 65536`
+	usualPragmas  = `PRAGMA cache_size = -2000; PRAGMA wal_autocheckpoint = 1000; PRAGMA shrink_memory; PRAGMA wal_checkpoint(TRUNCATE)`
+)
+
+// prepareImport makes SQLite fast at imports. That it fails makes nothing wrong,
+// only slow.
+func (s *Store) prepareImport(ctx context.Context) {
+	if s.postgres == nil {
+		_, _ = s.writes.ExecContext(ctx, importPragmas)
+	}
+}
+
+// finishImport gives back what the import took.
+func (s *Store) finishImport(ctx context.Context) {
+	if s.postgres == nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changeTimeout)
+		defer cancel()
+		_, _ = s.writes.ExecContext(ctx, usualPragmas)
+	}
 }
 
 // writeRows writes rows. PostgreSQL gets them in one statement: what costs there
