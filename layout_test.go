@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	"internal/directory":              {"internal/telnyx"},
 	"internal/directory/store":        {"internal/directory", "internal/secret", "internal/telnyx"},
 	"internal/directory/store/pgtest": {},
+	"internal/provisioning":           {"internal/crash", "internal/directory", "internal/directory/store", "internal/telnyx"},
 	"internal/vending":                {"internal/crash", "internal/telnyx"},
 	"internal/handler":                {"internal/authz", "internal/crash", "internal/directory", "internal/secret", "internal/telnyx", "internal/vending"},
 	"internal/handler/contracttest":   {"."},
