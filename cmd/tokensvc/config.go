@@ -50,6 +50,18 @@ type Config struct {
 	// Users is the users file that Directory names, as it was read, or nil.
 	Users *directory.File
 
+	// What follows is for a Directory that is a database.
+
+	// DirectoryPasswordFile holds the database's password, or is "".
+	DirectoryPasswordFile string
+	// DirectoryConnections bounds how many are open to PostgreSQL. Default 16, 1 to
+	// 1000.
+	DirectoryConnections int
+	Devices              DevicesConfig
+	Provision            ProvisionConfig
+	Reconcile            ReconcileConfig
+	Admin                AdminConfig
+
 	// Cache is where tokens are kept between requests: "memory", the default
 	// and so far the only one.
 	Cache   string
@@ -108,22 +120,6 @@ type IntrospectionConfig struct {
 	// Cache is how long an answer is believed. Default 30 s, at most 5 min,
 	// negative for not at all.
 	Cache time.Duration
-}
-
-// DirectoryConfig says where a user's telephony credentials are found.
-type DirectoryConfig struct {
-	// Kind is "file" or "claim". Required.
-	Kind string
-	// Value is the users file's path, or the claim's name.
-	Value string
-}
-
-// name is what callers may know of the directory: no path.
-func (d DirectoryConfig) name() string {
-	if d.Kind == "claim" {
-		return "claim:" + d.Value
-	}
-	return d.Kind
 }
 
 // VendingConfig says when a token may be handed out again.

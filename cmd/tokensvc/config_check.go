@@ -21,9 +21,7 @@ func (l *configLoader) check() {
 	l.checkProxyListener()
 	l.checkDPoP()
 	l.checkTimes()
-	if !l.isSet("directory") {
-		l.refuse("directory", l.at("directory"), "is required: "+bothWays("directory"))
-	}
+	l.checkDirectory()
 }
 
 func (l *configLoader) checkAPIKey() {

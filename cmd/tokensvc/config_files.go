@@ -17,6 +17,8 @@ func (l *configLoader) openFiles() {
 		l.config.Telnyx.APIKey = l.openSecret("telnyx.api_key_file", l.config.Telnyx.APIKeyFile, readAPIKey)
 	}
 	l.openSecret("dpop_nonce_key_file", l.config.DPoPNonceKeyFile, readNonceKey)
+	l.openSecret("directory_password_file", l.config.DirectoryPasswordFile, readDatabasePassword)
+	l.openSecret("admin.token_file", l.config.Admin.TokenFile, readAdminToken)
 	l.checkIssuerFiles()
 	l.openCertificate()
 	l.openUsers()

@@ -16,6 +16,7 @@ const (
 	maxAPIKey         = 512      // bytes
 	maxSecretFile     = 4096     // bytes: a key or secret and white space around it
 	minNonceKey       = 32       // bytes, as many as the MAC has
+	minAdminToken     = 32       // bytes, so that nobody guesses it
 	maxClientSecret   = 1024     // bytes
 	maxPrivateKeyFile = 16 << 10 // bytes: RSA of 8192 bits, twice over
 )
@@ -36,27 +37,38 @@ func readAPIKey(path string) (secret.Text, error) {
 // readClientSecret takes what RFC 6749 appendix A.2 lets a client's secret be,
 // but for spaces around it.
 func readClientSecret(path string) (secret.Text, error) {
-	text, err := readSmallFile(path, maxSecretFile, "a client's secret")
+	return readLine(path, 1, "the client's secret")
+}
+
+func readProxySecret(path string) (secret.Text, error) {
+	return readLine(path, authz.MinProxySecret, "the proxy's secret")
+}
+
+func readDatabasePassword(path string) (secret.Text, error) {
+	return readLine(path, 1, "the database's password")
+}
+
+func readAdminToken(path string) (secret.Text, error) {
+	return readLine(path, minAdminToken, "the admin token")
+}
+
+// readLine reads a secret that is a line of printable ASCII.
+func readLine(path string, least int, what string) (secret.Text, error) {
+	text, err := readSmallFile(path, maxSecretFile, what)
 	text = strings.TrimSpace(text)
 	switch {
 	case err != nil:
 		return secret.Text{}, err
 	case text == "":
-		return secret.Text{}, errors.New("the client's secret is empty")
+		return secret.Text{}, fmt.Errorf("%s is empty", what)
+	case len(text) < least:
+		return secret.Text{}, fmt.Errorf("%s must have at least %d bytes", what, least)
 	case len(text) > maxClientSecret:
-		return secret.Text{}, errors.New("the client's secret must be at most 1024 bytes")
+		return secret.Text{}, fmt.Errorf("%s must be at most %d bytes", what, maxClientSecret)
 	case strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }):
-		return secret.Text{}, errors.New("the client's secret must be printable ASCII on one line")
+		return secret.Text{}, fmt.Errorf("%s must be printable ASCII on one line", what)
 	}
 	return secret.New(text), nil
-}
-
-func readProxySecret(path string) (secret.Text, error) {
-	text, err := readClientSecret(path)
-	if err == nil && len(text.Reveal()) < authz.MinProxySecret {
-		return secret.Text{}, fmt.Errorf("the proxy's secret must have at least %d bytes", authz.MinProxySecret)
-	}
-	return text, err
 }
 
 func readNonceKey(path string) (secret.Text, error) {

@@ -92,8 +92,29 @@ func TestConfigValues(t *testing.T) {
 			[]string{"Observe", "off", "true"},
 		}, {
 			"TOKENSVC_DIRECTORY",
-			[]string{"claim:telnyx"},
-			[]string{"users.yaml", "file:", "claim:", "claim: telnyx", "sqlite:users.db", "postgres://user:pass@db/x", "FILE:users.yaml"},
+			[]string{
+				"claim:telnyx", "sqlite:users.db", "postgres://db/x?sslmode=verify-full", "postgresql://user:pass@localhost/x",
+			},
+			[]string{
+				"users.yaml", "file:", "claim:", "claim: telnyx", "FILE:users.yaml", "sqlite:", "sqlite", "mysql://db/x",
+				"postgres://user:pass@db/x", "postgres://db:x/x?sslmode=require", "postgres:db",
+			},
+		}, {
+			"TOKENSVC_PROVISION_READY_AFTER", // which has no use with a claim, but is judged
+			nil,
+			[]string{"61s", "-1s", "5"},
+		}, {
+			"TOKENSVC_PROVISION_INSTANCE",
+			nil,
+			[]string{"Blue", "blue:green", strings.Repeat("b", 33)},
+		}, {
+			"TOKENSVC_PROVISION_CONNECTION_ID",
+			nil,
+			[]string{"connection:7", "../balance", "7 7"},
+		}, {
+			"TOKENSVC_RECONCILE_EVERY",
+			nil,
+			[]string{"1s", "0", "721h"},
 		}, {
 			"TOKENSVC_CACHE",
 			[]string{"memory"},
@@ -245,7 +266,6 @@ func TestConfigMissing(t *testing.T) {
 		"TELNYX_API_KEY: is required: set TELNYX_API_KEY or TELNYX_API_KEY_FILE, or telnyx.api_key_file in the file",
 		"TOKENSVC_OIDC_ISSUER: is required; set issuers[].issuer in the file, or TOKENSVC_OIDC_ISSUER",
 		"TOKENSVC_OIDC_AUDIENCE: is required: the value of aud in tokens meant for this service; set issuers[].audience in the file, or TOKENSVC_OIDC_AUDIENCE",
-		"TOKENSVC_DIRECTORY: is required: set directory in the file, or TOKENSVC_DIRECTORY",
 	}
 	if diff := cmp.Diff(want, problemLines(t, "", nil)); diff != "" {
 		t.Error(diff)
@@ -253,7 +273,6 @@ func TestConfigMissing(t *testing.T) {
 	want = []string{
 		"tokensvc.yaml: telnyx.api_key_file: is required: set TELNYX_API_KEY or TELNYX_API_KEY_FILE, or telnyx.api_key_file in the file",
 		"tokensvc.yaml: issuers: at least one is required: set issuers in the file, or TOKENSVC_OIDC_ISSUER and TOKENSVC_OIDC_AUDIENCE",
-		"tokensvc.yaml: directory: is required: set directory in the file, or TOKENSVC_DIRECTORY",
 	}
 	if diff := cmp.Diff(want, problemLines(t, configFile(t, "cache: memory\n"), nil)); diff != "" {
 		t.Error(diff)
@@ -415,14 +434,10 @@ func TestConfigOurVariablesAreNotKubernetes(t *testing.T) {
 
 // What a later version may take is said to be so, not to be nonsense.
 func TestConfigNotInThisVersion(t *testing.T) {
-	const database = "TOKENSVC_DIRECTORY: must be file:PATH or claim:NAME: databases are not in this version yet"
 	const cache = "TOKENSVC_CACHE: must be memory: a shared cache is not in this version yet"
 	for variable, want := range map[string]string{
-		"TOKENSVC_DIRECTORY=sqlite:users.db":   database,
-		"TOKENSVC_DIRECTORY=postgres://db/x":   database,
-		"TOKENSVC_DIRECTORY=postgresql://db/x": database,
-		"TOKENSVC_CACHE=redis://cache:6379":    cache,
-		"TOKENSVC_CACHE=rediss://cache:6379":   cache,
+		"TOKENSVC_CACHE=redis://cache:6379":  cache,
+		"TOKENSVC_CACHE=rediss://cache:6379": cache,
 	} {
 		if diff := cmp.Diff([]string{want}, problemLines(t, "", withEnviron(variable))); diff != "" {
 			t.Errorf("%s: %s", variable, diff)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,6 +63,10 @@ var (
 // settings is the table of everything that can be set, bound to the Config
 // and, for the keys under issuers[], to the issuer that they are to change.
 func settings(c *Config, issuer *IssuerConfig) []setting {
+	return slices.Concat(listenerSettings(c), issuerSettings(issuer), directorySettings(c), serviceSettings(c))
+}
+
+func listenerSettings(c *Config) []setting {
 	return []setting{
 		{
 			key: "listen", variable: "TOKENSVC_LISTEN", byDefault: defaultListen,
@@ -123,7 +128,13 @@ func settings(c *Config, issuer *IssuerConfig) []setting {
 			key: "telnyx.timeout", variable: "TELNYX_TIMEOUT", byDefault: telnyx.DefaultTimeout.String(),
 			field: asDuration(&c.Telnyx.Timeout, 100*time.Millisecond, telnyx.MaxTimeout),
 			help:  "Longest wait for one call to Telnyx. Less than `limits.request_timeout`.",
-		}, {
+		},
+	}
+}
+
+func issuerSettings(issuer *IssuerConfig) []setting {
+	return []setting{
+		{
 			key: "issuers[].name", variable: "TOKENSVC_OIDC_NAME", unset: "`main` if there is one issuer, else required",
 			field: asText(&issuer.Name, "1 to 32 lower case letters, digits and inner dashes"),
 			help:  "Our short name of the issuer, the first part of its users' keys. Changing it makes everybody somebody else.",
@@ -215,11 +226,13 @@ func settings(c *Config, issuer *IssuerConfig) []setting {
 			key: "issuers[].mode", variable: "TOKENSVC_OIDC_MODE", byDefault: string(authz.ModeEnforce),
 			field: asOneOf((*string)(&issuer.Mode), string(authz.ModeEnforce), string(authz.ModeObserve)),
 			help:  "Whether `require` refuses, or lets everybody in and tells whom it would have refused.",
-		}, {
-			key: "directory", variable: "TOKENSVC_DIRECTORY", unset: "required",
-			field: asDirectory(&c.Directory),
-			help:  "Where a user's telephony credentials are found: a users file, or a claim of the caller's token.",
-		}, {
+		},
+	}
+}
+
+func serviceSettings(c *Config) []setting {
+	return []setting{
+		{
 			key: "cache", variable: "TOKENSVC_CACHE", byDefault: "memory",
 			field: asCache(&c.Cache),
 			help:  "Where tokens are kept between requests.",

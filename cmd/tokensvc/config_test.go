@@ -104,8 +104,14 @@ func TestConfigVariablesAloneSuffice(t *testing.T) {
 			Introspect: IntrospectionConfig{Cache: 30 * time.Second},
 		}},
 		Directory: DirectoryConfig{Kind: "claim", Value: "telnyx_credential"},
-		Cache:     "memory",
-		Vending:   VendingConfig{MinLife: 0.5},
+
+		DirectoryConnections: 16,
+		Devices:              DevicesConfig{Mode: "separate", Max: 5, AtMax: "refuse"},
+		Provision:            ProvisionConfig{Users: "everyone", FirstLogin: "wait", ReadyAfter: 5 * time.Second},
+		Reconcile:            ReconcileConfig{Mode: "report"},
+
+		Cache:   "memory",
+		Vending: VendingConfig{MinLife: 0.5},
 		Limits: LimitsConfig{
 			UserPerMinute:  30,
 			UserBurst:      10,
@@ -156,9 +162,23 @@ func everything(folder string) Config {
 			},
 			Introspect: IntrospectionConfig{Cache: 30 * time.Second},
 		}},
-		Directory: DirectoryConfig{Kind: "claim", Value: "telnyx"},
-		Cache:     "memory",
-		Vending:   VendingConfig{MinLife: 0.25},
+		Directory: DirectoryConfig{Kind: "postgres", Value: "postgres://me@db/books?sslmode=require"},
+
+		DirectoryPasswordFile: filepath.Join(folder, "password"),
+		DirectoryConnections:  4,
+		Devices:               DevicesConfig{Mode: "shared", Max: 2, AtMax: "replace"},
+		Provision: ProvisionConfig{
+			ConnectionID: "1234", Instance: "blue", Users: "listed", FirstLogin: "retry",
+			ReadyAfter: 6 * time.Second, ExpiresAfter: 720 * time.Hour,
+		},
+		Reconcile: ReconcileConfig{Every: 24 * time.Hour, Mode: "apply"},
+		Admin: AdminConfig{
+			TokenFile: filepath.Join(folder, "admin"), Issuer: "acme",
+			Require: []authz.Requirement{{Claim: "groups", AnyOf: []any{"admins"}}},
+		},
+
+		Cache:   "memory",
+		Vending: VendingConfig{MinLife: 0.25},
 		Limits: LimitsConfig{
 			UserPerMinute:  60,
 			UserBurst:      20,
@@ -191,7 +211,15 @@ issuers:
     clock_skew: 1m
     require: {groups: [agents, leads], email_verified: true, realm_access.roles: phone, auth_time: {max_age: 8h}}
     mode: observe
-directory: claim:telnyx
+directory: postgres://me@db/books?sslmode=require
+directory_password_file: password
+directory_connections: 4
+devices: shared
+max_devices: 2
+at_max_devices: replace
+provision: {connection_id: "1234", instance: blue, users: listed, first_login: retry, ready_after: 6s, expires_after: 720h}
+reconcile: {every: 24h, mode: apply}
+admin: {token_file: admin, issuer: acme, require: {groups: admins}}
 cache: memory
 vending: {min_life: 0.25}
 limits: {user_per_minute: 60, user_burst: 20, in_flight: 12, connections: 13, request_timeout: 6s, drain_timeout: 7s, drain_delay: 8s}
@@ -200,6 +228,8 @@ log: {level: debug, format: console}
 	folder := filepath.Dir(path)
 	writeKey(t, filepath.Join(folder, "key"), testKey+"\n")
 	writeKey(t, filepath.Join(folder, "keys.json"), testKeySet)
+	writeKey(t, filepath.Join(folder, "password"), "s3cret\n")
+	writeKey(t, filepath.Join(folder, "admin"), strings.Repeat("a", 32)+"\n")
 	if diff := cmp.Diff(everything(folder), mustLoad(t, path), compareConfigs...); diff != "" {
 		t.Error(diff)
 	}
@@ -209,6 +239,8 @@ func TestConfigEveryVariable(t *testing.T) {
 	folder := t.TempDir()
 	writeKey(t, filepath.Join(folder, "key"), testKey+"\n")
 	writeKey(t, filepath.Join(folder, "keys.json"), testKeySet)
+	writeKey(t, filepath.Join(folder, "password"), "s3cret\n")
+	writeKey(t, filepath.Join(folder, "admin"), strings.Repeat("a", 32)+"\n")
 	got := mustLoad(t, "",
 		"TOKENSVC_LISTEN=:8081",
 		"TOKENSVC_OPS_LISTEN=[::1]:9091",
@@ -228,7 +260,23 @@ func TestConfigEveryVariable(t *testing.T) {
 		"TOKENSVC_OIDC_CLOCK_SKEW=1m",
 		"TOKENSVC_OIDC_REQUIRE={groups: [agents, leads], email_verified: true, realm_access.roles: phone, auth_time: {max_age: 8h}}",
 		"TOKENSVC_OIDC_MODE=observe",
-		"TOKENSVC_DIRECTORY=claim:telnyx",
+		"TOKENSVC_DIRECTORY=postgres://me@db/books?sslmode=require",
+		"TOKENSVC_DIRECTORY_PASSWORD_FILE="+filepath.Join(folder, "password"),
+		"TOKENSVC_DIRECTORY_CONNECTIONS=4",
+		"TOKENSVC_DEVICES=shared",
+		"TOKENSVC_MAX_DEVICES=2",
+		"TOKENSVC_AT_MAX_DEVICES=replace",
+		"TOKENSVC_PROVISION_CONNECTION_ID=1234",
+		"TOKENSVC_PROVISION_INSTANCE=blue",
+		"TOKENSVC_PROVISION_USERS=listed",
+		"TOKENSVC_PROVISION_FIRST_LOGIN=retry",
+		"TOKENSVC_PROVISION_READY_AFTER=6s",
+		"TOKENSVC_PROVISION_EXPIRES_AFTER=720h",
+		"TOKENSVC_RECONCILE_EVERY=24h",
+		"TOKENSVC_RECONCILE_MODE=apply",
+		"TOKENSVC_ADMIN_TOKEN_FILE="+filepath.Join(folder, "admin"),
+		"TOKENSVC_ADMIN_ISSUER=acme",
+		"TOKENSVC_ADMIN_REQUIRE={groups: admins}",
 		"TOKENSVC_CACHE=memory",
 		"TOKENSVC_VENDING_MIN_LIFE=0.25",
 		"TOKENSVC_LIMITS_USER_PER_MINUTE=60",

@@ -239,25 +239,6 @@ var zeroUnits = regexp.MustCompile(`([hm])(0m)?0s$`)
 // brief prints 5m0s as 5m.
 func brief(d time.Duration) string { return zeroUnits.ReplaceAllString(d.String(), "$1") }
 
-func asDirectory(into *DirectoryConfig) field {
-	f := asOne(into, oneText, "file:PATH or claim:NAME", func(s string) (DirectoryConfig, error) {
-		kind, rest, _ := strings.Cut(s, ":")
-		switch {
-		case kind == "sqlite" || kind == "postgres" || kind == "postgresql":
-			return DirectoryConfig{}, errors.New("must be file:PATH or claim:NAME: databases are not in this version yet")
-		case kind != "file" && kind != "claim" || !isText(rest):
-			return DirectoryConfig{}, errUnexpected
-		}
-		return DirectoryConfig{Kind: kind, Value: rest}, nil
-	})
-	f.resolve = func(folder string) {
-		if into.Kind == "file" {
-			into.Value = inFolder(folder, into.Value)
-		}
-	}
-	return f
-}
-
 func asCache(into *string) field {
 	return asOne(into, oneText, "memory", func(s string) (string, error) {
 		switch scheme, _, _ := strings.Cut(s, ":"); {

@@ -155,10 +155,13 @@ type explanation struct {
 	Device     directory.Device `json:"device"`
 	Directory  string           `json:"directory"`
 	Credential string           `json:"credential,omitempty"`
+	Creates    bool             `json:"would_create,omitempty"`
 	Outcome    handler.Outcome  `json:"outcome,omitempty"` // none if that cannot be told
 	Detail     string           `json:"detail,omitempty"`
 	Cause      string           `json:"cause,omitempty"` // for the operator, where the caller is told less
 	Do         string           `json:"do,omitempty"`
+
+	Disabled bool `json:"disabled,omitempty"` // the user is
 
 	keys keysFrom
 	url  string // of the issuer
@@ -187,7 +190,7 @@ func (x *explainer) explain(ctx context.Context, bearer secret.Text, device dire
 	}
 	e.Outcome, e.Detail = handler.OutcomeOf(err), handler.DetailOf(err)
 	e.Do = x.advice(&e, seen)
-	if errors.Is(err, authz.ErrIssuerUnavailable) {
+	if errors.Is(err, authz.ErrIssuerUnavailable) || errors.Is(err, directory.ErrUnavailable) {
 		e.Cause = oneLine(err.Error())
 	}
 	return e
@@ -226,12 +229,16 @@ func (x *explainer) aboutUser(ctx context.Context, e *explanation, seen authz.Ex
 	var denied error
 	e.Observed, denied = seen.Judge(x.policy, x.now)
 	credential, err := x.users.Find(ctx, directory.Query{User: seen.User, Claims: seen.Claims, Device: e.Device})
-	if err == nil {
+	switch {
+	case err == nil:
 		e.Credential = credential.String()
+	case errors.Is(err, directory.ErrNotCreated):
+		e.Creates, err = true, nil
 	}
 	if denied != nil {
 		return denied
 	}
+	e.Disabled = errors.Is(err, directory.ErrDisabled)
 	return err
 }
 
@@ -246,16 +253,24 @@ func moment(at time.Time) string {
 func (x *explainer) advice(e *explanation, seen authz.Explanation) string {
 	switch e.Outcome {
 	case handler.Denied:
+		if e.Disabled {
+			return fmt.Sprintf("enable the user again, if that is meant: tokensvc users enable %s", e.User)
+		}
 		return "see that the person meets the rule that is not met, or change issuers[].require"
 	case handler.NoCredential:
 		if x.cfg.Directory.Kind == "claim" {
 			return fmt.Sprintf("have the issuer put the credential's UUID into the claim %s, for this device", x.cfg.Directory.Value)
+		}
+		if x.cfg.Directory.isDatabase() {
+			return fmt.Sprintf("give %s a credential: tokensvc users add %s -device %s -credential UUID", e.User, e.User, e.Device)
 		}
 		return fmt.Sprintf("give %s a credential for this device in the users file", e.User)
 	case handler.InvalidToken:
 		return x.adviceOnReason(e, seen)
 	case handler.IssuerUnavailable:
 		return x.adviceOnOutage(e)
+	case handler.DirectoryUnavailable:
+		return "see with tokensvc check why the database does not answer"
 	}
 	return ""
 }

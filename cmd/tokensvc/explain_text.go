@@ -80,9 +80,12 @@ func (e *explanation) sayUser(row rowPrinter) {
 	default:
 		row(" ", "mode", string(e.Mode))
 	}
-	if e.Credential == "" {
+	switch {
+	case e.Creates:
+		row("✓", "credential", fmt.Sprintf("none yet for the device %s: it is created at the first login", e.Device))
+	case e.Credential == "":
 		row("✗", "credential", fmt.Sprintf("none for the device %s in the directory %s", e.Device, e.Directory))
-	} else {
+	default:
 		row("✓", "credential", fmt.Sprintf("%s for the device %s, by the directory %s", e.Credential, e.Device, e.Directory))
 	}
 }

@@ -96,7 +96,7 @@ func TestConfigIntrospectionThatIsRefused(t *testing.T) {
 		"a secret of no file":   {"CLIENT_ID=a CLIENT_SECRET_FILE=@none", []string{"CLIENT_SECRET_FILE: there is no such file"}},
 		"an empty secret":       {"CLIENT_ID=a CLIENT_SECRET_FILE=@empty", []string{"CLIENT_SECRET_FILE: the client's secret is empty"}},
 		"a secret of two lines": {"CLIENT_ID=a CLIENT_SECRET_FILE=@lines", []string{"CLIENT_SECRET_FILE: the client's secret must be printable ASCII on one line"}},
-		"a large secret":        {"CLIENT_ID=a CLIENT_SECRET_FILE=@large", []string{"CLIENT_SECRET_FILE: the file is too large for a client's secret"}},
+		"a large secret":        {"CLIENT_ID=a CLIENT_SECRET_FILE=@large", []string{"CLIENT_SECRET_FILE: the file is too large for the client's secret"}},
 		"a key of no file":      {"CLIENT_ID=a PRIVATE_KEY_FILE=@none", []string{"PRIVATE_KEY_FILE: there is no such file"}},
 		"half a key": {"CLIENT_ID=a PRIVATE_KEY_FILE=@half", []string{
 			"PRIVATE_KEY_FILE: must hold a private key, PKCS #8 in PEM or a JWK: RSA of 2048 bits or more, P-256, P-384, P-521 or Ed25519",

@@ -24,6 +24,9 @@ var (
 	// ErrTooManyDevices says that the user has as many devices as one may have. It
 	// is an ErrNoCredential.
 	ErrTooManyDevices = fmt.Errorf("%w: too many devices", ErrNoCredential)
+	// ErrNotCreated says that the credential would be created if a token were asked
+	// for, and was only looked up. It is an ErrNoCredential.
+	ErrNotCreated = fmt.Errorf("%w: it is created at the first login", ErrNoCredential)
 )
 
 // A NotReadyError says that the user's credential has just been created, or is
@@ -58,6 +61,9 @@ type Query struct {
 	User   string         // the user key, "<issuer name>:<value>"
 	Claims map[string]any // of the user's bearer
 	Device Device
+	// Create says that the credential is needed now, and may be created. Otherwise
+	// it is only looked up.
+	Create bool
 }
 
 // holding is what one user has: one credential that all devices share, or one

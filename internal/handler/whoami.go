@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"time"
@@ -32,6 +33,10 @@ func (s *Service) whoami(ctx context.Context, ev *event, w http.ResponseWriter, 
 	if err == nil {
 		ev.credential, err = s.directory.Find(ctx, directory.Query{User: ev.who.User, Claims: ev.who.Claims, Device: ev.device})
 	}
+	create := errors.Is(err, directory.ErrNotCreated)
+	if create {
+		err = nil
+	}
 	outcome := OutcomeOf(err)
 	if outcome != Issued && outcome != Denied && outcome != NoCredential {
 		return err
@@ -39,7 +44,7 @@ func (s *Service) whoami(ctx context.Context, ev *event, w http.ResponseWriter, 
 	writeJSON(w, http.StatusOK, "application/json", seen{
 		Issuer: ev.who.Issuer, Subject: ev.who.Subject, User: ev.who.User, UserClaim: ev.who.UserClaim,
 		ExpiresAt: timestamp(ev.who.ExpiresAt), Rules: verdicts(policy.Explain(ev.who, now)), Observed: ev.observed,
-		Device: ev.device, Directory: s.directoryName, Credential: shown(ev.credential),
+		Device: ev.device, Directory: s.directoryName, Credential: shown(ev.credential), WouldCreate: create,
 		Outcome: outcome, RequestID: ev.requestID,
 	})
 	return nil
@@ -58,8 +63,10 @@ type seen struct {
 	Device     directory.Device `json:"device"`
 	Directory  string           `json:"directory"`
 	Credential string           `json:"credential,omitempty"`
-	Outcome    Outcome          `json:"outcome"`
-	RequestID  string           `json:"request_id"`
+
+	WouldCreate bool    `json:"would_create,omitempty"`
+	Outcome     Outcome `json:"outcome"`
+	RequestID   string  `json:"request_id"`
 }
 
 type verdict struct {

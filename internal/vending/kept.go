@@ -49,12 +49,34 @@ func newKept(cfg Config) (*otter.Cache[telnyx.CredentialID, *kept], error) {
 	})
 }
 
-// keep keeps a token that was asked for at began.
+// keep keeps a token that was asked for at began, unless it is one to forget.
 func (m *Machine) keep(id telnyx.CredentialID, t telnyx.LoginToken, began time.Time) {
 	k := &kept{LoginToken: t, since: began}
 	k.renewAt.Store(k.until(aheadLife(m.minLife)).UnixNano())
 	m.kept.Set(id, k)
+	if at, forgotten := m.forgotten.GetIfPresent(id); forgotten && !at.Before(began) {
+		m.kept.Invalidate(id)
+	}
 }
+
+// Forget drops the credential's token, if one is kept, and the one that is being
+// minted at this moment: somebody has lost the credential. Whoever asks for it
+// again gets a new token.
+func (m *Machine) Forget(id telnyx.CredentialID) {
+	m.forgotten.Set(id, m.now()) // first: see keep, which looks last
+	m.kept.Invalidate(id)
+}
+
+// newForgotten returns the cache of those whose mint may be under way: as long as
+// any mint takes.
+func newForgotten() (*otter.Cache[telnyx.CredentialID, time.Time], error) {
+	return otter.New(&otter.Options[telnyx.CredentialID, time.Time]{
+		MaximumSize:      maxForgotten,
+		ExpiryCalculator: otter.ExpiryWriting[telnyx.CredentialID, time.Time](telnyx.MaxTimeout),
+	})
+}
+
+const maxForgotten = 100_000
 
 // aheadLife is the share of its life at which a token is renewed ahead of need:
 // with half of it to be left, at 60 to 52.5 %. It is drawn anew for each, so that

@@ -99,6 +99,8 @@ type Machine struct {
 	room     int64 // for those who wait, and for mints
 	waiting  atomic.Int64
 	inFlight atomic.Int64
+
+	forgotten *otter.Cache[telnyx.CredentialID, time.Time] // when
 }
 
 // New returns an empty Machine, or says what is wrong with the configuration.
@@ -133,11 +135,17 @@ func New(cfg Config) (*Machine, error) {
 	if m.kept, err = newKept(cfg); err != nil {
 		return nil, fmt.Errorf("vending: cache of tokens: %w", err)
 	}
+	if m.forgotten, err = newForgotten(); err != nil {
+		return nil, fmt.Errorf("vending: cache of what to forget: %w", err)
+	}
 	return m, nil
 }
 
 // Close ends the Machine's background work.
-func (m *Machine) Close() { m.kept.StopAllGoroutines() }
+func (m *Machine) Close() {
+	m.kept.StopAllGoroutines()
+	m.forgotten.StopAllGoroutines()
+}
 
 // Vend returns a token for the credential, and where it came from. Errors are
 // those of the Minter, a *crash.Error or ErrBusy; a caller that has gone gets its

@@ -129,7 +129,7 @@ func (c *change) learn(held Credential, a Assignment) (Credential, error) {
 	if held == known {
 		return held, nil
 	}
-	_, err := c.note(Event{Action: CredentialAssigned, User: held.User, Device: held.Device, Credential: held.ID, Detail: "known better"})
+	_, err := c.note(Event{Action: CredentialAssigned, User: held.User, Device: held.Device, Credential: held.ID, Detail: learntDetail})
 	return held, errors.Join(err, c.exec(`UPDATE credentials SET sip_username = $1, expires_at = $2 WHERE credential_id = $3`,
 		held.SIPUsername, millis(held.ExpiresAt), held.ID.String()), c.touch(held.User))
 }

@@ -2,6 +2,9 @@ package store
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
 
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
@@ -13,7 +16,7 @@ type ImportMode int
 // The modes.
 const (
 	ImportEach   ImportMode = iota // each Add is written: what is right is kept, whatever else is wrong
-	ImportAtomic                   // all is written at the End, or nothing
+	ImportAtomic                   // all is written at the End, or nothing; nobody else changes the books meanwhile
 	ImportDryRun                   // nothing is written, and nobody held up
 )
 
@@ -29,7 +32,7 @@ type Row struct {
 	Disabled    *bool // nil leaves it as it is
 	Device      directory.Device
 	Credential  telnyx.CredentialID // zero: the row is about the user alone
-	SIPUsername string              // may be empty
+	SIPUsername string              // may be empty: not known
 }
 
 // Did is what became of a row.
@@ -37,13 +40,13 @@ type Did string
 
 // What may become of a row.
 const (
-	RowCreated   Did = "created"   // the user or the credential is new
-	RowUpdated   Did = "updated"   // there was a change to the user
+	RowCreated   Did = "created"   // the user is new, or the device had no credential
+	RowUpdated   Did = "updated"   // something else was changed
 	RowUnchanged Did = "unchanged" // all was so already
 )
 
-// A Verdict is what became of a row, or why it was refused. A row is taken whole
-// or not at all.
+// A Verdict is what became of a row, or why it was refused: ErrInvalid, ErrTaken,
+// ErrDeleting or directory.ErrDisabled. A row is taken whole or not at all.
 type Verdict struct {
 	Line int
 	Did  Did // "" with an Err
@@ -51,21 +54,177 @@ type Verdict struct {
 }
 
 // An Import puts many users into the books. It is for one goroutine.
+//
+// In one import no user and device may come twice, and no credential. What is
+// remembered for that are eight bytes of a hash, so of ten million rows one may be
+// refused wrongly, with a chance of one in a million.
 type Import struct {
 	store *Store
 	by    By
 	mode  ImportMode
+
+	rows        int
+	seed        maphash.Seed
+	devices     map[uint64]int // the line of a user and device
+	credentials map[uint64]int // the line of a credential
+
+	whole   *change   // of ImportAtomic
+	pretend *pretence // of ImportDryRun
+	refused bool      // a row was
+	over    error     // no more is taken
 }
 
-// BeginImport begins an import, which must be ended.
-func (s *Store) BeginImport(_ context.Context, by By, mode ImportMode) (*Import, error) {
-	return &Import{store: s, by: by, mode: mode}, nil
+var errEnded = errors.New("store: the import has ended")
+
+// BeginImport begins an import, which must be ended. An ImportAtomic lives no
+// longer than ctx.
+func (s *Store) BeginImport(ctx context.Context, by By, mode ImportMode) (*Import, error) {
+	i := &Import{
+		store: s, by: by, mode: mode, seed: maphash.MakeSeed(),
+		devices: make(map[uint64]int), credentials: make(map[uint64]int),
+	}
+	switch mode {
+	case ImportEach:
+		s.prepareImport(ctx)
+	case ImportAtomic:
+		s.prepareImport(ctx)
+		var err error
+		if i.whole, err = s.begin(ctx, by); err != nil {
+			s.finishImport(ctx)
+			return nil, unavailable(err)
+		}
+	case ImportDryRun:
+		i.pretend = newPretence(i.seed)
+	default:
+		return nil, fmt.Errorf("%w: no mode of an import", ErrInvalid)
+	}
+	return i, nil
 }
 
-// Add takes up to MaxBatch rows and returns a verdict on each.
-func (i *Import) Add(_ context.Context, rows []Row) ([]Verdict, error) {
-	return make([]Verdict, len(rows)), nil
+// Add takes up to MaxBatch rows and returns a verdict on each. An error is about
+// all of them, none of which is taken then: ErrInvalid, if they are too many, or
+// directory.ErrUnavailable, after which no more is taken.
+func (i *Import) Add(ctx context.Context, rows []Row) ([]Verdict, error) {
+	switch {
+	case i.over != nil:
+		return nil, i.over
+	case len(rows) > MaxBatch || i.rows+len(rows) > MaxRows:
+		return nil, fmt.Errorf("%w: at most %d rows at once, and %d in all", ErrInvalid, MaxBatch, MaxRows)
+	}
+	i.rows += len(rows)
+	verdicts := make([]Verdict, len(rows))
+	good := make([]int, 0, len(rows)) // indexes of the rows that go on
+	for n, row := range rows {
+		verdicts[n] = Verdict{Line: row.Line, Err: i.check(row)}
+		if verdicts[n].Err == nil {
+			good = append(good, n)
+		}
+	}
+	if i.over = i.decide(ctx, rows, good, verdicts); i.over != nil {
+		return nil, i.over
+	}
+	for _, v := range verdicts {
+		i.refused = i.refused || v.Err != nil
+	}
+	return verdicts, nil
 }
 
-// End ends the import. An atomic one is written with commit, and else forgotten.
-func (i *Import) End(_ context.Context, _ bool) error { return nil }
+func (i *Import) decide(ctx context.Context, rows []Row, good []int, verdicts []Verdict) error {
+	if len(good) == 0 {
+		return nil
+	}
+	write := func(c *change) error {
+		b, err := i.store.readBatch(c.ctx, c, rows, good)
+		if err != nil {
+			return err
+		}
+		b.at, b.last = c.at, c.last
+		b.decide(rows, good, verdicts)
+		return c.write(b)
+	}
+	switch i.mode {
+	case ImportEach:
+		return i.store.change(ctx, i.by, write)
+	case ImportAtomic:
+		i.whole.ctx = ctx
+		return unavailable(write(i.whole))
+	}
+	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
+	defer cancel()
+	b, err := i.store.readBatch(ctx, i.store.reads, rows, good)
+	if err != nil {
+		return unavailable(err)
+	}
+	b.at = i.store.now().UnixMilli()
+	i.pretend.before(b, rows, good)
+	b.decide(rows, good, verdicts)
+	i.pretend.after(b)
+	return nil
+}
+
+// End ends the import; a second End does nothing. An ImportAtomic is written with
+// commit, and else forgotten, as it is when a row was refused, which with commit
+// is an ErrInvalid. The other error is directory.ErrUnavailable.
+func (i *Import) End(ctx context.Context, commit bool) error {
+	if errors.Is(i.over, errEnded) {
+		return nil
+	}
+	broken := i.over
+	i.over = errEnded
+	if i.pretend != nil {
+		return nil
+	}
+	defer i.store.finishImport(ctx)
+	if i.whole == nil {
+		return nil
+	}
+	whole := i.whole
+	defer whole.Rollback() //nolint:errcheck // after a commit there is nothing to roll back
+	switch {
+	case !commit:
+		return nil
+	case broken != nil:
+		return broken
+	case i.refused:
+		return fmt.Errorf("%w: of an import that is written whole, rows were refused", ErrInvalid)
+	}
+	whole.ctx = ctx
+	return unavailable(whole.commit())
+}
+
+// check says what is wrong with a row by itself, or beside those before it.
+func (i *Import) check(r Row) error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	device := maphash.Comparable(i.seed, [2]string{r.User, string(r.Device)})
+	if line, twice := i.devices[device]; twice {
+		return fmt.Errorf("%w: the same user and device as in line %d", ErrInvalid, line)
+	}
+	i.devices[device] = r.Line
+	if r.Credential.IsZero() {
+		return nil
+	}
+	id := maphash.Comparable(i.seed, r.Credential)
+	if line, twice := i.credentials[id]; twice {
+		return fmt.Errorf("%w: the same credential as in line %d", ErrInvalid, line)
+	}
+	i.credentials[id] = r.Line
+	return nil
+}
+
+func (r Row) check() error {
+	if err := checkKey(r.User); err != nil {
+		return err
+	}
+	if err := checkName(r.Name); err != nil {
+		return err
+	}
+	if r.Credential.IsZero() {
+		return nil
+	}
+	if r.Disabled != nil && *r.Disabled {
+		return fmt.Errorf("%w: a disabled user has no credential", ErrInvalid)
+	}
+	return Assignment{ID: r.Credential, SIPUsername: r.SIPUsername}.check(r.Device)
+}

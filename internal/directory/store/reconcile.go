@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -89,17 +90,21 @@ func (s *Store) Renewed(ctx context.Context, by By, id telnyx.CredentialID, expi
 			return err
 		case len(owners) == 0:
 			return ErrNotFound
-		case millis(owners[0].ExpiresAt) == millis(expires):
-			return nil
 		}
-		if err := c.exec(`UPDATE credentials SET expires_at = $1 WHERE credential_id = $2`, millis(expires), id.String()); err != nil {
-			return err
-		}
-		if _, err := c.note(Event{Action: CredentialRenewed, User: owners[0].User, Device: owners[0].Device, Credential: id}); err != nil {
-			return err
-		}
-		return c.touch(owners[0].User)
+		_, err = c.renew(owners[0], expires)
+		return err
 	})
+}
+
+// renew writes down that a credential expires at another time.
+func (c *change) renew(held Credential, expires time.Time) (Credential, error) {
+	if millis(held.ExpiresAt) == millis(expires) {
+		return held, nil
+	}
+	held.ExpiresAt = moment(millis(expires))
+	_, err := c.note(Event{Action: CredentialRenewed, User: held.User, Device: held.Device, Credential: held.ID})
+	return held, errors.Join(err, c.exec(`UPDATE credentials SET expires_at = $1 WHERE credential_id = $2`,
+		millis(expires), held.ID.String()), c.touch(held.User))
 }
 
 // Expiring lists credentials that we created and that expire before the time, or

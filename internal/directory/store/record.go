@@ -64,8 +64,9 @@ func (c *change) record(i Intent, m Made, l Limits) (has Credential, refused, er
 		return Credential{}, nil, err
 	}
 	held := u.on(i.Device)
-	if held.ID == m.ID {
-		return held, nil, nil
+	if held.ID == m.ID { // recorded before, or renewed by somebody who did not get to say so
+		has, err = c.renew(held, m.ExpiresAt)
+		return has, nil, err
 	}
 	if held.live(now) {
 		return held, nil, c.discard(i, m, "the device has one already")

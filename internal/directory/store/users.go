@@ -18,8 +18,12 @@ var ErrInvalid = errors.New("not a value for the directory")
 // longest value, and some room.
 const MaxKeyBytes = 300
 
-// keptDetail is the detail of a credential's release that is not deleted at Telnyx.
-const keptDetail = "kept at Telnyx"
+// Details of events: a release of what is not deleted at Telnyx, and an assignment
+// of what the device had already.
+const (
+	keptDetail   = "kept at Telnyx"
+	learntDetail = "known better"
+)
 
 // printable reports whether the text is up to most bytes of printable characters,
 // or empty.
