@@ -1,5 +1,6 @@
 # The service in an image of its own binary and the CA certificates: no shell, no
-# package, no user but a number, and nothing it writes to.
+# package, no user but a number, and one folder to write to, for the database of
+# people if that is in a file.
 #
 #   docker build --build-arg VERSION=$(git describe --tags --always) -t tokensvc .
 
@@ -14,13 +15,14 @@ COPY . .
 ARG TARGETOS
 ARG TARGETARCH
 ARG VERSION=dev
-# The same flags as `make build`, and other defaults for where to listen: inside a
-# container, loopback would reach nobody. They are no variables, which would
+# The same flags as `make build`, and other defaults. Inside a container loopback
+# would reach nobody, and only a volume lasts. They are no variables, which would
 # overrule a configuration file. The ops port answers anyone who can reach it:
 # publish the first, keep the second to your network.
-RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
+RUN mkdir -p /out/data && CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
     go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$VERSION \
-        -X main.defaultListen=:8080 -X main.defaultOpsListen=:9090" -o /out/tokensvc ./cmd/tokensvc
+        -X main.defaultListen=:8080 -X main.defaultOpsListen=:9090 \
+        -X main.defaultDirectory=sqlite:/var/lib/tokensvc/tokensvc.db" -o /out/tokensvc ./cmd/tokensvc
 
 FROM scratch
 ARG VERSION=dev
@@ -33,9 +35,11 @@ LABEL org.opencontainers.image.title="tokensvc" \
 
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /out/tokensvc /tokensvc
+COPY --from=build --chown=65532:65532 /out/data /var/lib/tokensvc
 
 # A number, so that Kubernetes can see that it is not root.
 USER 65532:65532
+VOLUME /var/lib/tokensvc
 EXPOSE 8080 9090
 
 # Unhealthy while not ready, as long as no issuer's keys can be had; Docker shows

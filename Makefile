@@ -56,10 +56,12 @@ fuzz: ## run every fuzz target for FUZZTIME (1m) each
 	done
 
 # The race detector wants a C compiler, what dev prints for people is pasted by a
-# test, and the end-to-end tests want a browser.
+# test, the end-to-end tests want a browser, and the directory's a PostgreSQL of
+# their own.
 .PHONY: need
 need:
-	@tools/need gcc:gcc curl:curl /usr/include/stdlib.h:libc6-dev chromium:chromium
+	@tools/need gcc:gcc curl:curl /usr/include/stdlib.h:libc6-dev chromium:chromium \
+		'/usr/lib/postgresql/*/bin/initdb:postgresql'
 
 $(PROVIDER): e2e/provider/package.json e2e/provider/package-lock.json
 	npm ci --prefix e2e/provider --no-audit --no-fund

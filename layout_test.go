@@ -30,7 +30,7 @@ var mayImport = map[string][]string{
 	"internal/directory/store":        {"internal/directory", "internal/secret", "internal/telnyx"},
 	"internal/directory/store/pgtest": {},
 	"internal/vending":                {"internal/crash", "internal/telnyx"},
-	"internal/handler":                {"internal/authz", "internal/crash", "internal/directory", "internal/secret", "internal/telnyx", "internal/vending"},
+	"internal/handler":                {"internal/authz", "internal/crash", "internal/directory", "internal/directory/roster", "internal/directory/store", "internal/secret", "internal/telnyx", "internal/vending"},
 	"internal/handler/contracttest":   {"."},
 	"cmd/tokensvc":                    {"*"},
 	"e2e":                             {},

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"slices"
@@ -24,6 +25,8 @@ type event struct {
 	client     string // address
 	fromProxy  bool   // came in over the trusted proxy's listener
 	who        *authz.Principal
+	actor      string // who administers
+	target     string // the user whom that is about
 	observed   string // the rule that would have refused, were rules enforced
 	device     directory.Device
 	credential telnyx.CredentialID
@@ -48,7 +51,7 @@ func loggedMethod(method string) string {
 
 // end fixes what became of the request.
 func (ev *event) end(err error) {
-	ev.status = http.StatusOK
+	ev.status = cmp.Or(ev.status, http.StatusOK)
 	if err != nil {
 		ev.err, ev.outcome, ev.reason = err, OutcomeOf(err), reasonOf(err)
 		ev.status = refusals[ev.outcome].status
@@ -69,6 +72,12 @@ func (ev *event) MarshalZerologObject(e *zerolog.Event) {
 	}
 	if ev.who != nil {
 		e.Str("issuer", ev.who.Issuer).Str("user", ev.who.User)
+	}
+	if ev.actor != "" {
+		e.Str("actor", ev.actor)
+	}
+	if ev.target != "" {
+		e.Str("target", ev.target)
 	}
 	if ev.observed != "" {
 		e.Str("would_deny", ev.observed)

@@ -30,12 +30,32 @@ type Ops struct {
 func NewOps(check func() Readiness, registry prometheus.Gatherer) *Ops {
 	o := &Ops{check: check}
 	r := chi.NewRouter()
-	r.Use(headers)
+	r.Use(headers, byEscapedPath)
+	r.NotFound(nothing)
 	r.Get("/livez", live)
 	r.Get("/readyz", o.ready)
 	r.Method(http.MethodGet, "/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	o.routes = r
 	return o
+}
+
+// Administer serves the admin API too. Without, there is nothing at its paths. It
+// is for the time before the first request.
+func (o *Ops) Administer(a *Admin) { o.routes.Mount(adminRoute, a.routes) }
+
+// byEscapedPath has routes looked up by the path as it was sent, in which a slash
+// that is encoded is no slash.
+func byEscapedPath(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		chi.RouteContext(r.Context()).RoutePath = r.URL.EscapedPath()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// nothing is what is anywhere else: it is neither logged nor counted.
+func nothing(w http.ResponseWriter, _ *http.Request) {
+	err := &requestError{outcome: NotFound}
+	new(intake).refuse(w, &event{requestID: w.Header().Get(requestIDHeader), outcome: err.outcome, err: err})
 }
 
 // ServeHTTP serves the ops listener.

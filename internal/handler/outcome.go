@@ -40,6 +40,8 @@ const (
 	MethodNotAllowed     Outcome = "method_not_allowed"
 	TooLarge             Outcome = "too_large"
 	UnsupportedMediaType Outcome = "unsupported_media_type"
+	Conflict             Outcome = "conflict"
+	PreconditionFailed   Outcome = "precondition_failed"
 	Overloaded           Outcome = "overloaded"
 	Canceled             Outcome = "canceled"
 	Internal             Outcome = "internal"
@@ -76,6 +78,8 @@ var refusals = map[Outcome]refusal{
 	MethodNotAllowed:     {http.StatusMethodNotAllowed, "Method not allowed", "Use the method that the Allow header names.", 0},
 	TooLarge:             {http.StatusRequestEntityTooLarge, "Too large", "The request body is larger than 4096 bytes.", 0},
 	UnsupportedMediaType: {http.StatusUnsupportedMediaType, "Unsupported media type", "The body must be application/json.", 0},
+	Conflict:             {http.StatusConflict, "Conflict", "What the directory says already does not allow it.", 0},
+	PreconditionFailed:   {http.StatusPreconditionFailed, "Precondition failed", "It is not, or no longer, as the request says: read it again.", 0},
 	Overloaded:           {http.StatusServiceUnavailable, "Overloaded", "Too many requests are being served at this moment.", time.Second},
 	Canceled:             {statusCanceled, "Canceled", "The caller went away.", 0},
 	Internal:             {http.StatusInternalServerError, "Internal error", "Something went wrong in this service.", 0},
@@ -105,6 +109,17 @@ var reasons = map[authz.Reason]string{
 	authz.ReasonProofReplayed: "The DPoP proof has been used before; make a new one for every request.",
 	authz.ReasonProofNonce:    "The DPoP proof does not carry a current nonce; make one with the nonce in the DPoP-Nonce header of this answer.",
 	authz.ReasonBinding:       "A bearer that is bound to a key goes with a DPoP proof by that key, and any other bearer with none.",
+}
+
+// sentences tell the caller of errors about which there is more to say than their
+// outcome does, first match wins.
+var sentences = []struct {
+	err    error
+	detail string
+}{
+	{authz.ErrAmbiguous, "Send exactly one credential: there are several in this request."},
+	{directory.ErrDisabled, "Your access has been withdrawn."},
+	{directory.ErrTooManyDevices, "You have as many devices as you may have."},
 }
 
 // Outcomes returns all of them, in no order.
@@ -138,6 +153,7 @@ var meanings = []struct {
 	{authz.ErrIssuerUnavailable, IssuerUnavailable},
 	{authz.ErrBusy, Overloaded},
 	{authz.ErrDenied, Denied},
+	{directory.ErrDisabled, Denied},
 	{directory.ErrNoCredential, NoCredential},
 	{directory.ErrUnavailable, DirectoryUnavailable},
 	{telnyx.ErrCredentialRejected, CredentialRejected},
@@ -161,6 +177,9 @@ func OutcomeOf(err error) Outcome {
 	if _, ok := errors.AsType[*authz.InvalidError](err); ok {
 		return InvalidToken
 	}
+	if _, ok := errors.AsType[*directory.NotReadyError](err); ok {
+		return Provisioning
+	}
 	for _, m := range meanings {
 		if errors.Is(err, m.err) {
 			return m.outcome
@@ -175,8 +194,10 @@ func DetailOf(err error) string {
 	if request, ok := errors.AsType[*requestError](err); ok && request.detail != "" {
 		return request.detail
 	}
-	if errors.Is(err, authz.ErrAmbiguous) {
-		return "Send exactly one credential: there are several in this request."
+	for _, s := range sentences {
+		if errors.Is(err, s.err) {
+			return s.detail
+		}
 	}
 	if sentence, ok := reasons[reasonOf(err)]; ok {
 		return sentence
@@ -197,6 +218,9 @@ func retryOf(err error) time.Duration {
 	retry := refusals[OutcomeOf(err)].retry
 	if request, ok := errors.AsType[*requestError](err); ok && request.retry > 0 {
 		return request.retry
+	}
+	if young, ok := errors.AsType[*directory.NotReadyError](err); ok && young.RetryAfter > 0 {
+		return young.RetryAfter
 	}
 	if upstream, ok := errors.AsType[*telnyx.Error](err); ok && retry > 0 {
 		return max(retry, upstream.RetryAfter)

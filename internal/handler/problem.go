@@ -27,12 +27,12 @@ type problem struct {
 }
 
 // refuse tells the caller that there is no token, and why.
-func (s *Service) refuse(w http.ResponseWriter, ev *event) {
+func (i *intake) refuse(w http.ResponseWriter, ev *event) {
 	told := refusals[ev.outcome]
 	retry := retryOf(ev.err)
 	header := w.Header()
 	if told.status == http.StatusUnauthorized {
-		header["Www-Authenticate"] = s.challenges(ev)
+		header["Www-Authenticate"] = i.challenges(ev)
 	}
 	if nonce := nonceOf(ev.err); nonce != "" {
 		header.Set(nonceHeader, nonce)
@@ -55,7 +55,7 @@ func (s *Service) refuse(w http.ResponseWriter, ev *event) {
 // no credential was sent, and otherwise the reason's class for a description. To
 // whoever may or did send a bearer that is bound to a key, it is that of RFC 9449
 // section 7.1.
-func (s *Service) challenges(ev *event) []string {
+func (i *intake) challenges(ev *event) []string {
 	const bearer, proof = `Bearer realm="tokensvc"`, `DPoP realm="tokensvc"`
 	algorithms := `, algs="` + strings.Join(authz.DefaultAlgorithms, " ") + `"`
 	code, aboutProof := proofErrors[ev.reason]
@@ -66,7 +66,7 @@ func (s *Service) challenges(ev *event) []string {
 		return []string{bearer + `, error="invalid_token", error_description="` + string(ev.reason) + `"`}
 	case errors.Is(ev.err, authz.ErrAmbiguous):
 		return []string{bearer + `, error="invalid_request"`}
-	case s.dpop:
+	case i.dpop:
 		return []string{bearer, proof + algorithms}
 	}
 	return []string{bearer}

@@ -36,12 +36,9 @@ func deviceOf(w http.ResponseWriter, r *http.Request) (directory.Device, error) 
 	if r.ContentLength == 0 { // said to be empty, so the server has nothing to read
 		return directory.DefaultDevice, nil
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
-	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-		return "", &requestError{outcome: TooLarge}
-	}
+	body, err := bodyOf(w, r, maxBodyBytes)
 	if err != nil {
-		return "", &requestError{outcome: BadRequest, detail: "The body did not arrive whole."}
+		return "", err
 	}
 	if len(body) == 0 { // sent in chunks, of which there was none
 		return directory.DefaultDevice, nil
@@ -50,6 +47,18 @@ func deviceOf(w http.ResponseWriter, r *http.Request) (directory.Device, error) 
 		return "", &requestError{outcome: UnsupportedMediaType}
 	}
 	return parseDevice(body)
+}
+
+// bodyOf reads a body of at most so many bytes.
+func bodyOf(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return nil, &requestError{outcome: TooLarge}
+	}
+	if err != nil {
+		return nil, &requestError{outcome: BadRequest, detail: "The body did not arrive whole."}
+	}
+	return body, nil
 }
 
 func isJSON(contentType string) bool {

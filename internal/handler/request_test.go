@@ -137,6 +137,7 @@ func TestEveryDeclaredErrorHasAnOutcome(t *testing.T) {
 		authz.ErrIssuerUnavailable:   "issuer_unavailable",
 		authz.ErrBusy:                "overloaded",
 		authz.ErrDenied:              "denied",
+		directory.ErrDisabled:        "denied",
 		directory.ErrNoCredential:    "no_credential",
 		directory.ErrUnavailable:     "directory_unavailable",
 		telnyx.ErrCredentialRejected: "credential_rejected",
@@ -184,6 +185,9 @@ func TestEveryRefusalIsToldInASentence(t *testing.T) {
 		if told.title == "" || told.status < 400 || told.status > 599 {
 			t.Errorf("%s has the title %q and the status %d", outcome, told.title, told.status)
 		}
+	}
+	for _, s := range sentences {
+		sentence(s.err.Error(), DetailOf(s.err))
 	}
 	for _, r := range authz.Reasons {
 		err := &authz.InvalidError{Reason: r}

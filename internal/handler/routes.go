@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"net/http"
@@ -106,8 +107,9 @@ func notFound(context.Context, *event, http.ResponseWriter, *http.Request) error
 // methodNotAllowed names the methods that would be (RFC 9110 section 15.5.6).
 func methodNotAllowed(routes chi.Routes) endpoint {
 	return func(_ context.Context, _ *event, w http.ResponseWriter, r *http.Request) error {
-		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
-			if routes.Match(chi.NewRouteContext(), method, r.URL.Path) {
+		path := cmp.Or(chi.RouteContext(r.Context()).RoutePath, r.URL.Path) // the former below a router of another
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete} {
+			if routes.Match(chi.NewRouteContext(), method, path) {
 				w.Header().Add("Allow", method)
 			}
 		}

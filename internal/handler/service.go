@@ -12,11 +12,9 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
-	"github.com/go-chi/chi/v5/middleware"
 	"github.com/rs/zerolog"
 
 	"github.com/tokensvc/tokensvc/internal/authz"
-	"github.com/tokensvc/tokensvc/internal/crash"
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 	"github.com/tokensvc/tokensvc/internal/vending"
@@ -65,6 +63,9 @@ type Config struct {
 	InFlight int
 	// Timeout bounds one request.
 	Timeout time.Duration
+	// Issued is told of every token that was handed over: of which credential,
+	// and when. It must not wait. Default none.
+	Issued func(telnyx.CredentialID, time.Time)
 
 	Metrics *Metrics
 	Log     zerolog.Logger
@@ -74,20 +75,14 @@ type Config struct {
 
 // A Service answers requests for tokens.
 type Service struct {
+	intake
 	verifier  verifier
 	policy    atomic.Pointer[authz.Policy]
 	directory finder
 	vendor    vendor
 	shares    *shares
-	metrics   *Metrics
-	log       zerolog.Logger
-	now       func() time.Time
-	timeout   time.Duration
-	room      int64 // how many requests may be in flight
-	inFlight  atomic.Int64
 	openAPI   []byte
 	basePath  string
-	dpop      bool
 
 	directoryName string
 	public        chi.Router
@@ -112,9 +107,12 @@ func New(cfg Config) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{
-		verifier: cfg.Verifier, directory: cfg.Directory, vendor: cfg.Vendor,
-		shares: shares, metrics: cfg.Metrics, log: cfg.Log, now: cfg.Now,
-		timeout: cfg.Timeout, room: int64(cfg.InFlight), openAPI: cfg.OpenAPI, basePath: cfg.BasePath, dpop: cfg.DPoP, directoryName: cfg.DirectoryName,
+		intake: intake{
+			metrics: cfg.Metrics, log: cfg.Log, now: cfg.Now,
+			timeout: cfg.Timeout, room: int64(cfg.InFlight), dpop: cfg.DPoP, issued: cfg.Issued,
+		},
+		verifier: cfg.Verifier, directory: cfg.Directory, vendor: cfg.Vendor, shares: shares,
+		openAPI: cfg.OpenAPI, basePath: cfg.BasePath, directoryName: cfg.DirectoryName,
 	}
 	s.policy.Store(cfg.Policy)
 	s.public, s.fromProxy = s.routes(cfg, false), s.routes(cfg, true)
@@ -132,51 +130,3 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.public.S
 
 // ProxyListener serves a listener on which only the trusted proxy is listened to.
 func (s *Service) ProxyListener() http.Handler { return s.fromProxy }
-
-// endpoint answers one request, or returns why it does not, in which case it has
-// written nothing.
-type endpoint func(ctx context.Context, ev *event, w http.ResponseWriter, r *http.Request) error
-
-// serve wraps an endpoint into what every request gets: a deadline, a bound on
-// how many there are, an answer whatever happens, and one log line and one
-// metric when it is over. fromProxy says that the request came in over the
-// trusted proxy's listener.
-func (s *Service) serve(route string, e endpoint, fromProxy bool, w http.ResponseWriter, r *http.Request) {
-	ev := &event{
-		began:     s.now(),
-		requestID: w.Header().Get(requestIDHeader),
-		method:    loggedMethod(r.Method),
-		route:     route,
-		client:    middleware.GetClientIP(r.Context()),
-		fromProxy: fromProxy,
-		outcome:   Answered, // unless there is more to say
-	}
-	defer s.finish(ev)
-	ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
-	defer cancel()
-	ev.end(s.attempt(ctx, e, ev, w, r))
-	if ev.err != nil {
-		s.refuse(w, ev)
-	}
-}
-
-// attempt runs an endpoint if there is room for it, and turns a panic into an
-// error.
-func (s *Service) attempt(ctx context.Context, e endpoint, ev *event, w http.ResponseWriter, r *http.Request) (err error) {
-	defer s.inFlight.Add(-1)
-	if s.inFlight.Add(1) > s.room {
-		return &requestError{outcome: Overloaded}
-	}
-	defer crash.Into(&err)
-	return e(ctx, ev, w, r)
-}
-
-func (s *Service) finish(ev *event) {
-	took := s.now().Sub(ev.began)
-	s.metrics.request(ev, took)
-	line := s.log.WithLevel(ev.level()).EmbedObject(ev).Dur("duration_ms", took.Round(time.Microsecond))
-	if p, ok := errors.AsType[*crash.Error](ev.err); ok {
-		line.Bytes("stack", p.Stack)
-	}
-	line.Msg("request")
-}

@@ -91,7 +91,7 @@ func (c *Contract) check(r *http.Request, res *http.Response, body []byte) error
 	if res.StatusCode == http.StatusRequestHeaderFieldsTooLarge || r.Method == http.MethodOptions {
 		return nil
 	}
-	asked := &http.Request{Method: r.Method, URL: &url.URL{Path: r.URL.Path}, Header: r.Header, Host: r.Host}
+	asked := &http.Request{Method: r.Method, URL: &url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath}, Header: r.Header, Host: r.Host}
 	route, params, err := c.router.FindRoute(asked)
 	if err != nil {
 		return c.checkBeside(res, body)

@@ -1,0 +1,259 @@
+package handler
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-jose/go-jose/v4/json" // case-sensitive, and refuses duplicate names
+
+	"github.com/tokensvc/tokensvc/internal/directory"
+	"github.com/tokensvc/tokensvc/internal/directory/store"
+	"github.com/tokensvc/tokensvc/internal/telnyx"
+)
+
+func badRequest(detail string) error { return &requestError{outcome: BadRequest, detail: detail} }
+
+// segment is a part of the path, decoded.
+func (c *call) segment(name string) (string, error) {
+	text, err := url.PathUnescape(chi.URLParam(c.r, name))
+	if err != nil {
+		return "", badRequest("The path is not encoded as paths are.")
+	}
+	return text, nil
+}
+
+// userOf reads whom a call is about.
+func (a *Admin) userOf(c *call) (string, error) {
+	text, err := c.segment("user")
+	if err != nil {
+		return "", err
+	}
+	c.ev.target, err = a.userKey(text)
+	return c.ev.target, err
+}
+
+func (a *Admin) userKey(text string) (string, error) {
+	key, err := directory.ParseUserKey(text, a.issuers)
+	if err != nil {
+		return "", badRequest(fmt.Sprintf("A user is an issuer's name, which a single issuer's users can do without, a colon, "+
+			"and 1 to %d bytes of printable characters without space around them, percent-encoded in one part of the path.", directory.MaxUserValue))
+	}
+	return key, nil
+}
+
+// deviceOf reads which of a user's devices a call is about.
+func (a *Admin) deviceOf(c *call) (user string, device directory.Device, err error) {
+	if user, err = a.userOf(c); err != nil {
+		return "", "", err
+	}
+	text, err := c.segment("device")
+	if err != nil {
+		return "", "", err
+	}
+	if device, err = directory.ParseDevice(text); err != nil {
+		return "", "", badRequest(deviceForm)
+	}
+	c.ev.device = device
+	return user, device, nil
+}
+
+func (c *call) credential(text string) (telnyx.CredentialID, error) {
+	id, err := telnyx.ParseCredentialID(text)
+	if err != nil {
+		return id, badRequest("A credential is a UUID.")
+	}
+	c.ev.credential = id
+	return id, nil
+}
+
+// A query is a call's parameters, each of them known and there once.
+type query url.Values
+
+func (c *call) query(names ...string) (query, error) {
+	values, err := url.ParseQuery(c.r.URL.RawQuery)
+	if err != nil {
+		return nil, badRequest("The query cannot be read.")
+	}
+	for name, all := range values {
+		if !slices.Contains(names, name) || len(all) != 1 {
+			return nil, badRequest("The query can have each once of: " + strings.Join(names, ", ") + ".")
+		}
+	}
+	return query(values), nil
+}
+
+func (q query) text(name string) string { return url.Values(q).Get(name) }
+
+// flag reads a parameter that is true or false, and false if it is not there.
+func (q query) flag(name string) (bool, error) {
+	switch text, there := q.text(name), url.Values(q).Has(name); {
+	case !there || text == "false":
+		return false, nil
+	case text == "true":
+		return true, nil
+	}
+	return false, badRequest(name + " is true or false.")
+}
+
+// limit reads how many are wanted, 0 if that is not said.
+func (q query) limit() (int, error) {
+	n, err := q.number("limit", store.MaxPage)
+	return int(n), err
+}
+
+// number reads a number from 1 to most, 0 if it is not there.
+func (q query) number(name string, most int64) (int64, error) {
+	if !url.Values(q).Has(name) {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(q.text(name), 10, 64)
+	if err != nil || n < 1 || n > most {
+		return 0, badRequest(fmt.Sprintf("%s is a number from 1 to %d.", name, most))
+	}
+	return n, nil
+}
+
+// cursor reads where a list goes on, "" for its beginning.
+func (q query) cursor() (string, error) {
+	after, err := base64.RawURLEncoding.DecodeString(q.text("cursor"))
+	if err != nil || !utf8.Valid(after) {
+		return "", errCursor
+	}
+	return string(after), nil
+}
+
+var errCursor = badRequest("cursor is the next_cursor of the page before.")
+
+// cursorAfter is the cursor of a list that goes on after this.
+func cursorAfter(last string) string { return base64.RawURLEncoding.EncodeToString([]byte(last)) }
+
+// texts reads a body that is a JSON object of strings, and no others than these.
+// It is strict, because a misspelt member would otherwise take away what was there.
+func (c *call) texts(names ...string) (map[string]string, error) {
+	body, err := bodyOf(c.w, c.r, maxBodyBytes)
+	if err != nil {
+		return nil, err
+	}
+	if !isJSON(c.r.Header.Get("Content-Type")) {
+		return nil, &requestError{outcome: UnsupportedMediaType}
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(body, &members); err != nil || members == nil || !utf8.Valid(body) {
+		return nil, badRequest("The body must be one JSON object, in UTF-8.")
+	}
+	texts := make(map[string]string, len(members))
+	for name, value := range members {
+		var text *string
+		if err := json.Unmarshal(value, &text); err != nil || text == nil || !slices.Contains(names, name) {
+			return nil, badRequest("The body's only members are strings: " + strings.Join(names, ", ") + ".")
+		}
+		texts[name] = *text
+	}
+	return texts, nil
+}
+
+// conditions are what If-Match and If-None-Match say (RFC 9110 section 13.1).
+type conditions struct {
+	any      bool    // there must be something
+	none     bool    // there must be nothing
+	versions []int64 // it must have one of these
+}
+
+var errCondition = badRequest(`If-Match is * or ETags like "7", strong ones; If-None-Match can only be *; and only one of them can be sent.`)
+
+func (c *call) conditions() (all conditions, err error) {
+	match, noneMatch := c.r.Header["If-Match"], c.r.Header["If-None-Match"]
+	switch {
+	case match == nil && noneMatch == nil:
+		return conditions{}, nil
+	case match == nil && len(noneMatch) == 1 && strings.TrimSpace(noneMatch[0]) == "*":
+		return conditions{none: true}, nil
+	case noneMatch != nil:
+		return conditions{}, errCondition
+	case len(match) == 1 && strings.TrimSpace(match[0]) == "*":
+		return conditions{any: true}, nil
+	}
+	versions, ok := versionsOf(strings.Join(match, ","))
+	if !ok {
+		return conditions{}, errCondition
+	}
+	return conditions{versions: versions}, nil
+}
+
+// notOurs is the version of an ETag that we have never made: nothing has it.
+const notOurs = -1
+
+// versionsOf reads a list of strong ETags (RFC 9110 section 8.8.3).
+func versionsOf(list string) (versions []int64, ok bool) {
+	for {
+		list = strings.TrimLeft(list, " \t,")
+		if list == "" {
+			return versions, len(versions) > 0
+		}
+		tag, rest, closed := strings.Cut(list[1:], `"`)
+		rest = strings.TrimLeft(rest, " \t")
+		if list[0] != '"' || !closed || rest != "" && rest[0] != ',' || strings.ContainsAny(tag, " \t") {
+			return nil, false
+		}
+		version, err := strconv.ParseInt(tag, 10, 64)
+		if err != nil || version < 1 || etag(version) != `"`+tag+`"` {
+			version = notOurs
+		}
+		versions, list = append(versions, version), rest
+	}
+}
+
+func etag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
+
+// userMatch is what a call asks of a user before it is changed.
+func (a *Admin) userMatch(ctx context.Context, c *call, user string) (store.Match, error) {
+	asked, err := c.conditions()
+	switch {
+	case err != nil:
+		return store.Match{}, err
+	case len(asked.versions) > 0:
+		return a.oneOf(ctx, user, asked.versions)
+	}
+	return store.Match{Exists: asked.any, Absent: asked.none}, nil
+}
+
+// deviceMatch is what a call asks of a user before a device's credential is
+// changed. That there is one, or none, is said by the version of a user of whom
+// that is true.
+func (a *Admin) deviceMatch(ctx context.Context, c *call, user string, device directory.Device) (store.Match, error) {
+	asked, err := c.conditions()
+	if err != nil || !asked.any && !asked.none {
+		return a.userMatch(ctx, c, user)
+	}
+	u, err := a.store.User(ctx, user)
+	if err != nil {
+		return store.Match{}, err
+	}
+	if _, there := credentialOn(u, device); there == asked.none {
+		return store.Match{}, store.ErrChanged
+	}
+	return store.Match{Version: u.Version}, nil
+}
+
+// oneOf is the condition that the user has one of these versions.
+func (a *Admin) oneOf(ctx context.Context, user string, versions []int64) (store.Match, error) {
+	if len(versions) == 1 {
+		return store.Match{Version: versions[0]}, nil
+	}
+	u, err := a.store.User(ctx, user)
+	switch {
+	case errors.Is(err, store.ErrNotFound) || err == nil && !slices.Contains(versions, u.Version):
+		return store.Match{}, store.ErrChanged
+	case err != nil:
+		return store.Match{}, err
+	}
+	return store.Match{Version: u.Version}, nil
+}

@@ -1,0 +1,83 @@
+package handler_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/tokensvc/tokensvc/internal/directory"
+	"github.com/tokensvc/tokensvc/internal/handler"
+	"github.com/tokensvc/tokensvc/internal/telnyx"
+	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
+)
+
+// finderOf is a directory that has one thing to say.
+type finderOf func() (telnyx.CredentialID, error)
+
+func (f finderOf) Find(context.Context, directory.Query) (telnyx.CredentialID, error) { return f() }
+
+func TestWhatADirectoryMaySayIsAnOutcome(t *testing.T) {
+	for name, row := range map[string]struct {
+		err                   error
+		status                int
+		outcome, detail, wait string
+	}{
+		"nobody's credential": {
+			directory.ErrNoCredential, http.StatusForbidden, "no_credential",
+			"You are known, but no telephony credential is assigned to you for this device.", "",
+		},
+		"one device too many": {
+			fmt.Errorf("finding: %w", directory.ErrTooManyDevices), http.StatusForbidden, "no_credential",
+			"You have as many devices as you may have.", "",
+		},
+		"a disabled user": {
+			fmt.Errorf("finding: %w", directory.ErrDisabled), http.StatusForbidden, "denied", "Your access has been withdrawn.", "",
+		},
+		"a credential that was just made": {
+			fmt.Errorf("finding: %w", &directory.NotReadyError{RetryAfter: 2500 * time.Millisecond}), http.StatusServiceUnavailable, "provisioning",
+			"Your telephony credential has just been created and cannot be used yet.", "3",
+		},
+		"no directory": {
+			directory.ErrUnavailable, http.StatusServiceUnavailable, "directory_unavailable", "Your telephony credential cannot be looked up now.", "2",
+		},
+	} {
+		h := build(t, telnyxtest.Options{}, func(c *handler.Config) {
+			c.Directory = finderOf(func() (telnyx.CredentialID, error) { return telnyx.CredentialID{}, row.err })
+		})
+		bearer, _ := h.person("alice")
+		got := h.call(http.MethodPost, "/v1/token", "Authorization", "Bearer "+bearer)
+		var told struct{ Detail string }
+		h.must(json.Unmarshal(got.body, &told))
+		if got.status != row.status || got.code != row.outcome || told.Detail != row.detail || got.header.Get("Retry-After") != row.wait {
+			t.Errorf("%s: %d, Retry-After %q, %s", name, got.status, got.header.Get("Retry-After"), got.body)
+		}
+	}
+}
+
+func TestWhatIsIssuedIsTold(t *testing.T) {
+	type vended struct {
+		credential string
+		at         time.Time
+	}
+	var told []vended
+	now := time.Now()
+	h := build(t, telnyxtest.Options{}, func(c *handler.Config) {
+		c.Now = func() time.Time { return now }
+		c.Issued = func(id telnyx.CredentialID, at time.Time) { told = append(told, vended{id.String(), at}) }
+	})
+	bearer, credential := h.person("alice")
+	if got := h.call(http.MethodGet, "/v1/whoami", "Authorization", "Bearer "+bearer); got.status != http.StatusOK {
+		t.Errorf("whoami: %d %s", got.status, got.body)
+	}
+	h.serve(http.MethodPost, "/v1/token") // without a bearer
+	if len(told) != 0 {
+		t.Errorf("told of %v, though nobody got a token", told)
+	}
+	r := h.call(http.MethodPost, "/v1/token", "Authorization", "Bearer "+bearer)
+	if r.status != http.StatusOK || len(told) != 1 || told[0] != (vended{credential, now}) {
+		t.Errorf("%d %s: told of %v, want %s at %v", r.status, r.code, told, credential, now)
+	}
+}

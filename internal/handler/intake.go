@@ -1,0 +1,79 @@
+package handler
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-chi/chi/v5/middleware"
+	"github.com/rs/zerolog"
+
+	"github.com/tokensvc/tokensvc/internal/crash"
+	"github.com/tokensvc/tokensvc/internal/telnyx"
+)
+
+// endpoint answers one request, or returns why it does not, in which case it has
+// written nothing.
+type endpoint func(ctx context.Context, ev *event, w http.ResponseWriter, r *http.Request) error
+
+// An intake is what every request gets, whatever it asks for: a deadline, a bound
+// on how many there are, an answer whatever happens, and one log line and one
+// metric when it is over.
+type intake struct {
+	metrics  *Metrics
+	log      zerolog.Logger
+	now      func() time.Time
+	timeout  time.Duration
+	room     int64 // how many requests may be in flight
+	inFlight atomic.Int64
+	dpop     bool                                 // callers are told that bearers may be bound to a key
+	issued   func(telnyx.CredentialID, time.Time) // or nil
+}
+
+// serve has an endpoint answer one request. fromProxy says that the request came
+// in over the trusted proxy's listener.
+func (i *intake) serve(route string, e endpoint, fromProxy bool, w http.ResponseWriter, r *http.Request) {
+	ev := &event{
+		began:     i.now(),
+		requestID: w.Header().Get(requestIDHeader),
+		method:    loggedMethod(r.Method),
+		route:     route,
+		client:    middleware.GetClientIP(r.Context()),
+		fromProxy: fromProxy,
+		outcome:   Answered, // unless there is more to say
+	}
+	defer i.finish(ev)
+	ctx, cancel := context.WithTimeout(r.Context(), i.timeout)
+	defer cancel()
+	ev.end(i.attempt(ctx, e, ev, w, r))
+	if ev.err != nil {
+		i.refuse(w, ev)
+	}
+}
+
+// attempt runs an endpoint if there is room for it, and turns a panic into an
+// error.
+func (i *intake) attempt(ctx context.Context, e endpoint, ev *event, w http.ResponseWriter, r *http.Request) (err error) {
+	defer i.inFlight.Add(-1)
+	if i.inFlight.Add(1) > i.room {
+		return &requestError{outcome: Overloaded}
+	}
+	defer crash.Into(&err)
+	return e(ctx, ev, w, r)
+}
+
+func (i *intake) finish(ev *event) {
+	now := i.now()
+	took := now.Sub(ev.began)
+	i.metrics.request(ev, took)
+	if ev.outcome == Issued && i.issued != nil {
+		i.issued(ev.credential, now)
+	}
+	line := i.log.WithLevel(ev.level()).EmbedObject(ev).Dur("duration_ms", took.Round(time.Microsecond))
+	if p, ok := errors.AsType[*crash.Error](ev.err); ok {
+		line.Bytes("stack", p.Stack)
+	}
+	line.Msg("request")
+}
