@@ -28,7 +28,7 @@ func writePeople(path string, people int) error {
 	w := bufio.NewWriter(file)
 	fmt.Fprintln(w, "user,name,device,credential_id,sip_username")
 	for n := range people {
-		fmt.Fprintf(w, "%s,Person %d,desk,%08x-0000-4000-8000-%012x,gencred%d\n", keyOf(n), n, uint32(n)*2654435761, n, n) //nolint:gosec // as above
+		fmt.Fprintf(w, "%s,Person %d,desk,%08x-0000-4000-8000-%012x,gencred%d\n", keyOf(n), n, uint32(n)*2654435761, n, n)
 	}
 	return errors.Join(w.Flush(), file.Close())
 }
