@@ -2,6 +2,7 @@ package telnyx_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
@@ -26,6 +27,7 @@ func TestAnUnusableAnswersErrorIsWhole(t *testing.T) {
 			_, err := client.CreateCredential(t.Context(), telnyx.NewCredential{ConnectionID: "123", Name: "x"})
 			return err
 		}},
+		{"update", id, 200, func() error { _, err := client.UpdateCredential(t.Context(), id, time.Unix(1, 0)); return err }},
 		{"delete", id, 200, func() error { return client.DeleteCredential(t.Context(), id) }},
 	} {
 		server.Inject(telnyxtest.Fault{Status: row.status, Shape: telnyxtest.HTML})

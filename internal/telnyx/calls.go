@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"time"
 )
 
 // MaxAnswerBytes bounds every answer but the token's. A full page of 250
@@ -15,6 +16,7 @@ const credentials = "/telephony_credentials"
 
 var (
 	errNoCredential = errors.New("no credential id")
+	errNoExpiry     = errors.New("no expiry")
 	errOtherID      = errors.New("the answer is about another credential")
 
 	okOnly      = []int{http.StatusOK}
@@ -47,18 +49,23 @@ func (c *Client) Credential(ctx context.Context, id CredentialID) (Credential, e
 	err := c.about(ctx, call{
 		op: "get", credential: id, method: http.MethodGet, path: credentialPath(id),
 		accept: okOnly, maxBody: MaxAnswerBytes, repeatable: true,
-		decode: func(body []byte) (err error) {
-			got, err = decodeCredential(body)
-			if err == nil && got.ID != id {
-				err = errOtherID
-			}
-			return err
-		},
+		decode: got.decodeOf(id),
 	})
 	if err != nil {
 		return Credential{}, err
 	}
 	return got, nil
+}
+
+// decodeOf reads an answer about one credential, and no other, into c.
+func (c *Credential) decodeOf(id CredentialID) func(body []byte) error {
+	return func(body []byte) (err error) {
+		*c, err = decodeCredential(body)
+		if err == nil && c.ID != id {
+			err = errOtherID
+		}
+		return err
+	}
 }
 
 // Credentials reads one page of the account's credentials.
@@ -97,6 +104,25 @@ func (c *Client) CreateCredential(ctx context.Context, n NewCredential) (Credent
 			got, err = decodeCredential(body)
 			return err
 		},
+	})
+	if err != nil {
+		return Credential{}, err
+	}
+	return got, nil
+}
+
+// UpdateCredential gives a credential another expiry, which must not be zero. It
+// says when, not for how much longer, so repeating it is harmless. One that has
+// expired cannot be changed: ErrCredentialRejected.
+func (c *Client) UpdateCredential(ctx context.Context, id CredentialID, expires time.Time) (Credential, error) {
+	if expires.IsZero() {
+		return Credential{}, refused("update", id, ErrInvalid, errNoExpiry)
+	}
+	var got Credential
+	err := c.about(ctx, call{
+		op: "update", credential: id, method: http.MethodPatch, path: credentialPath(id), body: encodeExpiry(expires),
+		accept: okOnly, maxBody: MaxAnswerBytes, repeatable: true,
+		decode: got.decodeOf(id),
 	})
 	if err != nil {
 		return Credential{}, err

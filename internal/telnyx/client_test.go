@@ -84,6 +84,15 @@ func TestACredentialsLife(t *testing.T) {
 	if diff := cmp.Diff(want, page, cmp.Comparer(sameID)); diff != "" || got != made {
 		t.Errorf("get %+v; list differs:\n%s", got, diff)
 	}
+	made.ExpiresAt, made.UpdatedAt = expires.AddDate(1, 0, 0), time.Time{}
+	changed, err := client.UpdateCredential(t.Context(), made.ID, made.ExpiresAt)
+	if changed.UpdatedAt = (time.Time{}); err != nil || changed != made {
+		t.Errorf("updated: %+v, %v, want %+v", changed, err, made)
+	}
+	server.ExpireCredential(made.ID.String())
+	if _, err := client.UpdateCredential(t.Context(), made.ID, expires); !errors.Is(err, telnyx.ErrCredentialRejected) {
+		t.Errorf("updating an expired credential: %v", err)
+	}
 	if err := client.DeleteCredential(t.Context(), made.ID); err != nil {
 		t.Fatal(err)
 	}

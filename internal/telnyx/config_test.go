@@ -96,6 +96,10 @@ func TestArgumentsThatTelnyxCouldNotAcceptAreNotSent(t *testing.T) {
 	_, err := client.Mint(t.Context(), telnyx.CredentialID{})
 	checkError(t, err, telnyx.ErrCredentialRejected)
 	checkError(t, client.DeleteCredential(t.Context(), telnyx.CredentialID{}), telnyx.ErrCredentialRejected)
+	_, err = client.UpdateCredential(t.Context(), telnyx.CredentialID{}, time.Now())
+	checkError(t, err, telnyx.ErrCredentialRejected)
+	_, err = client.UpdateCredential(t.Context(), anyID(t), time.Time{})
+	checkError(t, err, telnyx.ErrInvalid)
 	if server.Connections() > 0 {
 		t.Error("something was sent")
 	}

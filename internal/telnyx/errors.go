@@ -41,7 +41,7 @@ var (
 // errors.Is finds its Kind and, where there is one, its cause, such as
 // syscall.ECONNREFUSED or context.DeadlineExceeded.
 type Error struct {
-	Op         string        // "mint", "get", "list", "create" or "delete"
+	Op         string        // "mint", "get", "list", "create", "update" or "delete"
 	Credential CredentialID  // which one the call was about; zero for list and create
 	Kind       error         // one of the kinds above, or context.Canceled when the caller gave up
 	Status     int           // the answer's status; 0 when there was none

@@ -230,6 +230,8 @@ func TestAnAnswerAboutAnotherCredentialIsRefused(t *testing.T) {
 	client := newClient(t, telnyx.Config{BaseURL: answering(t, nil, 200, []byte(body))})
 	_, err := client.Credential(t.Context(), anyID(t))
 	checkError(t, err, telnyx.ErrBadAnswer)
+	_, err = client.UpdateCredential(t.Context(), anyID(t), time.Now())
+	checkError(t, err, telnyx.ErrBadAnswer)
 	checkError(t, client.DeleteCredential(t.Context(), anyID(t)), telnyx.ErrBadAnswer)
 }
 

@@ -151,11 +151,18 @@ func (n NewCredential) encode() []byte {
 		body["tag"] = n.Tag
 	}
 	if !n.ExpiresAt.IsZero() {
-		body["expires_at"] = n.ExpiresAt.UTC().Format("2006-01-02T15:04:05.000Z")
+		body["expires_at"] = wireTime(n.ExpiresAt)
 	}
 	text, _ := json.Marshal(body) // strings always marshal
 	return text
 }
+
+func encodeExpiry(at time.Time) []byte {
+	text, _ := json.Marshal(map[string]string{"expires_at": wireTime(at)})
+	return text
+}
+
+func wireTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
 func isResource(s string) bool {
 	connection, ok := strings.CutPrefix(s, "connection:")

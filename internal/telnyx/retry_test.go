@@ -112,9 +112,13 @@ func play(t *testing.T, steps ...step) (*Client, *script) {
 var someID = CredentialID{"c215ade3-0d39-418e-94be-c5f780760199"}
 
 var operations = map[string]func(context.Context, *Client) error{
-	"mint":   func(ctx context.Context, c *Client) error { _, err := c.Mint(ctx, someID); return err },
-	"get":    func(ctx context.Context, c *Client) error { _, err := c.Credential(ctx, someID); return err },
-	"list":   func(ctx context.Context, c *Client) error { _, err := c.Credentials(ctx, Query{}); return err },
+	"mint": func(ctx context.Context, c *Client) error { _, err := c.Mint(ctx, someID); return err },
+	"get":  func(ctx context.Context, c *Client) error { _, err := c.Credential(ctx, someID); return err },
+	"list": func(ctx context.Context, c *Client) error { _, err := c.Credentials(ctx, Query{}); return err },
+	"update": func(ctx context.Context, c *Client) error {
+		_, err := c.UpdateCredential(ctx, someID, time.Unix(1, 0))
+		return err
+	},
 	"delete": func(ctx context.Context, c *Client) error { return c.DeleteCredential(ctx, someID) },
 	"create": func(ctx context.Context, c *Client) error {
 		_, err := c.CreateCredential(ctx, NewCredential{ConnectionID: "1"})
@@ -148,7 +152,7 @@ func TestWhatIsRepeated(t *testing.T) {
 		{"a 503, then a 401", []step{status(503), status(401)}, 2, ErrKeyRejected, unsure},
 	}
 	scripts := map[string][]row{
-		"mint": repeatable, "get": repeatable, "list": repeatable, "delete": repeatable,
+		"mint": repeatable, "get": repeatable, "list": repeatable, "update": repeatable, "delete": repeatable,
 		"create": {
 			{"success", []step{done}, 1, nil, sure},
 			{"a 503", []step{status(503), done}, 1, ErrUnavailable, unsure},

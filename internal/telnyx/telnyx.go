@@ -1,5 +1,5 @@
-// Package telnyx makes the five Telnyx calls this service needs: mint a login
-// token for a telephony credential, and get, list, create and delete
+// Package telnyx makes the six Telnyx calls this service needs: mint a login
+// token for a telephony credential, and get, list, create, update and delete
 // credentials.
 //
 // It holds the account's API key, which can do anything in the account, and it

@@ -63,9 +63,6 @@ var (
 func (s *records) next() (record []byte, line int, err error) {
 	for {
 		record, line, err = s.take()
-		if line == 1 {
-			record = bytes.TrimPrefix(record, byteOrder)
-		}
 		if err != nil || len(bytes.TrimRight(record, "\r\n")) > 0 {
 			return record, line, err
 		}
@@ -74,6 +71,15 @@ func (s *records) next() (record []byte, line int, err error) {
 
 // take is next for empty lines too.
 func (s *records) take() (record []byte, line int, err error) {
+	record, line, err = s.whole()
+	if line == 1 {
+		record = bytes.TrimPrefix(record, byteOrder)
+	}
+	return record, line, err
+}
+
+// whole is take with a byte order mark, if there is one.
+func (s *records) whole() (record []byte, line int, err error) {
 	s.record, line = s.record[:0], s.line
 	var q quoting
 	tooLong := false

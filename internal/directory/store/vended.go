@@ -2,62 +2,105 @@ package store
 
 import (
 	"context"
+	"encoding/json"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
 
-// maxVended bounds how many vendings wait to be written down. It is a fifth more
-// than there are in a busy minute; of more than that, some go unrecorded.
-const maxVended = 100_000
+const (
+	// maxVended bounds how many vendings wait to be written down. It is a fifth more
+	// than there are in a busy minute; of more than that, some go unrecorded.
+	maxVended = 100_000
+	// flushEvery is how often they are written down.
+	flushEvery = 10 * time.Second
+)
 
 // vended is when tokens were last handed out, as far as it is not in the database
 // yet.
 type vended struct {
 	mu sync.Mutex
-	at map[telnyx.CredentialID]int64
+	at map[string]int64 // of a credential
 }
 
-func newVended() *vended { return &vended{at: make(map[telnyx.CredentialID]int64)} }
+func newVended() *vended { return &vended{at: make(map[string]int64)} }
 
 // Vended remembers that a token of the credential was just handed out. It does not
-// wait: it is written down within a few seconds, or never if the process dies.
+// wait: Run writes it down within a few seconds, or it is lost if the process dies.
 func (s *Store) Vended(id telnyx.CredentialID, at time.Time) {
-	s.vended.mu.Lock()
-	defer s.vended.mu.Unlock()
-	if _, known := s.vended.at[id]; known || len(s.vended.at) < maxVended {
-		s.vended.at[id] = at.UnixMilli()
+	s.vended.add(id.String(), at.UnixMilli())
+}
+
+func (v *vended) add(id string, at int64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if before, known := v.at[id]; known || len(v.at) < maxVended {
+		v.at[id] = max(before, at)
 	}
 }
 
 // take empties the list.
-func (v *vended) take() map[telnyx.CredentialID]int64 {
+func (v *vended) take() map[string]int64 {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	all := v.at
-	v.at = make(map[telnyx.CredentialID]int64)
+	v.at = make(map[string]int64)
 	return all
 }
 
-func (s *Store) flushVended(ctx context.Context) error {
-	all := s.vended.take()
-	if len(all) == 0 {
-		return nil
-	}
-	tx, err := s.writes.BeginTx(ctx, nil)
-	if err != nil {
-		return unavailable(err)
-	}
-	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to roll back
-	update, err := tx.PrepareContext(ctx, `UPDATE credentials SET vended_at = $1 WHERE credential_id = $2 AND vended_at < $1`)
-	if err != nil {
-		return unavailable(err)
-	}
-	for id, at := range all {
-		if _, err := update.ExecContext(ctx, at, id.String()); err != nil {
-			return unavailable(err)
+// Run writes down what was vended, every few seconds until ctx is done; Close
+// writes the rest. What cannot be written is tried again.
+func (s *Store) Run(ctx context.Context) {
+	tick := time.NewTicker(flushEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			_ = s.flushVended(ctx) // whether the database answers is said where it matters
 		}
 	}
-	return unavailable(tx.Commit())
+}
+
+// flushVended writes down what was vended, some at a time, so that nobody who
+// changes the books waits long.
+func (s *Store) flushVended(ctx context.Context) error {
+	all := s.vended.take()
+	for ids := range slices.Chunk(slices.Sorted(maps.Keys(all)), MaxBatch) {
+		if err := s.flush(ctx, ids, all); err != nil {
+			for id, at := range all {
+				s.vended.add(id, at)
+			}
+			return err
+		}
+		for _, id := range ids {
+			delete(all, id)
+		}
+	}
+	return nil
+}
+
+// flush is a change, although without an event: two replicas that write about the
+// same credentials must not wait for one another.
+func (s *Store) flush(ctx context.Context, ids []string, all map[string]int64) error {
+	batch := make(map[string]int64, len(ids))
+	for _, id := range ids {
+		batch[id] = all[id]
+	}
+	text, err := json.Marshal(batch)
+	if err != nil {
+		return err
+	}
+	each := `json_each`
+	if s.postgres != nil {
+		each = `json_each_text`
+	}
+	return s.change(ctx, By{}, func(c *change) error {
+		return c.exec(`UPDATE credentials SET vended_at = CAST(v.value AS BIGINT) FROM `+each+`($1) AS v
+			WHERE credential_id = v.key AND vended_at < CAST(v.value AS BIGINT)`, string(text))
+	})
 }

@@ -1,0 +1,153 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/tokensvc/tokensvc/internal/directory"
+	"github.com/tokensvc/tokensvc/internal/telnyx"
+)
+
+// Made is a credential that was created at Telnyx, or was found there under the
+// intent's name.
+type Made struct {
+	ID          telnyx.CredentialID
+	SIPUsername string
+	ExpiresAt   time.Time // zero for never
+	UsableAt    time.Time // zero for at once
+	Adopted     bool      // it was found
+}
+
+// Record ends an intent: what was made is the user's device's. If the device has
+// got one meanwhile, that is returned. Whatever was made and is not needed, or may
+// not be given to the user any more, is put on the list of what to delete, with
+// the error too.
+//
+// Errors: directory.ErrDisabled; directory.ErrNoCredential, if the user is not in
+// the books and may not be; directory.ErrTooManyDevices. With the following
+// nothing has changed, and the intent goes on: ErrTaken; ErrDeleting;
+// directory.ErrUnavailable, after which it may be recorded all the same.
+func (s *Store) Record(ctx context.Context, by By, i Intent, m Made, l Limits) (Credential, error) {
+	if err := errors.Join(i.check(), Assignment{ID: m.ID, SIPUsername: m.SIPUsername}.check(i.Device)); err != nil {
+		return Credential{}, err
+	}
+	var recorded Credential
+	var refused error
+	err := s.change(ctx, by, func(c *change) (err error) {
+		recorded, refused, err = c.record(i, m, l)
+		return err
+	})
+	if err := errors.Join(err, refused); err != nil {
+		return Credential{}, err
+	}
+	return recorded, nil
+}
+
+// record returns what the device has now, or why it may have none: that is written
+// down too, so it is no error of the change.
+func (c *change) record(i Intent, m Made, l Limits) (has Credential, refused, err error) {
+	now, err := c.store.clock(c.ctx, c)
+	if err != nil {
+		return Credential{}, nil, err
+	}
+	if err := errors.Join(c.free(i, m.ID), c.exec(`DELETE FROM intents WHERE name = $1`, i.Name)); err != nil {
+		return Credential{}, nil, err
+	}
+	u, there, err := c.whoAsks(i.User, l)
+	if errors.Is(err, directory.ErrDisabled) || errors.Is(err, directory.ErrNoCredential) {
+		return Credential{}, err, c.discard(i, m, err.Error())
+	}
+	if err != nil {
+		return Credential{}, nil, err
+	}
+	held := u.on(i.Device)
+	if held.ID == m.ID { // recorded before, or renewed by somebody who did not get to say so
+		has, err = c.renew(held, m.ExpiresAt)
+		return has, nil, err
+	}
+	if held.live(now) {
+		return held, nil, c.discard(i, m, "the device has one already")
+	}
+	tooMany := u.tooMany(i.Device, now, l)
+	if len(tooMany) > 0 && !l.Replace {
+		return Credential{}, directory.ErrTooManyDevices, c.discard(i, m, directory.ErrTooManyDevices.Error())
+	}
+	has = Credential{
+		ID: m.ID, User: i.User, Device: i.Device, SIPUsername: m.SIPUsername, Provisioned: true, CreatedAt: moment(c.at),
+		UsableAt: moment(millis(m.UsableAt)), ExpiresAt: moment(millis(m.ExpiresAt)),
+	}
+	return has, nil, c.give(u, there, held, tooMany, has, m.Adopted)
+}
+
+// free returns ErrTaken if another device or user has the credential.
+func (c *change) free(i Intent, id telnyx.CredentialID) error {
+	owners, err := credentialsIn(c.ctx, c, `credential_id = $1`, id.String())
+	if err == nil && len(owners) > 0 && (owners[0].User != i.User || owners[0].Device != i.Device) {
+		err = ErrTaken
+	}
+	return err
+}
+
+// give writes down that the user has the credential, and takes back what makes
+// room for it. The error is ErrDeleting if it is about to go.
+func (c *change) give(u User, there bool, expired Credential, tooMany []Credential, has Credential, adopted bool) error {
+	if deleting, err := c.deleting(has.ID); err != nil || deleting {
+		return cmp.Or(err, ErrDeleting)
+	}
+	if !there {
+		if _, err := c.createUser(u.Key, ""); err != nil {
+			return err
+		}
+	}
+	if !expired.ID.IsZero() {
+		if err := c.retire(expired, "has expired", false); err != nil {
+			return err
+		}
+	}
+	for _, unused := range tooMany {
+		detail := "makes room for another device"
+		if !unused.Provisioned {
+			detail += ", " + keptDetail
+		}
+		if err := c.retire(unused, detail, !unused.Provisioned); err != nil {
+			return err
+		}
+	}
+	action := CredentialCreated
+	if adopted {
+		action = CredentialAdopted
+	}
+	return errors.Join(c.insertCredential(has, action, ""), c.touch(u.Key))
+}
+
+// discard puts what was made, and is nobody's, on the list of what to delete.
+func (c *change) discard(i Intent, m Made, why string) error {
+	if deleting, err := c.deleting(m.ID); err != nil || deleting {
+		return err
+	}
+	_, err := c.note(Event{Action: CredentialReleased, User: i.User, Device: i.Device, Credential: m.ID, Detail: why})
+	return errors.Join(err, c.queue(m.ID, i.User, i.Device))
+}
+
+// live reports whether there is a credential, and it has not expired.
+func (c Credential) live(now int64) bool {
+	return !c.ID.IsZero() && (c.ExpiresAt.IsZero() || c.ExpiresAt.UnixMilli() > now)
+}
+
+// tooMany returns which of the user's credentials would have to go for the device
+// to have one: the longest unused.
+func (u User) tooMany(device directory.Device, now int64, l Limits) []Credential {
+	if l.MaxDevices <= 0 {
+		return nil
+	}
+	others := slices.DeleteFunc(slices.Clone(u.Credentials), func(c Credential) bool { return c.Device == device || !c.live(now) })
+	slices.SortStableFunc(others, func(a, b Credential) int {
+		return cmp.Compare(a.usedAt(), b.usedAt())
+	})
+	return others[:max(0, len(others)+1-l.MaxDevices)]
+}
+
+func (c Credential) usedAt() int64 { return max(millis(c.VendedAt), millis(c.CreatedAt)) }
