@@ -85,9 +85,12 @@ func (s *Store) BeginImport(ctx context.Context, by By, mode ImportMode) (*Impor
 	}
 	switch mode {
 	case ImportEach:
+		s.prepareImport(ctx)
 	case ImportAtomic:
+		s.prepareImport(ctx)
 		var err error
 		if i.whole, err = s.begin(ctx, by); err != nil {
+			s.finishImport(ctx)
 			return nil, unavailable(err)
 		}
 	case ImportDryRun:
@@ -163,11 +166,19 @@ func (i *Import) decide(ctx context.Context, rows []Row, good []int, verdicts []
 // commit, and else forgotten, as it is when a row was refused, which with commit
 // is an ErrInvalid. The other error is directory.ErrUnavailable.
 func (i *Import) End(ctx context.Context, commit bool) error {
-	whole, broken := i.whole, i.over
-	i.whole, i.over = nil, errEnded
-	if whole == nil {
+	if errors.Is(i.over, errEnded) {
 		return nil
 	}
+	broken := i.over
+	i.over = errEnded
+	if i.pretend != nil {
+		return nil
+	}
+	defer i.store.finishImport(ctx)
+	if i.whole == nil {
+		return nil
+	}
+	whole := i.whole
 	defer whole.Rollback() //nolint:errcheck // after a commit there is nothing to roll back
 	switch {
 	case !commit:

@@ -33,18 +33,18 @@ type owner struct {
 
 // readBatch reads what the good rows are about.
 func (s *Store) readBatch(ctx context.Context, q querier, rows []Row, good []int) (*batch, error) {
-	var keys, ids [][]any
+	var keys, ids []string
 	for _, n := range good {
-		keys = append(keys, []any{rows[n].User})
+		keys = append(keys, rows[n].User)
 		if id := rows[n].Credential; !id.IsZero() {
-			ids = append(ids, []any{id.String()})
+			ids = append(ids, id.String())
 		}
 	}
 	b := &batch{
 		users: make(map[string]*account, len(keys)), owners: make(map[telnyx.CredentialID]owner), deleting: make(map[telnyx.CredentialID]bool),
 		put: make(map[telnyx.CredentialID]Credential, len(ids)), dropped: make(map[telnyx.CredentialID]bool),
 	}
-	users, err := usersIn(ctx, q, `user_key IN (SELECT j.value ->> 0 FROM `+s.table()+`)`, table(keys))
+	users, err := usersIn(ctx, q, `user_key `+s.inList(), asJSON(keys))
 	if err != nil {
 		return nil, err
 	}
@@ -54,18 +54,18 @@ func (s *Store) readBatch(ctx context.Context, q querier, rows []Row, good []int
 	if len(ids) == 0 {
 		return b, nil
 	}
-	return b, s.readOwners(ctx, q, b, table(ids))
+	return b, s.readOwners(ctx, q, b, asJSON(ids))
 }
 
 func (s *Store) readOwners(ctx context.Context, q querier, b *batch, ids string) error {
-	owned, err := credentialsIn(ctx, q, `credential_id IN (SELECT j.value ->> 0 FROM `+s.table()+`)`, ids)
+	owned, err := credentialsIn(ctx, q, `credential_id `+s.inList(), ids)
 	if err != nil {
 		return err
 	}
 	for _, c := range owned {
 		b.owners[c.ID] = owner{c.User, c.Device}
 	}
-	rows, err := q.QueryContext(ctx, `SELECT credential_id FROM deletions WHERE credential_id IN (SELECT j.value ->> 0 FROM `+s.table()+`)`, ids)
+	rows, err := q.QueryContext(ctx, `SELECT credential_id FROM deletions WHERE credential_id `+s.inList(), ids)
 	if err != nil {
 		return err
 	}

@@ -1,47 +1,35 @@
 package store
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
-
-	"github.com/tokensvc/tokensvc/internal/telnyx"
+	"slices"
+	"strings"
 )
 
-// What a batch writes, each from a table.
-const (
-	putUsers = `INSERT INTO users (user_key, name, created_at, disabled_at, version)
-		SELECT j.value ->> 0, j.value ->> 1, CAST(j.value ->> 2 AS BIGINT), CAST(j.value ->> 3 AS BIGINT), CAST(j.value ->> 4 AS BIGINT)
-		FROM %s WHERE true
-		ON CONFLICT (user_key) DO UPDATE SET name = excluded.name, disabled_at = excluded.disabled_at, version = excluded.version`
-	dropCredentials = `DELETE FROM credentials WHERE credential_id IN (SELECT j.value ->> 0 FROM %s)`
-	putCredentials  = `INSERT INTO credentials (credential_id, user_key, device, sip_username, created_at)
-		SELECT j.value ->> 0, j.value ->> 1, j.value ->> 2, j.value ->> 3, CAST(j.value ->> 4 AS BIGINT)
-		FROM %s WHERE true
-		ON CONFLICT (credential_id) DO UPDATE SET sip_username = excluded.sip_username`
-	queueDeletions = `INSERT INTO deletions (credential_id, user_key, device, since, due_at)
-		SELECT j.value ->> 0, j.value ->> 1, j.value ->> 2, CAST(j.value ->> 3 AS BIGINT), CAST(j.value ->> 3 AS BIGINT)
-		FROM %s WHERE true
-		ON CONFLICT (credential_id) DO NOTHING`
-	addEvents = `INSERT INTO events (number, at, actor, request_id, action, user_key, device, credential_id, detail)
-		SELECT CAST(j.value ->> 0 AS BIGINT), CAST(j.value ->> 1 AS BIGINT), j.value ->> 2, j.value ->> 3, j.value ->> 4,
-		j.value ->> 5, j.value ->> 6, j.value ->> 7, j.value ->> 8
-		FROM %s`
-)
+// rows go into a table. All have the same columns; a value is a string or an
+// int64.
+type rows struct {
+	into     string
+	columns  []string
+	conflict string
+	values   [][]any
+}
 
 // write writes down what became of the batch. What was dropped goes first: it may
 // be another's by now.
 func (c *change) write(b *batch) error {
-	for _, w := range []struct {
-		statement string
-		rows      [][]any
-	}{
-		{putUsers, b.changedUsers()},
-		{dropCredentials, b.droppedIDs()},
-		{putCredentials, b.putRows()},
-		{queueDeletions, b.queuedRows(c.at)},
-		{addEvents, b.eventRows(c)},
-	} {
-		if err := c.writeTable(w.statement, w.rows); err != nil {
+	if err := c.writeRows(b.userRows()); err != nil {
+		return err
+	}
+	for id := range b.dropped {
+		if err := c.exec(`DELETE FROM credentials WHERE credential_id = $1`, id.String()); err != nil {
+			return err
+		}
+	}
+	for _, r := range []rows{b.credentialRows(), b.deletionRows(), b.eventRows(c)} {
+		if err := c.writeRows(r); err != nil {
 			return err
 		}
 	}
@@ -49,70 +37,143 @@ func (c *change) write(b *batch) error {
 	return nil
 }
 
-func (b *batch) changedUsers() [][]any {
-	var rows [][]any
+func (b *batch) userRows() rows {
+	r := rows{
+		into: "users", columns: []string{"user_key", "name", "created_at", "disabled_at", "version"},
+		conflict: `ON CONFLICT (user_key) DO UPDATE SET name = excluded.name, disabled_at = excluded.disabled_at, version = excluded.version`,
+	}
 	for _, u := range b.users {
 		if u.changed {
-			rows = append(rows, []any{u.Key, u.Name, millis(u.CreatedAt), millis(u.DisabledAt), u.Version})
+			r.values = append(r.values, []any{u.Key, u.Name, millis(u.CreatedAt), millis(u.DisabledAt), u.Version})
 		}
 	}
-	return rows
+	return r
 }
 
-func (b *batch) droppedIDs() [][]any {
-	return rowsOf(b.dropped, func(id telnyx.CredentialID, _ bool) []any { return []any{id.String()} })
+func (b *batch) credentialRows() rows {
+	r := rows{
+		into: "credentials", columns: []string{"credential_id", "user_key", "device", "sip_username", "created_at"},
+		conflict: `ON CONFLICT (credential_id) DO UPDATE SET sip_username = excluded.sip_username`,
+	}
+	for id, c := range b.put {
+		r.values = append(r.values, []any{id.String(), c.User, string(c.Device), c.SIPUsername, millis(c.CreatedAt)})
+	}
+	return r
 }
 
-func (b *batch) putRows() [][]any {
-	return rowsOf(b.put, func(id telnyx.CredentialID, c Credential) []any {
-		return []any{id.String(), c.User, c.Device, c.SIPUsername, millis(c.CreatedAt)}
-	})
-}
-
-func (b *batch) queuedRows(at int64) [][]any {
-	var rows [][]any
+func (b *batch) deletionRows() rows {
+	r := rows{
+		into: "deletions", columns: []string{"credential_id", "user_key", "device", "since", "due_at"},
+		conflict: `ON CONFLICT (credential_id) DO NOTHING`,
+	}
 	for _, c := range b.queued {
-		rows = append(rows, []any{c.ID.String(), c.User, c.Device, at})
+		r.values = append(r.values, []any{c.ID.String(), c.User, string(c.Device), b.at, b.at})
 	}
-	return rows
+	return r
 }
 
-func (b *batch) eventRows(c *change) [][]any {
-	rows := make([][]any, 0, len(b.events))
+func (b *batch) eventRows(c *change) rows {
+	r := rows{
+		into:    "events",
+		columns: []string{"number", "at", "actor", "request_id", "action", "user_key", "device", "credential_id", "detail"},
+	}
 	for _, e := range b.events {
-		rows = append(rows, []any{e.Number, c.at, c.by.Actor, c.by.RequestID, e.Action, e.User, e.Device, e.Credential.String(), e.Detail})
+		r.values = append(r.values, []any{
+			e.Number, b.at, c.by.Actor, c.by.RequestID, string(e.Action), e.User, string(e.Device), e.Credential.String(), e.Detail,
+		})
 	}
-	return rows
+	return r
 }
 
-func rowsOf[V any](m map[telnyx.CredentialID]V, row func(telnyx.CredentialID, V) []any) [][]any {
-	rows := make([][]any, 0, len(m))
-	for id, value := range m {
-		rows = append(rows, row(id, value))
+// What an import that writes needs of SQLite beyond what others do: its rows are
+// all over the tables, so most of these should be in the cache, and a page should
+// be changed many times before it goes from the log into the file.
+const (
+	importPragmas = `PRAGMA cache_size = -262144; PRAGMA wal_autocheckpoint = 65536`
+	usualPragmas  = `PRAGMA cache_size = -2000; PRAGMA wal_autocheckpoint = 1000; PRAGMA shrink_memory; PRAGMA wal_checkpoint(TRUNCATE)`
+)
+
+// prepareImport makes SQLite fast at imports. That it fails makes nothing wrong,
+// only slow.
+func (s *Store) prepareImport(ctx context.Context) {
+	if s.postgres == nil {
+		_, _ = s.writes.ExecContext(ctx, importPragmas)
 	}
-	return rows
 }
 
-// writeTable executes a statement that has a table in it, unless that is empty.
-func (c *change) writeTable(statement string, rows [][]any) error {
-	if len(rows) == 0 {
+// finishImport gives back what the import took.
+func (s *Store) finishImport(ctx context.Context) {
+	if s.postgres == nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changeTimeout)
+		defer cancel()
+		_, _ = s.writes.ExecContext(ctx, usualPragmas)
+	}
+}
+
+// writeRows writes rows. PostgreSQL gets them in one statement: what costs there
+// is the way. SQLite gets each in one: for a statement of many it would keep a
+// copy of every page, to take them all back.
+func (c *change) writeRows(r rows) error {
+	if len(r.values) == 0 {
 		return nil
 	}
-	return c.exec(fmt.Sprintf(statement, c.store.table()), table(rows))
-}
-
-// table is how a statement reads the first argument as a table of one column,
-// value, whose element n is value ->> n: however many rows, it is one argument.
-func (s *Store) table() string {
-	if s.postgres != nil {
-		return `jsonb_array_elements($1::jsonb) AS j (value)`
+	if c.store.postgres != nil {
+		return c.exec(r.statement(r.fromJSON()), asJSON(r.values))
 	}
-	return `json_each($1) AS j`
+	// In the order of the keys, neighbours are on the same page.
+	slices.SortFunc(r.values, func(a, b []any) int {
+		if key, ok := a[0].(string); ok {
+			return strings.Compare(key, b[0].(string)) //nolint:errcheck // as the other
+		}
+		return 0
+	})
+	one, err := c.PrepareContext(c.ctx, r.statement(`VALUES (`+r.each(func(n int) string { return fmt.Sprintf("$%d", n+1) })+`)`))
+	if err != nil {
+		return err
+	}
+	defer one.Close()
+	for _, values := range r.values {
+		if _, err := one.ExecContext(c.ctx, values...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// table is such an argument.
-func table(rows [][]any) string {
-	text, err := json.Marshal(rows)
+func (r rows) statement(values string) string {
+	return `INSERT INTO ` + r.into + ` (` + strings.Join(r.columns, ", ") + `) ` + values + ` ` + r.conflict
+}
+
+// each joins what is said of each column.
+func (r rows) each(say func(n int) string) string {
+	all := make([]string, len(r.columns))
+	for n := range all {
+		all[n] = say(n)
+	}
+	return strings.Join(all, ", ")
+}
+
+// fromJSON is how PostgreSQL reads rows from one argument.
+func (r rows) fromJSON() string {
+	return `SELECT ` + r.each(func(n int) string {
+		if _, number := r.values[0][n].(int64); number {
+			return fmt.Sprintf("CAST(j.value ->> %d AS BIGINT)", n)
+		}
+		return fmt.Sprintf("j.value ->> %d", n)
+	}) + ` FROM jsonb_array_elements($1::jsonb) AS j (value)`
+}
+
+// inList is the part of a condition that reads texts from the first argument.
+func (s *Store) inList() string {
+	if s.postgres != nil {
+		return `IN (SELECT jsonb_array_elements_text($1::jsonb))`
+	}
+	return `IN (SELECT value FROM json_each($1))`
+}
+
+// asJSON is an argument with many values: however many, it is one.
+func asJSON(values any) string {
+	text, err := json.Marshal(values)
 	if err != nil {
 		panic("store: texts and numbers make no JSON: " + err.Error())
 	}

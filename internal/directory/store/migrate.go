@@ -14,13 +14,19 @@ import (
 //go:embed migrations
 var migrations embed.FS
 
+// lockEvery and lockTries bound how long one who migrates a PostgreSQL waits for
+// another who does.
+const (
+	lockEvery = 1 // seconds
+	lockTries = 300
+)
+
 func (s *Store) provider() (*goose.Provider, error) {
 	dialect, folder := goose.DialectSQLite3, "migrations/sqlite"
 	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
 	if s.postgres != nil {
 		dialect, folder = goose.DialectPostgres, "migrations/postgres"
-		// Several that migrate at once wait for one another.
-		locker, err := lock.NewPostgresSessionLocker()
+		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(lockEvery, lockTries))
 		if err != nil {
 			return nil, err
 		}
@@ -37,41 +43,82 @@ func (s *Store) provider() (*goose.Provider, error) {
 // schema's number before and after. There is no way back. Several may do it at
 // once. A database that is newer is left alone: ErrNewerSchema.
 func (s *Store) Migrate(ctx context.Context) (before, after int64, err error) {
-	switch err := s.Check(ctx); {
-	case err == nil || errors.Is(err, ErrOlderSchema):
-	default:
-		return 0, 0, err
-	}
 	p, err := s.provider()
 	if err != nil {
 		return 0, 0, unavailable(err)
 	}
-	if before, _, err = p.GetVersions(ctx); err != nil {
+	before, err = s.schema(ctx)
+	switch {
+	case err != nil:
 		return 0, 0, unavailable(err)
+	case before > known(p):
+		return before, before, ErrNewerSchema
+	case before == known(p):
+		return before, before, nil
 	}
-	if _, err := p.Up(ctx); err != nil {
-		return before, before, fmt.Errorf("migrating: %w", unavailable(err))
+	after, err = s.up(ctx, p, before)
+	if err != nil {
+		return before, after, fmt.Errorf("migrating: %w", unavailable(err))
 	}
-	after, _, err = p.GetVersions(ctx)
-	return before, after, unavailable(err)
+	return before, after, nil
+}
+
+// up applies what is missing. Where several do it at once on SQLite, which has no
+// lock for it, one fails at what another has just done, and goes on after that.
+func (s *Store) up(ctx context.Context, p *goose.Provider, has int64) (int64, error) {
+	for {
+		_, failed := p.Up(ctx)
+		now, err := s.schema(ctx)
+		switch {
+		case err != nil:
+			return has, errors.Join(failed, err)
+		case failed == nil || now >= known(p):
+			return now, nil
+		case now == has:
+			return has, failed
+		}
+		has = now
+	}
+}
+
+// known is the number of this version's schema.
+func known(p *goose.Provider) int64 {
+	all := p.ListSources()
+	return all[len(all)-1].Version
+}
+
+// schema returns the number of the database's schema, and 0 for an empty
+// database. It makes nothing, not even the table that the number is in.
+func (s *Store) schema(ctx context.Context) (number int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	is := `SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'goose_db_version')`
+	if s.postgres != nil {
+		is = `SELECT to_regclass('goose_db_version') IS NOT NULL`
+	}
+	var there bool
+	if err := s.reads.QueryRowContext(ctx, is).Scan(&there); err != nil || !there {
+		return 0, err
+	}
+	err = s.reads.QueryRowContext(ctx, `SELECT COALESCE(max(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&number)
+	return number, err
 }
 
 // Check reports whether the database answers and has the schema that this version
-// knows: nil, ErrNewerSchema, ErrOlderSchema or directory.ErrUnavailable.
+// knows: nil, ErrNewerSchema, ErrOlderSchema or directory.ErrUnavailable. It
+// changes nothing.
 func (s *Store) Check(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
 	p, err := s.provider()
 	if err != nil {
 		return unavailable(err)
 	}
-	has, knows, err := p.GetVersions(ctx)
+	has, err := s.schema(ctx)
 	switch {
 	case err != nil:
 		return unavailable(err)
-	case has > knows:
+	case has > known(p):
 		return ErrNewerSchema
-	case has < knows:
+	case has < known(p):
 		return ErrOlderSchema
 	}
 	return nil

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -37,8 +39,9 @@ type Store struct {
 	now      func() time.Time
 	postgres *pgx.ConnConfig // nil for SQLite
 	password func() (secret.Text, error)
-	// writes and reads are the same for PostgreSQL. SQLite has one writer, and
-	// readers that it does not hold up.
+	// writes are the connections for changes: one to SQLite, and to PostgreSQL a
+	// quarter of all. Changes wait for one another, each with a connection, and
+	// must not keep readers waiting for theirs.
 	writes *sql.DB
 	reads  *sql.DB
 
@@ -53,45 +56,72 @@ func Open(cfg Config) (*Store, error) {
 		cfg.Now = time.Now
 	}
 	s := &Store{now: cfg.Now, password: cfg.Password, vended: newVended()}
+	var err error
 	switch {
 	case (cfg.SQLite == "") == (cfg.Postgres == ""):
-		return nil, errors.New("store: exactly one of SQLite and Postgres is required")
+		err = errors.New("store: exactly one of SQLite and Postgres is required")
 	case cfg.Connections < 0:
-		return nil, errors.New("store: Connections must be positive")
+		err = errors.New("store: Connections must be positive")
 	case cfg.SQLite != "":
-		return s, s.openSQLite(cfg.SQLite)
+		err = s.openSQLite(cfg.SQLite)
+	default:
+		err = s.openPostgres(cfg.Postgres, cmp.Or(cfg.Connections, defaultConnections))
 	}
-	return s, s.openPostgres(cfg.Postgres, cmp.Or(cfg.Connections, defaultConnections))
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // openSQLite opens the file. What was committed is on the disk (synchronous FULL):
 // whoever was told that a change is made may rely on it, power cut or not.
-func (s *Store) openSQLite(path string) error {
-	open := func(connections int, pragmas ...string) (*sql.DB, error) {
-		query := url.Values{"_pragma": append(pragmas,
-			fmt.Sprintf("busy_timeout(%d)", answerTimeout.Milliseconds()), "foreign_keys(1)", "synchronous(FULL)")}
-		query.Set("_txlock", "immediate")
-		db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: query.Encode()}).String())
-		if err != nil {
-			return nil, err
-		}
-		db.SetMaxOpenConns(connections)
-		db.SetMaxIdleConns(connections)
-		return db, nil
+func (s *Store) openSQLite(path string) (err error) {
+	if path, err = prepareFile(path); err != nil {
+		return fmt.Errorf("opening the database: %w", err)
 	}
-	var err error
-	if s.writes, err = open(1, "journal_mode(WAL)"); err != nil {
+	if s.writes, err = openFile(path, 1, "journal_mode(WAL)"); err != nil {
 		return err
 	}
-	if s.reads, err = open(sqliteReaders, "query_only(1)"); err != nil {
+	if s.reads, err = openFile(path, sqliteReaders, "query_only(1)"); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
 	defer cancel()
 	if err := s.writes.PingContext(ctx); err != nil {
-		return fmt.Errorf("opening the database: %w", unavailable(err))
+		return errors.Join(fmt.Errorf("opening the database: %w", unavailable(err)), s.reads.Close(), s.writes.Close())
 	}
 	return nil
+}
+
+// prepareFile returns the whole path, so that none means to SQLite what it does not
+// to the operator, as :memory: would. If there is no file it makes one that only
+// we can read: it says who works here. SQLite gives the files beside it the same
+// mode.
+func prepareFile(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return "", err
+	}
+	return path, file.Close()
+}
+
+// openFile prepares connections to a file. None is made yet.
+func openFile(path string, connections int, pragmas ...string) (*sql.DB, error) {
+	query := url.Values{"_pragma": append(pragmas,
+		fmt.Sprintf("busy_timeout(%d)", answerTimeout.Milliseconds()), "foreign_keys(1)", "synchronous(FULL)")}
+	query.Set("_txlock", "immediate")
+	address := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: query.Encode()}
+	db, err := sql.Open("sqlite", address.String())
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	return db, nil
 }
 
 func (s *Store) openPostgres(address string, connections int) error {
@@ -104,12 +134,21 @@ func (s *Store) openPostgres(address string, connections int) error {
 		cfg.RuntimeParams["application_name"] = "tokensvc"
 	}
 	s.postgres = cfg
-	db := stdlib.OpenDB(*cfg, stdlib.OptionBeforeConnect(s.beforeConnect))
+	forChanges := connections / 4
+	s.reads = s.openServer(connections - forChanges)
+	s.writes = s.reads
+	if forChanges > 0 {
+		s.writes = s.openServer(forChanges)
+	}
+	return nil
+}
+
+func (s *Store) openServer(connections int) *sql.DB {
+	db := stdlib.OpenDB(*s.postgres, stdlib.OptionBeforeConnect(s.beforeConnect))
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
 	db.SetConnMaxLifetime(connectionLife)
-	s.writes, s.reads = db, db
-	return nil
+	return db
 }
 
 // beforeConnect puts the password in as it is now.
@@ -184,6 +223,12 @@ func (s *Store) change(ctx context.Context, by By, do func(c *change) error) err
 	return unavailable(c.commit())
 }
 
+// abandonedTimeout is after how long PostgreSQL ends the change of a process that
+// it hears nothing of any more: the network is gone, or it is stopped. Otherwise
+// everybody would wait for it for hours. It is more than a client of an import may
+// take for its next rows.
+const abandonedTimeout = time.Minute
+
 // begin begins a change and waits until no other is under way.
 func (s *Store) begin(ctx context.Context, by By) (*change, error) {
 	tx, err := s.writes.BeginTx(ctx, nil)
@@ -192,7 +237,12 @@ func (s *Store) begin(ctx context.Context, by By) (*change, error) {
 	}
 	c := &change{Tx: tx, ctx: ctx, store: s, by: by, at: s.now().UnixMilli()}
 	// The lock is on the row, and goes with the transaction.
-	if err := c.row(`UPDATE counter SET value = value WHERE id = 1 RETURNING value`).Scan(&c.last); err != nil {
+	lock, limit := `UPDATE counter SET value = value WHERE id = 1 RETURNING value, ''`, ""
+	if s.postgres != nil {
+		lock = fmt.Sprintf(`UPDATE counter SET value = value WHERE id = 1
+			RETURNING value, set_config('idle_in_transaction_session_timeout', '%d', true)`, abandonedTimeout.Milliseconds())
+	}
+	if err := c.row(lock).Scan(&c.last, &limit); err != nil {
 		_ = tx.Rollback()
 		return nil, err
 	}
