@@ -1,0 +1,3 @@
+package main
+
+func actor() string { return "cli" }
