@@ -17,7 +17,7 @@ func (p parts) checkDirectory(ctx context.Context) checked {
 	const part = "directory"
 	switch users := p.users.(type) {
 	case *directory.File:
-		return inOrder(part, "file: "+counted(int64(users.Users()), "user"))
+		return inOrder(part, "file: "+counted(users.Users(), "user"))
 	case nobody:
 		if folder := filepath.Dir(p.cfg.Directory.Value); !isFolder(folder) {
 			return amiss(part, "sqlite: there is no folder for the database", "make the folder, for the service's user to write to: "+folder)
@@ -51,9 +51,9 @@ func (p parts) checkDatabase(ctx context.Context) checked {
 	case err != nil:
 		return amiss(part, kind+": "+err.Error(), "see that directory and directory_password_file are right, and that the database can be reached from here")
 	}
-	text := fmt.Sprintf("%s: %s, %s", kind, counted(counts.Users, "user"), counted(counts.Credentials, "credential"))
+	text := fmt.Sprintf("%s: %s, %s", kind, counted(int(counts.Users), "user"), counted(int(counts.Credentials), "credential"))
 	if counts.Deletions > 0 {
-		text += fmt.Sprintf(", %s still to be deleted at Telnyx", counted(counts.Deletions, "credential"))
+		text += fmt.Sprintf(", %s still to be deleted at Telnyx", counted(int(counts.Deletions), "credential"))
 	}
 	return inOrder(part, text)
 }
@@ -61,12 +61,4 @@ func (p parts) checkDatabase(ctx context.Context) checked {
 func isFolder(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.IsDir()
-}
-
-// counted is a number of things.
-func counted(n int64, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -83,7 +83,7 @@ func (c Config) reconcile(ctx context.Context, rate float64, o provisioning.Opti
 	if err != nil {
 		return r, err
 	}
-	cfg := c.reconciler(&books{store: s, remover: remover}, client, newHolder())
+	cfg := c.reconciler(&database{store: s, remover: remover}, client, newHolder())
 	cfg.Rate, cfg.By.Actor = rate, actor()
 	reconciler, err := provisioning.NewReconciler(cfg)
 	if err != nil {

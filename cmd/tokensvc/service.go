@@ -26,7 +26,7 @@ type service struct {
 	verifier *authz.Verifier
 	client   *telnyx.Client
 	machine  *vending.Machine
-	books    *books // nil if the directory is no database
+	books    *database // nil if the directory is no database
 	handler  *handler.Service
 	ops      *handler.Ops
 	observer *observer
@@ -94,7 +94,7 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 func (s *service) openDirectory() (finder, error) {
 	if s.cfg.Directory.isDatabase() {
 		var err error
-		if s.books, err = s.cfg.openBooks(s.client, s.observer); err != nil {
+		if s.books, err = s.cfg.openDatabase(s.client, s.observer); err != nil {
 			return nil, err
 		}
 		return s.books.finder, nil

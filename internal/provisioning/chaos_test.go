@@ -256,7 +256,7 @@ func TestPostgreSQLGoesAwayWhileACredentialIsMade(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	_, err := f.Find(ctx, directory.Query{User: alice, Device: phone})
+	_, err := f.Find(ctx, directory.Query{User: alice, Device: phone, Create: true})
 	if _, ok := errors.AsType[*directory.NotReadyError](err); !ok {
 		t.Errorf("got %v", err)
 	}

@@ -89,7 +89,7 @@ type Config struct {
 	// time suffices. Otherwise they are told to come back.
 	Wait bool
 	// ReadyAfter is how long Telnyx needs until a new credential can be used.
-	// Default 5 s, at most MaxReadyAfter.
+	// Default 5 s, at most MaxReadyAfter; negative is none.
 	ReadyAfter time.Duration
 	// ExpiresAfter is the life of new credentials, at least MinExpiresAfter. Default
 	// none: it is left to Telnyx.
@@ -136,8 +136,11 @@ func (cfg Config) withDefaults() Config {
 	if cfg.CallTimeout == 0 {
 		cfg.CallTimeout = telnyx.DefaultTimeout
 	}
-	if cfg.ReadyAfter == 0 {
+	switch {
+	case cfg.ReadyAfter == 0:
 		cfg.ReadyAfter = DefaultReadyAfter
+	case cfg.ReadyAfter < 0:
+		cfg.ReadyAfter = 0
 	}
 	if cfg.MaxWaiting == 0 {
 		cfg.MaxWaiting = DefaultMaxWaiting
@@ -189,7 +192,7 @@ func (f *Finder) Changed(c store.Change) { f.cache.changed(c) }
 
 // Find returns the credential of a verified user's device.
 //
-// Errors are directory.ErrNoCredential, ErrTooManyDevices, ErrDisabled and
+// Errors are directory.ErrNoCredential, ErrNotCreated, ErrTooManyDevices, ErrDisabled and
 // ErrUnavailable, a *directory.NotReadyError if the credential is being made and
 // the caller's time or patience does not suffice; where one has to be made, also
 // the errors of Telnyx, of which none is telnyx.ErrCredentialRejected, and a
@@ -214,7 +217,7 @@ func (f *Finder) Find(ctx context.Context, q directory.Query) (telnyx.Credential
 	case found.Disabled:
 		return telnyx.CredentialID{}, directory.ErrDisabled
 	case !lives(c, now):
-		return f.provisioned(ctx, p, found.Known)
+		return f.provisioned(ctx, p, found.Known, q.Create)
 	case !c.UsableAt.After(now):
 		f.cache.keep(p, c, generation)
 		return c.ID, nil
@@ -230,9 +233,12 @@ func lives(c store.Credential, now time.Time) bool {
 }
 
 // provisioned has a credential made for somebody who has none.
-func (f *Finder) provisioned(ctx context.Context, p place, known bool) (telnyx.CredentialID, error) {
-	if f.cfg.Telnyx == nil || !known && !f.cfg.Everyone {
+func (f *Finder) provisioned(ctx context.Context, p place, known, create bool) (telnyx.CredentialID, error) {
+	switch {
+	case f.cfg.Telnyx == nil || !known && !f.cfg.Everyone:
 		return telnyx.CredentialID{}, directory.ErrNoCredential
+	case !create:
+		return telnyx.CredentialID{}, directory.ErrNotCreated
 	}
 	c, err := f.makeOnce(ctx, p)
 	if err != nil {

@@ -129,7 +129,7 @@ func TestWhoeverDoesNotWaitIsToldWhenToComeBack(t *testing.T) {
 			user := "main:" + strings.ReplaceAll(name, " ", "-")
 			ctx, cancel := context.WithTimeout(t.Context(), row.time)
 			defer cancel()
-			_, err := row.finder.Find(ctx, directory.Query{User: user, Device: phone})
+			_, err := row.finder.Find(ctx, directory.Query{User: user, Device: phone, Create: true})
 			soon, ok := errors.AsType[*directory.NotReadyError](err)
 			if !ok || soon.RetryAfter <= 0 || soon.RetryAfter > 5*time.Second {
 				t.Fatalf("got %v", err)
@@ -150,7 +150,7 @@ func TestTheMakingGoesOnWhenTheCallerLeaves(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	left := make(chan error)
 	go func() {
-		_, err := f.Find(ctx, directory.Query{User: alice, Device: phone})
+		_, err := f.Find(ctx, directory.Query{User: alice, Device: phone, Create: true})
 		left <- err
 	}()
 	until(t, "the making", func() bool { return w.telnyx.Requests(telnyxtest.Create) > 0 })

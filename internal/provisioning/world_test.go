@@ -119,7 +119,7 @@ func (w *world) remover(change ...func(*provisioning.RemoverConfig)) *provisioni
 func (w *world) find(f *provisioning.Finder, user string, device directory.Device) (telnyx.CredentialID, error) {
 	ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Second)
 	defer cancel()
-	return f.Find(ctx, directory.Query{User: user, Device: device})
+	return f.Find(ctx, directory.Query{User: user, Device: device, Create: true})
 }
 
 // mustFind asks for a credential that has to be there, at Telnyx too.

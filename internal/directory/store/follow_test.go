@@ -62,23 +62,18 @@ func (f *following) want(limit time.Duration, want store.Change) {
 	}
 }
 
-func put(t *testing.T, s *store.Store, user string) {
-	t.Helper()
-	must2[store.User, bool](t)(s.PutUser(t.Context(), by, user, "", store.Match{}))
-}
-
 const soon = 2 * time.Second
 
 func TestAChangeIsToldToOtherReplicas(t *testing.T) {
 	t.Parallel() // it waits, mostly
 	onBoth(t, func(t *testing.T, b *books) {
 		here, there := b.open(t), b.open(t)
-		put(t, there, "main:before")
+		put(t, there, "main:before", "")
 		f := follow(t, here)
 		began := time.Now()
 		for n := range 5 {
 			user := fmt.Sprint("main:u", n)
-			put(t, there, user)
+			put(t, there, user, "")
 			f.want(soon, store.Change{User: user})
 		}
 		if took := time.Since(began); b.server != nil && took > 3*time.Second {
@@ -86,7 +81,7 @@ func TestAChangeIsToldToOtherReplicas(t *testing.T) {
 		}
 		id := provision(t, there, "main:u1", "desk", everyone)
 		f.want(soon, store.Change{User: "main:u1", Credential: id})
-		put(t, here, "main:own")
+		put(t, here, "main:own", "")
 		f.want(soon, store.Change{User: "main:own"})
 	})
 }
@@ -139,7 +134,7 @@ func TestWhoeverFollowsLosesItsConnection(t *testing.T) {
 	for n := range 3 {
 		b.exec(t, `SELECT pg_terminate_backend($1)`, last)
 		user := fmt.Sprint("main:u", n)
-		put(t, there, user)
+		put(t, there, user, "")
 		f.want(soon, store.Change{User: user})
 		last = pid(last)
 	}

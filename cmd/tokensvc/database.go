@@ -77,8 +77,8 @@ func (c Config) finder(s *store.Store, client *telnyx.Client, holder string) pro
 	return cfg
 }
 
-// books is a directory that is a database, and what keeps it and Telnyx in step.
-type books struct {
+// database is a directory that is a database, and what keeps it and Telnyx in step.
+type database struct {
 	store      *store.Store
 	finder     *provisioning.Finder
 	remover    *provisioning.Remover
@@ -86,20 +86,20 @@ type books struct {
 	renewer    *provisioning.Renewer // nil if nothing expires by us
 }
 
-// openBooks wires the database. Nothing of it runs yet.
-func (c Config) openBooks(client *telnyx.Client, o *observer) (*books, error) {
+// openDatabase wires it. Nothing of it runs yet.
+func (c Config) openDatabase(client *telnyx.Client, o *observer) (*database, error) {
 	s, err := c.openStore()
 	if err != nil {
 		return nil, err
 	}
-	b := &books{store: s}
+	b := &database{store: s}
 	if err := b.wire(c, client, o); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return b, nil
 }
 
-func (b *books) wire(c Config, client *telnyx.Client, o *observer) (err error) {
+func (b *database) wire(c Config, client *telnyx.Client, o *observer) (err error) {
 	holder := newHolder()
 	finder := c.finder(b.store, client, holder)
 	finder.OnCreate = o.created
@@ -125,7 +125,7 @@ func (b *books) wire(c Config, client *telnyx.Client, o *observer) (err error) {
 	return err
 }
 
-func (c Config) reconciler(b *books, client *telnyx.Client, holder string) provisioning.ReconcilerConfig {
+func (c Config) reconciler(b *database, client *telnyx.Client, holder string) provisioning.ReconcilerConfig {
 	return provisioning.ReconcilerConfig{
 		Store: b.store, Telnyx: client, Remover: b.remover, Holder: holder,
 		Instance: c.Provision.Instance, ConnectionID: c.Provision.ConnectionID, MaxDevices: c.Devices.Max,
@@ -142,7 +142,7 @@ func newHolder() string {
 }
 
 // close closes the database, with nothing of it running any more.
-func (b *books) close() error {
+func (b *database) close() error {
 	b.finder.Close()
 	return b.store.Close()
 }

@@ -1,3 +1,0 @@
-package main
-
-func actor() string { return "cli" }
