@@ -84,7 +84,6 @@ type tally struct {
 	Unchanged int  `json:"unchanged"`
 	Failed    int  `json:"failed"`
 	DryRun    bool `json:"dry_run"`
-	Written   bool `json:"written"` // what was right is in the directory
 }
 
 // whereBooks says where the directory's books are.

@@ -129,8 +129,8 @@ func (u *usersRun) summarize(count tally) {
 	switch {
 	case count.DryRun:
 		fate = "; nothing was changed (-dry-run)"
-	case !count.Written:
-		fate = "; nothing was changed"
+	case u.atomic && count.Failed > 0:
+		fate = "; nothing was changed (-atomic)"
 	}
 	say(u.t.out, "%d created, %d updated, %d unchanged, %d failed%s\n", count.Created, count.Updated, count.Unchanged, count.Failed, fate)
 }

@@ -40,7 +40,6 @@ func (b *serverBooks) take(ctx context.Context, list newcomers) (tally, error) {
 		if err := b.send(ctx, list, part.List, part.Line, &count); err != nil {
 			return count, fmt.Errorf("from line %d on: %w", part.First(), err)
 		}
-		count.Written = !list.dryRun
 	}
 }
 
@@ -53,9 +52,7 @@ func (b *serverBooks) takeWhole(ctx context.Context, list newcomers, count *tall
 	case len(whole) > maxAdminList:
 		return errTooLongForOne
 	}
-	err = b.send(ctx, list, whole, func(line int) int { return line }, count)
-	count.Written = err == nil && count.Failed == 0
-	return err
+	return b.send(ctx, list, whole, func(line int) int { return line }, count)
 }
 
 // send sends a list, adds what became of it to the count, and tells what is wrong

@@ -163,9 +163,8 @@ func (b *storeBooks) take(ctx context.Context, list newcomers) (tally, error) {
 	err = taking.all(ctx, roster.NewReader(list.from, list.format, b.issuers))
 	commit := err == nil && (taking.tally.Failed == 0 || !list.atomic)
 	err = errors.Join(err, i.End(ctx, commit))
-	taking.tally.Written = !list.dryRun && (!list.atomic || commit && err == nil)
-	if list.atomic && !list.dryRun && !taking.tally.Written {
-		taking.tally.Created, taking.tally.Updated, taking.tally.Unchanged = 0, 0, 0
+	if mode == store.ImportAtomic && (!commit || err != nil) {
+		return tally{Failed: taking.tally.Failed}, err
 	}
 	return taking.tally, err
 }
