@@ -151,21 +151,22 @@ func (r *Reconciler) Run(ctx context.Context, o Options) (report Report, err err
 // replicas together. One that fails is tried again, by anyone, after a tenth of the
 // time. done is told how each went.
 func (r *Reconciler) Schedule(ctx context.Context, every time.Duration, o Options, done func(Report, error)) {
-	const turn = "reconcile turn"
 	for ctx.Err() == nil {
-		wait := max(every/10, time.Second)
-		if ours, err := r.cfg.Store.TryLease(ctx, turn, r.cfg.Holder, every); err == nil && ours {
+		wait := min(every/10, mostPause)
+		if ours, err := r.turn(ctx, every); err == nil && ours {
 			report, err := r.Run(ctx, o)
-			if ctx.Err() != nil {
-				err = ctx.Err()
-			}
 			done(report, err)
-			if err == nil {
-				wait = every
-			} else {
-				_ = r.cfg.Store.ReleaseLease(context.WithoutCancel(ctx), turn, r.cfg.Holder)
+			wait = every
+			if err != nil {
+				wait = every / 10
+				_, _ = r.turn(context.WithoutCancel(ctx), wait) // ends sooner
 			}
 		}
-		await(ctx, wait, nil)
+		await(ctx, max(wait, time.Second), nil)
 	}
+}
+
+// turn takes the lease for being the one who has reconciled, or is about to.
+func (r *Reconciler) turn(ctx context.Context, hold time.Duration) (ours bool, err error) {
+	return r.cfg.Store.TryLease(ctx, "reconcile turn", r.cfg.Holder, hold)
 }

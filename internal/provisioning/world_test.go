@@ -27,14 +27,14 @@ var byTest = store.By{Actor: "test"}
 
 // A world has a Telnyx, books, and a clock that runs and can be set forward.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	telnyx *telnyxtest.Server
 	ahead  atomic.Int64
 	config store.Config
 	books  *store.Store
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := worldOn(t, store.Config{SQLite: filepath.Join(t.TempDir(), "books.db")})
 	if _, _, err := w.books.Migrate(t.Context()); err != nil {
@@ -43,7 +43,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func worldOn(t *testing.T, books store.Config) *world {
+func worldOn(t testing.TB, books store.Config) *world {
 	t.Helper()
 	w := &world{t: t, config: books}
 	w.config.Now = w.now
@@ -205,7 +205,7 @@ func (w *world) deletions() int {
 }
 
 // until waits until done says so.
-func until(t *testing.T, what string, done func() bool) {
+func until(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
 	defer cancel()

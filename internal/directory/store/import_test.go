@@ -62,11 +62,14 @@ func TestWhatBecomesOfEachRow(t *testing.T) {
 }
 
 func theRows(t *testing.T, s *store.Store, mode store.ImportMode, batch int) {
-	hers, other, gone, moved, fresh := newID(), newID(), newID(), newID(), newID()
+	hers, other, gone, moved, fresh, spare := newID(), newID(), newID(), newID(), newID(), newID()
 	put(t, s, "main:alice", "Alice")
 	assign(t, s, "main:alice", "default", hers)
 	assign(t, s, "main:alice", "mobile", moved)
+	assign(t, s, "main:alice", "tablet", spare)
 	assign(t, s, "main:alice", "gone", gone)
+	put(t, s, "main:henry", "")
+	assign(t, s, "main:henry", "default", newID())
 	put(t, s, "main:dora", "Dora")
 	assign(t, s, "main:dora", "default", other)
 	put(t, s, "main:carol", "")
@@ -87,9 +90,9 @@ func theRows(t *testing.T, s *store.Store, mode store.ImportMode, batch int) {
 		{"as it is", store.Row{User: "main:alice", Name: "Alice", NameSet: true, Disabled: &no, Device: "default", Credential: hers}, "unchanged"},
 		{"another's", store.Row{User: "main:erin", Device: "default", Credential: other}, "taken"},
 		{"so erin is not there", store.Row{User: "main:erin", Device: "mobile", Credential: gone}, "deleting"},
-		{"her own of another device", store.Row{User: "main:dora", Device: "mobile", Credential: moved}, "taken"},
+		{"her own of another device", store.Row{User: "main:dora", Device: "mobile", Credential: spare}, "taken"},
 		{"another in its place", store.Row{User: "main:alice", Device: "mobile", Credential: newID()}, "updated"},
-		{"what she had is forgotten, and free", store.Row{User: "main:dora", Device: "desk", Credential: newID(), SIPUsername: "gencred1"}, "created"},
+		{"what she had is forgotten, and free", store.Row{User: "main:dora", Device: "desk", Credential: moved, SIPUsername: "gencred1"}, "created"},
 		{"a disabled user", store.Row{User: "main:carol", Device: "default", Credential: newID()}, "disabled"},
 		{"one who is enabled in the row", store.Row{User: "main:carol", Disabled: &no, Device: "mobile", Credential: newID()}, "created"},
 		{"one who was enabled before", store.Row{User: "main:carol", Device: "desk", Credential: newID()}, "created"},
@@ -101,6 +104,9 @@ func theRows(t *testing.T, s *store.Store, mode store.ImportMode, batch int) {
 		{"that name again", store.Row{User: "main:alice", Name: "Al", NameSet: true, Device: "late2", Credential: newID()}, "created"},
 		{"no name is no change", store.Row{User: "main:fred", Device: "x"}, "unchanged"},
 		{"an empty name is one", store.Row{User: "main:alice", Name: "", NameSet: true, Device: "x"}, "updated"},
+		{"disabled for a while", store.Row{User: "main:henry", Disabled: &yes}, "updated"},
+		{"and enabled again", store.Row{User: "main:henry", Disabled: &no, Device: "x"}, "updated"},
+		{"has nothing", store.Row{User: "main:henry", Device: "default", Credential: newID()}, "created"},
 		{"no key", store.Row{User: ""}, "invalid"},
 		{"a key with a NUL", store.Row{User: "main:\x00"}, "invalid"},
 		{"an endless key", store.Row{User: strings.Repeat("a", store.MaxKeyBytes+1)}, "invalid"},
@@ -133,7 +139,7 @@ func theRows(t *testing.T, s *store.Store, mode store.ImportMode, batch int) {
 		t.Error(err)
 	}
 	for key, want := range map[string]string{
-		"main:bob": "default", "main:alice": "default late2 mobile", "main:dora": "", "main:carol": "desk mobile", "main:fred": "", `main:'"\u0000;--`: "",
+		"main:bob": "default", "main:alice": "default late2 mobile tablet", "main:dora": "", "main:carol": "desk mobile", "main:fred": "", `main:'"\u0000;--`: "",
 	} {
 		u := must[store.User](t)(s.User(t.Context(), key))
 		var devices []string
@@ -145,7 +151,8 @@ func theRows(t *testing.T, s *store.Store, mode store.ImportMode, batch int) {
 		}
 	}
 	for key, want := range map[string]string{
-		"main:alice": "user_created, credential_assigned default, credential_assigned mobile, credential_assigned gone, credential_released gone, " +
+		"main:alice": "user_created, credential_assigned default, credential_assigned mobile, credential_assigned tablet, credential_assigned gone, " +
+			"credential_released gone, " +
 			"credential_released mobile (kept at Telnyx), credential_assigned mobile, user_changed (name), credential_assigned late2, user_changed (name)",
 		"main:dora": "user_created, credential_assigned default, credential_assigned desk, credential_released default, credential_released desk, user_disabled",
 		"main:fred": "user_created, user_disabled",
