@@ -76,7 +76,11 @@ func (s *Store) listenOnce(ctx context.Context, heard chan<- struct{}) {
 	if err != nil {
 		return
 	}
-	defer connection.Close(context.WithoutCancel(ctx)) //nolint:errcheck // it is lost, or not needed
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
+		defer cancel()
+		_ = connection.Close(ctx) // it is lost, or not needed
+	}()
 	if _, err := connection.Exec(ctx, `LISTEN `+channel); err != nil {
 		return
 	}

@@ -64,6 +64,8 @@ func onBoth(t *testing.T, test func(t *testing.T, b *books)) {
 type books struct {
 	cfg    store.Config
 	server *pgtest.Server // nil for SQLite
+	db     *sql.DB        // raw's
+	opened []*store.Store
 }
 
 func sqliteBooks(t *testing.T) *books {
@@ -95,12 +97,28 @@ func (b *books) open(t *testing.T) *store.Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
+	b.opened = append(b.opened, s)
 	return s
 }
 
-// raw is the database without the store before it.
+// close closes all that was opened.
+func (b *books) close(t *testing.T) {
+	t.Helper()
+	for _, s := range b.opened {
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.opened = nil
+}
+
+// raw is the database without the store before it. It is for the goroutine of the
+// test.
 func (b *books) raw(t *testing.T) *sql.DB {
 	t.Helper()
+	if b.db != nil {
+		return b.db
+	}
 	driver, address := "sqlite", "file:"+(&url.URL{Path: b.cfg.SQLite}).EscapedPath()+"?_pragma=busy_timeout(5000)"
 	if b.server != nil {
 		driver, address = "pgx", b.cfg.Postgres
@@ -110,6 +128,8 @@ func (b *books) raw(t *testing.T) *sql.DB {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
+	db.SetMaxIdleConns(0) // the server may have been another one since
+	b.db = db
 	return db
 }
 
@@ -154,6 +174,15 @@ func (b *books) consistent(t *testing.T) {
 		"each recorded credential has its event":   `SELECT count(*) FROM credentials c WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.credential_id = c.credential_id AND e.action LIKE 'credential_%')`,
 		"what is to be deleted was made nobody's":  `SELECT count(*) FROM deletions d WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.credential_id = d.credential_id AND e.action = 'credential_released')`,
 		"nothing that was deleted is to be, again": `SELECT count(*) FROM deletions d JOIN events e ON e.credential_id = d.credential_id AND e.action = 'credential_deleted'`,
+		"a user is there as the last event says": `WITH last AS (SELECT user_key, max(number) AS number FROM events WHERE action LIKE 'user_%' GROUP BY user_key)
+			SELECT count(*) FROM last l JOIN events e ON e.number = l.number LEFT JOIN users u ON u.user_key = l.user_key
+			WHERE (e.action = 'user_removed') <> (u.user_key IS NULL) OR (e.action = 'user_disabled') <> (COALESCE(u.disabled_at, 0) > 0)`,
+		"a credential is there as the last event says": `WITH last AS (SELECT credential_id, max(number) AS number FROM events WHERE credential_id <> '' GROUP BY credential_id)
+			SELECT count(*) FROM last l JOIN events e ON e.number = l.number LEFT JOIN credentials c ON c.credential_id = l.credential_id
+			WHERE (e.action IN ('credential_released', 'credential_deleted')) <> (c.credential_id IS NULL)`,
+		"what was made nobody's is to be deleted, or kept": `WITH last AS (SELECT credential_id, max(number) AS number FROM events WHERE credential_id <> '' GROUP BY credential_id)
+			SELECT count(*) FROM last l JOIN events e ON e.number = l.number LEFT JOIN deletions d ON d.credential_id = l.credential_id
+			WHERE (e.action = 'credential_released' AND e.detail NOT LIKE '%kept at Telnyx' AND e.detail <> 'is not at Telnyx') <> (d.credential_id IS NOT NULL)`,
 	} {
 		if n := b.number(t, query); n != 0 {
 			t.Errorf("not true of %d: %s", n, says)

@@ -162,6 +162,21 @@ func (s *Server) Kill() error {
 	return nil
 }
 
+// Pause freezes the server and its children: who connects, or is connected, has no
+// answer until Resume. Neither Stop nor Close is possible meanwhile, but Kill is.
+func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+
+// Resume ends a Pause.
+func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(signal syscall.Signal) {
+	postmaster := s.running.cmd.Process
+	_ = postmaster.Signal(signal)
+	for _, pid := range children(postmaster.Pid) {
+		_ = syscall.Kill(pid, signal)
+	}
+}
+
 // Close stops the server and removes its files.
 func (s *Server) Close() error {
 	return errors.Join(s.Stop(), os.RemoveAll(s.dir))
