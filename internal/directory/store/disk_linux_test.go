@@ -33,7 +33,7 @@ func TestTheDiskIsFull(t *testing.T) {
 	b := &books{cfg: store.Config{SQLite: filepath.Join(folder, "books.db")}}
 	b.migrate(t)
 	s := b.open(t)
-	put(t, s, "main:before")
+	put(t, s, "main:before", "")
 	reads, writes := ways(t, s)
 	filler := filepath.Join(folder, "filler")
 	if err := os.WriteFile(filler, make([]byte, 256<<10), 0o600); err != nil {
@@ -57,7 +57,7 @@ func TestTheDiskMayOnlyBeRead(t *testing.T) {
 	b := &books{cfg: store.Config{SQLite: filepath.Join(folder, "books.db")}}
 	b.migrate(t)
 	s := b.open(t)
-	put(t, s, "main:before")
+	put(t, s, "main:before", "")
 	b.close(t)
 	remount := func(flags uintptr) {
 		t.Helper()

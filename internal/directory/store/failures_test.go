@@ -103,7 +103,7 @@ func fill(t *testing.T, s *store.Store) (users int) {
 func TestTheDatabaseIsFull(t *testing.T) {
 	b := sqliteBooks(t)
 	s := b.open(t)
-	put(t, s, "main:before")
+	put(t, s, "main:before", "")
 	limit := func(pages int64) {
 		t.Helper()
 		if err := store.ExecWriting(t.Context(), s, fmt.Sprint("PRAGMA max_page_count = ", pages)); err != nil {
@@ -126,7 +126,7 @@ func TestTheFileIsLockedByAnotherProcess(t *testing.T) {
 	t.Parallel() // it waits, mostly
 	b := sqliteBooks(t)
 	s := b.open(t)
-	put(t, s, "main:before")
+	put(t, s, "main:before", "")
 	other, lines := startChild(t, b, "lock", 0)
 	if !lines.Scan() {
 		t.Fatal("it locks nothing")
@@ -147,7 +147,7 @@ func TestTheServerIsAway(t *testing.T) {
 	server := pgtest.StartT(t)
 	b := postgresBooks(t, server)
 	s := b.open(t)
-	put(t, s, "main:before")
+	put(t, s, "main:before", "")
 	reads, writes := ways(t, s)
 	for _, row := range []struct {
 		says     string
@@ -179,7 +179,7 @@ func TestTheServerIsRestartedBetweenTwoCalls(t *testing.T) {
 	server := pgtest.StartT(t)
 	b := postgresBooks(t, server)
 	s := b.open(t)
-	put(t, s, "main:before")
+	put(t, s, "main:before", "")
 	reads, writes := ways(t, s)
 	work(t, reads)
 	if err := errors.Join(server.Stop(), server.Start()); err != nil {
@@ -203,7 +203,7 @@ func TestSomebodyHoldsTheBooksUp(t *testing.T) {
 	t.Parallel() // it waits, mostly
 	b := postgresBooks(t, sharedPostgres(t))
 	s := b.open(t)
-	put(t, s, "main:before")
+	put(t, s, "main:before", "")
 	tx, err := b.raw(t).BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -232,7 +232,7 @@ func TestThePasswordIsChanged(t *testing.T) {
 	}}
 	b.migrate(t)
 	s := b.open(t)
-	put(t, s, "main:before")
+	put(t, s, "main:before", "")
 	reads, writes := ways(t, s)
 
 	before := asked

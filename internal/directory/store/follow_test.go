@@ -107,7 +107,7 @@ func TestWhoeverIsFarBehindIsToldThatAllMayHaveChanged(t *testing.T) {
 		b.exec(t, `DELETE FROM events WHERE number > 5`)
 		b.exec(t, `UPDATE counter SET value = 5`)
 		f.want(soon, store.Change{All: true})
-		put(t, b.open(t), "main:alice")
+		put(t, b.open(t), "main:alice", "")
 		f.want(soon, store.Change{User: "main:alice"})
 	})
 }
