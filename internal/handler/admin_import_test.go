@@ -218,9 +218,11 @@ func TestAListHasMoreTimeThanOtherRequests(t *testing.T) {
 	o.must(err)
 	req.Header.Set("Authorization", "Bearer "+adminToken)
 	req.Header.Set("Content-Type", "application/json")
-	if res, err := o.client.Do(req); err == nil {
+	if res, err := o.client.Do(req); err == nil { // there may be just time enough to say so
 		defer res.Body.Close()
-		t.Errorf("a slow change is answered %d", res.StatusCode)
+		if res.StatusCode != http.StatusBadRequest {
+			t.Errorf("a slow change is answered %d", res.StatusCode)
+		}
 	}
 	if _, err := o.store.User(t.Context(), "main:carol"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("and made: %v", err)

@@ -40,8 +40,8 @@ func (a *Admin) userOf(c *call) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	c.ev.target, err = a.userKey(text)
-	return c.ev.target, err
+	c.ev.admin.target, err = a.userKey(text)
+	return c.ev.admin.target, err
 }
 
 func (a *Admin) userKey(text string) (string, error) {

@@ -282,69 +282,71 @@ func TestListsGoOnWhereTheyEnded(t *testing.T) {
 func TestAChangeIsMadeOnItsCondition(t *testing.T) {
 	const (
 		put    = `{"name":"Other"}`
-		assign = `{"credential_id":"` + two + `"}`
+		assign = `{"credential_id":"22222222-2222-4222-8222-N"}`
 	)
-	// alice is there, with a credential for desk; the user has the version 2.
+	// alice is there, with a credential for desk. NOW is the user's version, and WAS
+	// the one before.
+	o := openOffice(t, nil)
+	n := 0
 	for name, row := range map[string]struct {
 		method, path, body, header, value string
 		status                            int
 	}{
-		"as it is":                             {"PUT", "/users/alice", put, "If-Match", `"2"`, 200},
-		"as it was":                            {"PUT", "/users/alice", put, "If-Match", `"1"`, 412},
-		"as it will be":                        {"PUT", "/users/alice", put, "If-Match", `"3"`, 412},
-		"one of them":                          {"PUT", "/users/alice", put, "If-Match", `"1", "2"`, 200},
-		"none of them":                         {"PUT", "/users/alice", put, "If-Match", `"1","7"`, 412},
-		"one of them, of a user who is not":    {"PUT", "/users/bob", put, "If-Match", `"1","7"`, 412},
+		"as it is":                             {"PUT", "/users/alice", put, "If-Match", `"NOW"`, 200},
+		"as it was":                            {"PUT", "/users/alice", put, "If-Match", `"WAS"`, 412},
+		"as it will be":                        {"PUT", "/users/alice", put, "If-Match", `"999999"`, 412},
+		"one of them":                          {"PUT", "/users/alice", put, "If-Match", `"WAS", "NOW"`, 200},
+		"none of them":                         {"PUT", "/users/alice", put, "If-Match", `"WAS","999999"`, 412},
+		"one of them, of a user who is not":    {"PUT", "/users/bob", put, "If-Match", `"WAS","999999"`, 412},
 		"any":                                  {"PUT", "/users/alice", put, "If-Match", `*`, 200},
 		"any, of a user who is not":            {"PUT", "/users/bob", put, "If-Match", `*`, 412},
 		"a new one":                            {"PUT", "/users/bob", put, "If-None-Match", `*`, 201},
 		"a new one who is there":               {"PUT", "/users/alice", put, "If-None-Match", `*`, 412},
 		"another's tag":                        {"PUT", "/users/alice", put, "If-Match", `"abc"`, 412},
-		"nearly the tag":                       {"PUT", "/users/alice", put, "If-Match", `"02"`, 412},
+		"nearly the tag":                       {"PUT", "/users/alice", put, "If-Match", `"0NOW"`, 412},
 		"an empty tag":                         {"PUT", "/users/alice", put, "If-Match", `""`, 412},
 		"a large tag":                          {"PUT", "/users/alice", put, "If-Match", `"99999999999999999999"`, 412},
-		"a weak tag":                           {"PUT", "/users/alice", put, "If-Match", `W/"2"`, 400},
+		"a weak tag":                           {"PUT", "/users/alice", put, "If-Match", `W/"NOW"`, 400},
 		"no tag":                               {"PUT", "/users/alice", put, "If-Match", ``, 400},
-		"without quotes":                       {"PUT", "/users/alice", put, "If-Match", `2`, 400},
-		"an open quote":                        {"PUT", "/users/alice", put, "If-Match", `"2`, 400},
-		"tags without a comma":                 {"PUT", "/users/alice", put, "If-Match", `"2""3"`, 400},
-		"any and a tag":                        {"PUT", "/users/alice", put, "If-Match", `*, "2"`, 400},
-		"none of these tags":                   {"PUT", "/users/alice", put, "If-None-Match", `"2"`, 400},
-		"disable as it is":                     {"POST", "/users/alice/disable", "", "If-Match", `"2"`, 200},
-		"disable as it was":                    {"POST", "/users/alice/disable", "", "If-Match", `"1"`, 412},
-		"enable as it was":                     {"POST", "/users/alice/enable", "", "If-Match", `"1"`, 412},
+		"without quotes":                       {"PUT", "/users/alice", put, "If-Match", `NOW`, 400},
+		"an open quote":                        {"PUT", "/users/alice", put, "If-Match", `"NOW`, 400},
+		"tags without a comma":                 {"PUT", "/users/alice", put, "If-Match", `"NOW""3"`, 400},
+		"any and a tag":                        {"PUT", "/users/alice", put, "If-Match", `*, "NOW"`, 400},
+		"none of these tags":                   {"PUT", "/users/alice", put, "If-None-Match", `"NOW"`, 400},
+		"disable as it is":                     {"POST", "/users/alice/disable", "", "If-Match", `"NOW"`, 200},
+		"disable as it was":                    {"POST", "/users/alice/disable", "", "If-Match", `"WAS"`, 412},
+		"enable as it was":                     {"POST", "/users/alice/enable", "", "If-Match", `"WAS"`, 412},
 		"disable whoever is not there":         {"POST", "/users/alice/disable", "", "If-None-Match", `*`, 412},
-		"remove as it is":                      {"DELETE", "/users/alice", "", "If-Match", `"2"`, 204},
-		"remove as it was":                     {"DELETE", "/users/alice", "", "If-Match", `"1"`, 412},
-		"a device of a user as it is":          {"PUT", "/users/alice/devices/mobile", assign, "If-Match", `"2"`, 201},
-		"a device of a user as it was":         {"PUT", "/users/alice/devices/desk", assign, "If-Match", `"1"`, 412},
+		"remove as it is":                      {"DELETE", "/users/alice", "", "If-Match", `"NOW"`, 204},
+		"remove as it was":                     {"DELETE", "/users/alice", "", "If-Match", `"WAS"`, 412},
+		"a device of a user as it is":          {"PUT", "/users/alice/devices/mobile", assign, "If-Match", `"NOW"`, 201},
+		"a device of a user as it was":         {"PUT", "/users/alice/devices/desk", assign, "If-Match", `"WAS"`, 412},
 		"a device that has something":          {"PUT", "/users/alice/devices/desk", assign, "If-Match", `*`, 201},
 		"a device that has nothing":            {"PUT", "/users/alice/devices/mobile", assign, "If-Match", `*`, 412},
 		"a new device":                         {"PUT", "/users/alice/devices/mobile", assign, "If-None-Match", `*`, 201},
 		"a new device that is not":             {"PUT", "/users/alice/devices/desk", assign, "If-None-Match", `*`, 412},
 		"a new device of nobody's":             {"PUT", "/users/bob/devices/desk", assign, "If-None-Match", `*`, 404},
-		"take a device away as it was":         {"DELETE", "/users/alice/devices/desk", "", "If-Match", `"1"`, 412},
+		"take a device away as it was":         {"DELETE", "/users/alice/devices/desk", "", "If-Match", `"WAS"`, 412},
 		"take a device away":                   {"DELETE", "/users/alice/devices/desk", "", "If-Match", `*`, 204},
-		"take a device away, of these":         {"DELETE", "/users/alice/devices/desk", "", "If-Match", `"9", "2"`, 204},
-		"take a device away, by its weak tag":  {"DELETE", "/users/alice/devices/desk", "", "If-Match", `W/"2"`, 400},
+		"take a device away, of these":         {"DELETE", "/users/alice/devices/desk", "", "If-Match", `"WAS", "NOW"`, 204},
+		"take a device away, by its weak tag":  {"DELETE", "/users/alice/devices/desk", "", "If-Match", `W/"NOW"`, 400},
 		"take a device away, if there is none": {"DELETE", "/users/alice/devices/desk", "", "If-None-Match", `*`, 412},
 	} {
-		t.Run(name, func(t *testing.T) {
-			o := openOffice(t, nil)
-			o.expect("PUT", "/users/alice", `{"name":"Alice"}`, 201, "")
-			before := o.expect("PUT", "/users/alice/devices/desk", `{"credential_id":"`+one+`"}`, 201, "").etag
-			if before != `"2"` {
-				t.Fatalf("the version is %s", before)
-			}
-			got := o.do(row.method, row.path, row.body, row.header, row.value)
-			codes := map[int]string{412: "precondition_failed", 400: "bad_request", 404: "not_found"}
-			if got.status != row.status || got.code != codes[row.status] {
-				t.Errorf("%d %s, want %d", got.status, got.body, row.status)
-			}
-			if after := o.do("GET", "/users/alice", ""); row.status >= 400 && after.etag != before {
-				t.Errorf("refused, and the user has changed: %s", after.body)
-			}
-		})
+		n++
+		number := fmt.Sprintf("%012d", n)
+		user := "/users/alice" + number
+		was := o.expect("PUT", user, `{"name":"Alice"}`, 201, "").etag
+		now := o.expect("PUT", user+"/devices/desk", `{"credential_id":"11111111-1111-4111-8111-`+number+`"}`, 201, "").etag
+		value := strings.NewReplacer("NOW", strings.Trim(now, `"`), "WAS", strings.Trim(was, `"`)).Replace(row.value)
+		path := strings.NewReplacer("alice", "alice"+number, "bob", "bob"+number).Replace(row.path)
+		got := o.do(row.method, path, strings.ReplaceAll(row.body, "-N", "-"+number), row.header, value)
+		codes := map[int]string{412: "precondition_failed", 400: "bad_request", 404: "not_found"}
+		if got.status != row.status || got.code != codes[row.status] {
+			t.Errorf("%s: %d %s, want %d", name, got.status, got.body, row.status)
+		}
+		if after := o.do("GET", user, ""); row.status >= 400 && after.etag != now {
+			t.Errorf("%s: refused, and the user has changed: %s", name, after.body)
+		}
 	}
 }
 

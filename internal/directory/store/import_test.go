@@ -10,7 +10,6 @@ import (
 
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/directory/store"
-	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
 
 // importing adds rows, so many at once, and returns what became of each, in a
@@ -260,7 +259,7 @@ func TestWhichImportsThereAreNot(t *testing.T) {
 func TestAnImportSaysWhoMadeIt(t *testing.T) {
 	each(t, func(t *testing.T, s *store.Store) {
 		i := must[*store.Import](t)(s.BeginImport(t.Context(), store.By{Actor: "cli root", RequestID: "r"}, store.ImportEach))
-		var id telnyx.CredentialID = newID()
+		id := newID()
 		must[[]store.Verdict](t)(i.Add(t.Context(), []store.Row{{User: "main:alice", Device: directory.DefaultDevice, Credential: id, SIPUsername: "gencred1"}}))
 		if err := i.End(t.Context(), true); err != nil {
 			t.Fatal(err)
