@@ -378,3 +378,26 @@ func TestAnExportThatCannotBeWrittenFails(t *testing.T) {
 		t.Errorf("status %d, %s", status, errs.String())
 	}
 }
+
+// What docs/users.md says of lists and commands is so.
+func TestTheGuideToPeople(t *testing.T) {
+	guide := readGuide(t, filepath.FromSlash("../../docs/users.md"))
+	for _, c := range usersCommands {
+		row := "| `users " + strings.ReplaceAll(strings.TrimSpace(c.name+" "+c.synopsis), "|", `\|`) + "` |"
+		if !strings.Contains(guide, row) {
+			t.Errorf("the guide has no row %s", row)
+		}
+	}
+	lists := regexp.MustCompile("(?ms)^```(csv|json)\n(.*?)^```$").FindAllStringSubmatch(guide, -1)
+	if len(lists) != 2 {
+		t.Fatalf("%d lists, want one in each format", len(lists))
+	}
+	for _, list := range lists {
+		o := offices(t)["the database"]
+		o.t = t
+		format := map[string]string{"csv": "csv", "json": "ndjson"}[list[1]]
+		if got := o.in(list[2], "import", "-", "-format", format); got.status != exitOK {
+			t.Errorf("%s: %s%s", list[1], got.out, got.err)
+		}
+	}
+}
