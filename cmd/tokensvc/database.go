@@ -79,7 +79,10 @@ func (c Config) finder(s *store.Store, client *telnyx.Client, holder string) pro
 
 // database is a directory that is a database, and what keeps it and Telnyx in step.
 type database struct {
-	store      *store.Store
+	store *store.Store
+	// background is for what nobody waits for: what it may retry when Telnyx is in
+	// trouble is not taken from those who do.
+	background *telnyx.Client
 	finder     *provisioning.Finder
 	remover    *provisioning.Remover
 	reconciler *provisioning.Reconciler
@@ -87,12 +90,12 @@ type database struct {
 }
 
 // openDatabase wires it. Nothing of it runs yet.
-func (c Config) openDatabase(client *telnyx.Client, o *observer) (*database, error) {
+func (c Config) openDatabase(client, background *telnyx.Client, o *observer) (*database, error) {
 	s, err := c.openStore()
 	if err != nil {
 		return nil, err
 	}
-	b := &database{store: s}
+	b := &database{store: s, background: background}
 	if err := b.wire(c, client, o); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -107,27 +110,27 @@ func (b *database) wire(c Config, client *telnyx.Client, o *observer) (err error
 		return err
 	}
 	b.remover, err = provisioning.NewRemover(provisioning.RemoverConfig{
-		Store: b.store, Telnyx: client, CallTimeout: c.Telnyx.Timeout, OnDelete: o.deleted, OnError: o.troubled("deleting credentials"),
+		Store: b.store, Telnyx: b.background, CallTimeout: c.Telnyx.Timeout, OnDelete: o.deleted, OnError: o.troubled("deleting credentials"),
 	})
 	if err != nil {
 		return err
 	}
-	if b.reconciler, err = provisioning.NewReconciler(c.reconciler(b, client, holder)); err != nil {
+	if b.reconciler, err = provisioning.NewReconciler(c.reconciler(b, holder)); err != nil {
 		return err
 	}
 	if c.Provision.ExpiresAfter == 0 {
 		return nil
 	}
 	b.renewer, err = provisioning.NewRenewer(provisioning.RenewerConfig{
-		Store: b.store, Telnyx: client, ExpiresAfter: c.Provision.ExpiresAfter, Holder: holder,
+		Store: b.store, Telnyx: b.background, ExpiresAfter: c.Provision.ExpiresAfter, Holder: holder,
 		OnRenew: o.renewed, OnError: o.troubled("renewing credentials"),
 	})
 	return err
 }
 
-func (c Config) reconciler(b *database, client *telnyx.Client, holder string) provisioning.ReconcilerConfig {
+func (c Config) reconciler(b *database, holder string) provisioning.ReconcilerConfig {
 	return provisioning.ReconcilerConfig{
-		Store: b.store, Telnyx: client, Remover: b.remover, Holder: holder,
+		Store: b.store, Telnyx: b.background, Remover: b.remover, Holder: holder,
 		Instance: c.Provision.Instance, ConnectionID: c.Provision.ConnectionID, MaxDevices: c.Devices.Max,
 	}
 }
@@ -144,6 +147,7 @@ func newHolder() string {
 // close closes the database, with nothing of it running any more.
 func (b *database) close() error {
 	b.finder.Close()
+	b.background.CloseIdleConnections()
 	return b.store.Close()
 }
 

@@ -83,7 +83,7 @@ func (c Config) reconcile(ctx context.Context, rate float64, o provisioning.Opti
 	if err != nil {
 		return r, err
 	}
-	cfg := c.reconciler(&database{store: s, remover: remover}, client, newHolder())
+	cfg := c.reconciler(&database{store: s, background: client, remover: remover}, newHolder())
 	cfg.Rate, cfg.By.Actor = rate, actor()
 	reconciler, err := provisioning.NewReconciler(cfg)
 	if err != nil {

@@ -24,6 +24,7 @@ type service struct {
 	cfg      Config
 	log      zerolog.Logger
 	verifier *authz.Verifier
+	key      *secretFile
 	client   *telnyx.Client
 	machine  *vending.Machine
 	books    *database // nil if the directory is no database
@@ -50,8 +51,8 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 		return nil, err
 	}
 	var err error
-	key := newSecretFile(cfg.Telnyx.APIKeyFile, readAPIKey, cfg.Telnyx.APIKey)
-	s.client, err = telnyx.New(cfg.telnyx(key.Text))
+	s.key = newSecretFile(cfg.Telnyx.APIKeyFile, readAPIKey, cfg.Telnyx.APIKey)
+	s.client, err = telnyx.New(cfg.telnyx(s.key.Text))
 	if err != nil {
 		return nil, err
 	}
@@ -68,8 +69,8 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	if key.path != "" {
-		s.follow("API key", key.path, key.readAgain)
+	if s.key.path != "" {
+		s.follow("API key", s.key.path, s.key.readAgain)
 	}
 	metrics := handler.NewMetrics(registry)
 	s.handler, err = handler.New(handler.Config{
@@ -93,8 +94,11 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 // openDirectory opens the directory, and follows it if it is a file.
 func (s *service) openDirectory() (finder, error) {
 	if s.cfg.Directory.isDatabase() {
-		var err error
-		if s.books, err = s.cfg.openDatabase(s.client, s.observer); err != nil {
+		background, err := telnyx.New(s.cfg.telnyx(s.key.Text))
+		if err != nil {
+			return nil, err
+		}
+		if s.books, err = s.cfg.openDatabase(s.client, background, s.observer); err != nil {
 			return nil, err
 		}
 		return s.books.finder, nil

@@ -257,7 +257,7 @@ func TestPostgreSQLGoesAwayWhileACredentialIsMade(t *testing.T) {
 	until(t, "word that it is being made", func() bool { // first the lost connections are found out
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		_, err := f.Find(ctx, directory.Query{User: alice, Device: phone})
+		_, err := f.Find(ctx, directory.Query{User: alice, Device: phone, Create: true})
 		_, ok := errors.AsType[*directory.NotReadyError](err)
 		return ok
 	})
