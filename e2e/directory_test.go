@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -92,25 +91,6 @@ func wantDone(t *testing.T, got answer) {
 	if got.status/100 != 2 {
 		t.Fatalf("got %v, want it done", got)
 	}
-}
-
-// person is what the admin API says of a user.
-type person struct {
-	User    string
-	Devices []struct {
-		Device       string
-		CredentialID string `json:"credential_id"`
-	}
-}
-
-func (s *service) person(t *testing.T, user string) (p person) {
-	t.Helper()
-	got := s.manage(t, http.MethodGet, "/users/"+user, "")
-	wantDone(t, got)
-	if err := json.Unmarshal([]byte(got.body), &p); err != nil {
-		t.Fatal(err)
-	}
-	return p
 }
 
 // wantIssued wants an answer to be a token, and returns the credential it is of.
@@ -353,7 +333,7 @@ func execute(t *testing.T, url, statement string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer connection.Close(context.WithoutCancel(t.Context())) //nolint:errcheck // it was of use
+	defer connection.Close(context.WithoutCancel(t.Context()))
 	if _, err := connection.Exec(t.Context(), statement); err != nil {
 		t.Fatal(err)
 	}

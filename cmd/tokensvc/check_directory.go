@@ -37,7 +37,7 @@ func (p parts) checkDatabase(ctx context.Context) checked {
 	if err != nil {
 		return amiss(part, kind+": "+err.Error(), "")
 	}
-	defer s.Close() //nolint:errcheck // it was only read
+	defer s.Close()
 	err = s.Check(ctx)
 	if errors.Is(err, store.ErrOlderSchema) && kind == "sqlite" {
 		return inOrder(part, "sqlite: of an older version; serve brings it to this one's schema")
