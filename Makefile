@@ -23,7 +23,7 @@ PROVIDER := e2e/provider/node_modules/.package-lock.json
 
 .PHONY: help
 help: ## list the targets
-	@sed -En 's/^([a-z]+):[^#]*## (.*)/make \1\t\2/p' Makefile | expand -t 16
+	@sed -En 's/^([a-z-]+):[^#]*## (.*)/make \1\t\2/p' Makefile | expand -t 22
 
 .PHONY: dev
 dev: build ## run the service on this machine, with a fake Telnyx and identity provider; ARGS="-listen 127.0.0.1:8088"
@@ -54,6 +54,10 @@ fuzz: ## run every fuzz target for FUZZTIME (1m) each
 		echo "$${file%/*} $${func#func }"; \
 		go test -run='^$$' -fuzz="^$${func#func }\$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=5s "$${file%/*}" </dev/null; \
 	done
+
+.PHONY: bench-directory
+bench-directory: ## measure a directory of a million people, in SQLite and in PostgreSQL
+	go run ./bench/directory $(ARGS)
 
 # The race detector wants a C compiler, what dev prints for people is pasted by a
 # test, the end-to-end tests want a browser, and the directory's a PostgreSQL of

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/tokensvc/tokensvc/internal/authz"
-	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/secret"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
@@ -113,7 +112,7 @@ func (p parts) check(ctx context.Context) []checked {
 		looks = append(looks, func() []checked { return checkIssuer(ctx, i) })
 	}
 	looks = append(looks,
-		func() []checked { return []checked{p.checkDirectory()} },
+		func() []checked { return []checked{p.checkDirectory(ctx)} },
 		func() []checked { return []checked{p.checkTelnyx(ctx)} },
 		func() []checked { return p.checkListeners(ctx) },
 	)
@@ -176,16 +175,6 @@ func adviceOnPart(i authz.Issuer, f authz.Finding) string {
 		return "see that issuers[].introspection has the client_id and the secret or key that the issuer knows, and that it lets this client ask"
 	}
 	return "see that the issuer answers about tokens at issuers[].introspection.endpoint, or the one that it publishes"
-}
-
-func (p parts) checkDirectory() checked {
-	if users, ok := p.users.(*directory.File); ok {
-		if users.Users() == 1 {
-			return inOrder("directory", "file: 1 user")
-		}
-		return inOrder("directory", fmt.Sprintf("file: %d users", users.Users()))
-	}
-	return inOrder("directory", p.cfg.Directory.name()+": in each person's token")
 }
 
 // checkTelnyx asks for one credential, which changes nothing and is shown to

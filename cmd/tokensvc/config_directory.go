@@ -8,6 +8,7 @@ import (
 
 	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/directory/store"
+	"github.com/tokensvc/tokensvc/internal/provisioning"
 	"github.com/tokensvc/tokensvc/internal/secret"
 )
 
@@ -60,10 +61,10 @@ type ProvisionConfig struct {
 	// credential has just been created.
 	FirstLogin string
 	// ReadyAfter is how long Telnyx takes to know a new credential. Default 5 s, at
-	// most 1 min.
+	// most 1 min, negative for none.
 	ReadyAfter time.Duration
 	// ExpiresAfter is how long a credential lasts, which is renewed ahead of that;
-	// 0, the default, leaves it to Telnyx. 1 min to 10 years.
+	// 0, the default, leaves it to Telnyx. 1 h to 10 years.
 	ExpiresAfter time.Duration
 }
 
@@ -137,11 +138,11 @@ func directorySettings(c *Config) []setting {
 			help:  "Whether the first login waits until the new credential is usable, or is told to come back (`provisioning`).",
 		}, {
 			key: "provision.ready_after", variable: "TOKENSVC_PROVISION_READY_AFTER", byDefault: "5s",
-			field: asDuration(&c.Provision.ReadyAfter, 0, time.Minute),
+			field: asDurationOrNone(&c.Provision.ReadyAfter, provisioning.MaxReadyAfter),
 			help:  "How long Telnyx takes until a new credential is usable.",
 		}, {
 			key: "provision.expires_after", variable: "TOKENSVC_PROVISION_EXPIRES_AFTER", unset: "as Telnyx does",
-			field: asDuration(&c.Provision.ExpiresAfter, time.Minute, 87600*time.Hour),
+			field: asDuration(&c.Provision.ExpiresAfter, provisioning.MinExpiresAfter, 87600*time.Hour),
 			help:  "How long a credential lasts that is not renewed. It is renewed when a fifth of that is left.",
 		}, {
 			key: "reconcile.every", variable: "TOKENSVC_RECONCILE_EVERY", unset: "only `tokensvc reconcile`",

@@ -51,6 +51,7 @@ type finder interface {
 	Find(ctx context.Context, q directory.Query) (telnyx.CredentialID, error)
 }
 
+// openDirectory opens a directory that is no database.
 func (c Config) openDirectory() (finder, error) {
 	if c.Directory.Kind == "claim" {
 		return directory.NewClaim(c.Directory.Value)

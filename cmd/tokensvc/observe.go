@@ -17,6 +17,7 @@ import (
 
 // observer logs and counts what goes on between requests.
 type observer struct {
+	*bookObserver
 	log         zerolog.Logger
 	fetches     *prometheus.CounterVec
 	mints       *prometheus.CounterVec
@@ -39,6 +40,8 @@ func newRegistry() *prometheus.Registry {
 
 func newObserver(log zerolog.Logger, registry prometheus.Registerer) *observer {
 	o := &observer{
+		bookObserver: newBookObserver(log, registry),
+
 		log: log,
 		fetches: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tokensvc_issuer_fetches_total",

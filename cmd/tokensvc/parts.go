@@ -29,7 +29,11 @@ func openParts(path string, environ []string) (parts, []string) {
 		return parts{}, linesOf(joined(problems))
 	}
 	issuers, err := cfg.openIssuers(func(string, string, func() outcome) {}) // nothing runs long enough
-	users, failed := cfg.openDirectory()
+	open := cfg.openDirectory
+	if cfg.Directory.isDatabase() {
+		open = cfg.lookOnly
+	}
+	users, failed := open()
 	p := parts{cfg, issuers, users}
 	if err == nil {
 		_, err = p.verifier(nil)

@@ -33,6 +33,10 @@ func serve(ctx context.Context, t terminal, args []string) int {
 		sayError(t.err, err)
 		return exitUsage
 	}
+	if err := s.prepare(ctx); err != nil {
+		sayError(t.err, err)
+		return exitUsage
+	}
 	s.hangup = hangup
 	s.followRules(*path, t.environ)
 	if err := s.listen(ctx); err != nil {

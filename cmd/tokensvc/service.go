@@ -24,8 +24,10 @@ type service struct {
 	cfg      Config
 	log      zerolog.Logger
 	verifier *authz.Verifier
+	key      *secretFile
 	client   *telnyx.Client
 	machine  *vending.Machine
+	books    *database // nil if the directory is no database
 	handler  *handler.Service
 	ops      *handler.Ops
 	observer *observer
@@ -49,8 +51,8 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 		return nil, err
 	}
 	var err error
-	key := newSecretFile(cfg.Telnyx.APIKeyFile, readAPIKey, cfg.Telnyx.APIKey)
-	s.client, err = telnyx.New(cfg.telnyx(key.Text))
+	s.key = newSecretFile(cfg.Telnyx.APIKeyFile, readAPIKey, cfg.Telnyx.APIKey)
+	s.client, err = telnyx.New(cfg.telnyx(s.key.Text))
 	if err != nil {
 		return nil, err
 	}
@@ -63,29 +65,49 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	users, err := cfg.openDirectory()
+	users, err := s.openDirectory()
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Users != nil {
-		s.follow("users file", cfg.Directory.Value, func() outcome { return outcomeOf(cfg.Users.Reload()) })
+	if s.key.path != "" {
+		s.follow("API key", s.key.path, s.key.readAgain)
 	}
-	if key.path != "" {
-		s.follow("API key", key.path, key.readAgain)
-	}
+	metrics := handler.NewMetrics(registry)
 	s.handler, err = handler.New(handler.Config{
 		Verifier: s.verifier, Policy: policyOf(cfg.Issuers), Directory: users, DirectoryName: cfg.Directory.name(), Vendor: s.machine,
 		OpenAPI: tokensvc.OpenAPI, BasePath: cfg.BasePath, TrustedProxies: cfg.TrustedProxies,
 		Origins: cfg.CORSOrigins, Cookies: usesCookies(cfg.Issuers), DPoP: usesDPoP(cfg.Issuers),
 		UserPerMinute: cfg.Limits.UserPerMinute, UserBurst: cfg.Limits.UserBurst,
 		InFlight: cfg.Limits.InFlight, Timeout: cfg.Limits.RequestTimeout,
-		Metrics: handler.NewMetrics(registry), Log: log,
+		Metrics: metrics, Log: log, Issued: s.issued,
 	})
 	if err != nil {
 		return nil, err
 	}
 	s.ops = handler.NewOps(s.readiness, registry)
+	if err := s.administer(metrics); err != nil {
+		return nil, err
+	}
 	return s, s.openListeners()
+}
+
+// openDirectory opens the directory, and follows it if it is a file.
+func (s *service) openDirectory() (finder, error) {
+	if s.cfg.Directory.isDatabase() {
+		background, err := telnyx.New(s.cfg.telnyx(s.key.Text))
+		if err != nil {
+			return nil, err
+		}
+		if s.books, err = s.cfg.openDatabase(s.client, background, s.observer); err != nil {
+			return nil, err
+		}
+		return s.books.finder, nil
+	}
+	s.observer.directoryIs(nil) // neither of the others can go away once it has been opened
+	if s.cfg.Users != nil {
+		s.follow("users file", s.cfg.Directory.Value, func() outcome { return outcomeOf(s.cfg.Users.Reload()) })
+	}
+	return s.cfg.openDirectory()
 }
 
 // openVerifier reads the files that the issuers need, and follows them.
@@ -109,28 +131,34 @@ func (s *service) openVerifier() error {
 	return err
 }
 
-// readiness says what the service needs and whether it is there. The directory
-// is: neither kind can go away once it has been opened.
+// readiness says what the service needs and whether it is there. A database must
+// have answered once. One that goes away later does not make the service unready:
+// all replicas would be, and callers told nothing in place of what is the matter.
 func (s *service) readiness() handler.Readiness {
-	parts := map[string]string{"directory": "ok"}
+	directory, opened := s.observer.directory()
+	parts := map[string]string{"directory": directory}
 	for _, i := range s.cfg.Issuers {
 		parts["issuer "+i.Name] = "ok"
 	}
 	for _, name := range s.verifier.Missing() {
 		parts["issuer "+name] = "its keys, or where to ask it, have not been fetched yet"
 	}
-	return handler.Readiness{Ready: s.verifier.Ready(), Parts: parts}
+	return handler.Readiness{Ready: opened && s.verifier.Ready(), Parts: parts}
 }
 
 // run serves until ctx is done and every request in flight has been answered.
 // Requests have contexts of their own: a stop does not cancel them.
 func (s *service) run(ctx context.Context) error {
 	var background sync.WaitGroup
+	defer s.closeBooks()
 	defer background.Wait()
 	working, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	background.Go(func() { s.verifier.Run(working) })
 	background.Go(func() { s.keepReloading(working) })
+	for _, work := range s.bookkeeping() {
+		background.Go(func() { work(working) })
+	}
 
 	failed := make(chan error, len(s.listeners()))
 	started := s.log.Info().Str("version", version)

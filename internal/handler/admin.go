@@ -125,6 +125,8 @@ func checkAdminIssuer(cfg AdminConfig) error {
 		return errors.New("admin: the issuer is a proxy, whose headers do not count here")
 	case cfg.Issuer.Source != authz.Source{}:
 		return errors.New("admin: the issuer's tokens are not in the Authorization header, and nothing else counts here")
+	case !slices.Contains(cfg.Issuers, cfg.Issuer.Name):
+		return errors.New("admin: the Issuer is none of the Issuers")
 	case cfg.Verifier == nil:
 		return errors.New("admin: a Verifier is required with an Issuer")
 	}
@@ -201,6 +203,6 @@ func (a *Admin) administered(e adminEndpoint) endpoint {
 		if err := a.admit(ctx, ev, r); err != nil {
 			return adminError(err)
 		}
-		return adminError(e(ctx, &call{ev, w, r, store.By{Actor: ev.actor, RequestID: ev.requestID}}))
+		return adminError(e(ctx, &call{ev, w, r, store.By{Actor: ev.admin.actor, RequestID: ev.requestID}}))
 	}
 }

@@ -15,7 +15,7 @@ import (
 // the admin token, or somebody whom the issuer vouches for and the rules allow.
 func (a *Admin) admit(ctx context.Context, ev *event, r *http.Request) error {
 	if a.isToken(r.Header["Authorization"]) {
-		ev.actor = "admin token"
+		ev.admin = &administering{actor: "admin token"}
 		return nil
 	}
 	if a.verifier == nil {
@@ -29,7 +29,7 @@ func (a *Admin) admit(ctx context.Context, ev *event, r *http.Request) error {
 	if _, err := a.policy.Load().Judge(ev.who, a.now()); err != nil { // also of another issuer
 		return err
 	}
-	ev.actor = "admin " + ev.who.User
+	ev.admin = &administering{actor: "admin " + ev.who.User}
 	return nil
 }
 

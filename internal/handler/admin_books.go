@@ -64,7 +64,7 @@ func (a *Admin) listEvents(ctx context.Context, c *call) error {
 		if wanted.User, err = a.userKey(q.text("user")); err != nil {
 			return err
 		}
-		c.ev.target = wanted.User
+		c.ev.admin.target = wanted.User
 	}
 	if wanted.Before, err = q.number("before", math.MaxInt64); err != nil {
 		return err

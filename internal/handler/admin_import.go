@@ -24,7 +24,7 @@ const maxProblems = 100
 // that is too long changes nothing, and a slow sender keeps nobody from the books.
 func (a *Admin) importList(ctx context.Context, c *call) error {
 	c.extend()
-	mode, err := c.importMode()
+	mode, whole, err := c.importMode()
 	if err != nil {
 		return err
 	}
@@ -46,6 +46,9 @@ func (a *Admin) importList(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	if whole && report.Failed > 0 {
+		report.Created, report.Updated, report.Unchanged = 0, 0, 0
+	}
 	return c.answer(http.StatusOK, report)
 }
 
@@ -57,25 +60,24 @@ func (c *call) extend() {
 	_ = connection.SetWriteDeadline(end.Add(answerTime))
 }
 
-func (c *call) importMode() (store.ImportMode, error) {
+// importMode reads how a list is to be taken, and whether it is all or nothing.
+func (c *call) importMode() (mode store.ImportMode, whole bool, err error) {
 	q, err := c.query("atomic", "dry_run")
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	atomic, err := q.flag("atomic")
+	whole, err = q.flag("atomic")
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	dry, err := q.flag("dry_run")
 	switch {
-	case err != nil:
-		return 0, err
 	case dry:
-		return store.ImportDryRun, nil
-	case atomic:
-		return store.ImportAtomic, nil
+		mode = store.ImportDryRun
+	case whole:
+		mode = store.ImportAtomic
 	}
-	return store.ImportEach, nil
+	return mode, whole, err
 }
 
 func (c *call) format() (roster.Format, error) {
@@ -141,9 +143,6 @@ func (a *Admin) take(ctx context.Context, by store.By, mode store.ImportMode, li
 	}
 	if err := into.End(ctx, report.Failed == 0); err != nil {
 		return nil, err
-	}
-	if mode == store.ImportAtomic && report.Failed > 0 {
-		report.Created, report.Updated, report.Unchanged = 0, 0, 0
 	}
 	slices.SortStableFunc(report.Errors, func(a, b lineProblem) int { return cmp.Compare(a.Line, b.Line) })
 	return report, nil

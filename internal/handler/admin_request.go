@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -21,11 +22,14 @@ import (
 
 func badRequest(detail string) error { return &requestError{outcome: BadRequest, detail: detail} }
 
-// segment is a part of the path, decoded.
+// segment is a part of the path, decoded. An empty one is none.
 func (c *call) segment(name string) (string, error) {
 	text, err := url.PathUnescape(chi.URLParam(c.r, name))
-	if err != nil {
+	switch {
+	case err != nil:
 		return "", badRequest("The path is not encoded as paths are.")
+	case text == "":
+		return "", &requestError{outcome: NotFound}
 	}
 	return text, nil
 }
@@ -36,8 +40,8 @@ func (a *Admin) userOf(c *call) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	c.ev.target, err = a.userKey(text)
-	return c.ev.target, err
+	c.ev.admin.target, err = a.userKey(text)
+	return c.ev.admin.target, err
 }
 
 func (a *Admin) userKey(text string) (string, error) {
@@ -154,6 +158,9 @@ func (c *call) texts(names ...string) (map[string]string, error) {
 		var text *string
 		if err := json.Unmarshal(value, &text); err != nil || text == nil || !slices.Contains(names, name) {
 			return nil, badRequest("The body's only members are strings: " + strings.Join(names, ", ") + ".")
+		}
+		if strings.ContainsRune(*text, utf8.RuneError) && !bytes.ContainsRune(body, utf8.RuneError) { // half of a surrogate pair
+			return nil, badRequest("The body has a text that is not Unicode.")
 		}
 		texts[name] = *text
 	}

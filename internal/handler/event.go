@@ -25,9 +25,8 @@ type event struct {
 	client     string // address
 	fromProxy  bool   // came in over the trusted proxy's listener
 	who        *authz.Principal
-	actor      string // who administers
-	target     string // the user whom that is about
-	observed   string // the rule that would have refused, were rules enforced
+	admin      *administering // nil on the public listener
+	observed   string         // the rule that would have refused, were rules enforced
 	device     directory.Device
 	credential telnyx.CredentialID
 	source     vending.Source
@@ -37,6 +36,12 @@ type event struct {
 	status     int
 
 	staleBecause error // why Telnyx gave no new token, though the caller has one
+}
+
+// administering is who changes the directory, or reads it, and about whom.
+type administering struct {
+	actor  string
+	target string // a user key, or empty
 }
 
 // loggedMethod is a method if it is one that people use. Any other is whatever
@@ -73,11 +78,11 @@ func (ev *event) MarshalZerologObject(e *zerolog.Event) {
 	if ev.who != nil {
 		e.Str("issuer", ev.who.Issuer).Str("user", ev.who.User)
 	}
-	if ev.actor != "" {
-		e.Str("actor", ev.actor)
-	}
-	if ev.target != "" {
-		e.Str("target", ev.target)
+	if ev.admin != nil {
+		e.Str("actor", ev.admin.actor)
+		if ev.admin.target != "" {
+			e.Str("target", ev.admin.target)
+		}
 	}
 	if ev.observed != "" {
 		e.Str("would_deny", ev.observed)

@@ -13,6 +13,9 @@ type Part struct {
 	first int // the whole list's line that comes after those
 }
 
+// First returns the whole list's line that is the part's first.
+func (p Part) First() int { return p.first }
+
 // Line returns which line of the whole list a line of the part is.
 func (p Part) Line(n int) int { return p.first + n - p.head - 1 }
 

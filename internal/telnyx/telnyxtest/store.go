@@ -46,6 +46,17 @@ func (s *Server) AddCredential(c Credential) string {
 	return s.add(c, 0).ID
 }
 
+// Credentials returns all that there are, the oldest first.
+func (s *Server) Credentials() []Credential {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]Credential, len(s.credentials))
+	for i, r := range s.credentials {
+		all[i] = r.Credential
+	}
+	return all
+}
+
 // RemoveCredential deletes a credential, as an operator would in Telnyx's
 // portal. Its tokens stay what they are.
 func (s *Server) RemoveCredential(id string) {

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/tokensvc/tokensvc/internal/directory/roster"
+	"github.com/tokensvc/tokensvc/internal/directory/store"
+)
+
+// issuer is the name of the only one.
+const issuer = "main"
+
+// keyOf spreads people over the keys, as subjects of an issuer are.
+func keyOf(n int) string { return fmt.Sprintf("%08x-user-%d", uint32(n)*2654435761, n) } //nolint:gosec // wraps around, and may
+
+// writePeople writes a list of people with a name and a credential each.
+func writePeople(path string, people int) error {
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriter(file)
+	fmt.Fprintln(w, "user,name,device,credential_id,sip_username")
+	for n := range people {
+		fmt.Fprintf(w, "%s,Person %d,desk,%08x-0000-4000-8000-%012x,gencred%d\n", keyOf(n), n, uint32(n)*2654435761, n, n)
+	}
+	return errors.Join(w.Flush(), file.Close())
+}
+
+// fill imports the list into an empty database.
+func (b *bench) fill(ctx context.Context, cfg store.Config, list string) (took time.Duration, err error) {
+	s, err := store.Open(cfg)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if _, _, err := s.Migrate(ctx); err != nil {
+		return 0, err
+	}
+	file, err := os.Open(list)
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	began := time.Now()
+	into, err := s.BeginImport(ctx, store.By{Actor: "bench"}, store.ImportEach)
+	if err != nil {
+		return 0, err
+	}
+	err = addAll(ctx, into, roster.NewReader(file, roster.CSV, []string{issuer}))
+	return time.Since(began), errors.Join(err, into.End(ctx, err == nil))
+}
+
+func addAll(ctx context.Context, into *store.Import, list *roster.Reader) error {
+	rows := make([]store.Row, 0, store.MaxBatch)
+	for {
+		row, err := list.Next()
+		ended := errors.Is(err, io.EOF)
+		if err != nil && !ended {
+			return err
+		}
+		if !ended {
+			rows = append(rows, row)
+		}
+		if !ended && len(rows) < store.MaxBatch {
+			continue
+		}
+		verdicts, err := into.Add(ctx, rows)
+		if err != nil {
+			return err
+		}
+		for _, v := range verdicts {
+			if v.Did != store.RowCreated {
+				return fmt.Errorf("line %d: %s %w", v.Line, v.Did, v.Err)
+			}
+		}
+		if rows = rows[:0]; ended {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os/user"
+	"strings"
+
+	"github.com/tokensvc/tokensvc/internal/directory"
+)
+
+// usersCommand is a sub-command of `tokensvc users`.
+type usersCommand struct {
+	name     string
+	synopsis string // of its own flags and arguments
+	about    string
+	least    int // arguments
+	most     int
+	declare  func(u *usersRun, flags *flag.FlagSet)
+	run      func(ctx context.Context, u *usersRun) error
+}
+
+var usersCommands = []usersCommand{
+	{"list", "[-search TEXT]", "Lists the people in the directory.", 0, 0, declareList, listUsers},
+	{"show", "USER", "Shows a user and the telephony credentials of the user's devices.", 1, 1, nil, showUser},
+	{"add", "USER [-name NAME] [-credential UUID [-device LABEL]]",
+		"Puts a user into the directory, or gives one that is there a name or a credential.", 1, 1, declareAdd, addUser},
+	{"disable", "USER", "Takes a user's access away: no further token, and the user's credentials are deleted at Telnyx.", 1, 1, nil, disableUser},
+	{"enable", "USER", "Lets a disabled user have tokens again, with new credentials.", 1, 1, nil, enableUser},
+	{"remove", "USER [-device LABEL] [-keep-credentials]",
+		"Takes a user, or one of the user's devices, out of the directory. The credentials are deleted at Telnyx.", 1, 1, declareRemove, removeUser},
+	{"import", "FILE [-format csv|ndjson] [-dry-run] [-atomic]",
+		"Puts the people of a list into the directory, a line each; FILE may be - for standard input. See docs/users.md.", 1, 1, declareImport, importUsers},
+	{"export", "[-format csv|ndjson]", "Writes the list that import reads to standard output.", 0, 0, declareExport, exportUsers},
+	{"events", "[USER] [-limit N]", "Lists who changed what, the newest first.", 0, 1, declareEvents, listEvents},
+}
+
+// usersRun is one run of a sub-command.
+type usersRun struct {
+	t     terminal
+	books books
+	args  []string
+	json  bool
+
+	search, device, credential, format string
+	name                               *string // nil leaves it as it is
+	limit                              int
+	keep, dryRun, atomic               bool
+}
+
+// errStatus1 says that what went wrong has been said.
+var errStatus1 = errors.New("failed")
+
+// A usageError is what is wrong with the command line or the configuration.
+type usageError struct{ error }
+
+func misused(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// users is `tokensvc users`: the people in the directory, in its database or by
+// the admin API of a service.
+func users(ctx context.Context, t terminal, args []string) int {
+	if len(args) == 0 {
+		usersUsage(t)
+		return exitUsage
+	}
+	for _, c := range usersCommands {
+		if c.name == args[0] {
+			return c.start(ctx, t, args[1:])
+		}
+	}
+	usersUsage(t)
+	switch args[0] {
+	case "help", "-h", "-help", "--help":
+		return exitOK
+	}
+	say(t.err, "\ntokensvc users: there is no command of that name\n")
+	return exitUsage
+}
+
+func usersUsage(t terminal) {
+	say(t.err, "usage: tokensvc users COMMAND [-config tokensvc.yaml | -server URL -token-file FILE] [-json] …\n\n")
+	for _, c := range usersCommands {
+		say(t.err, "  %-8s %s\n", c.name, c.about)
+	}
+	say(t.err, "\nA command's flags: tokensvc users COMMAND -h\n")
+}
+
+func (c usersCommand) start(ctx context.Context, t terminal, args []string) int {
+	u := &usersRun{t: t}
+	flags := newFlags("users "+c.name, t, "[-config tokensvc.yaml | -server URL -token-file FILE] [-json] "+c.synopsis, c.about)
+	var at whereBooks
+	at.declare(flags)
+	flags.BoolVar(&u.json, "json", false, "print JSON objects, one on each line")
+	if c.declare != nil {
+		c.declare(u, flags)
+	}
+	var err error
+	if u.args, err = parseAround(flags, args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return exitOK
+		}
+		return exitUsage
+	}
+	if n := len(u.args); n < c.least || n > c.most {
+		say(t.err, "usage: tokensvc users %s [FLAGS] %s\n", c.name, c.synopsis)
+		return exitUsage
+	}
+	if u.books, err = at.open(ctx, t.environ); err == nil {
+		defer func() { _ = u.books.close() }() // every change has been answered
+		err = c.run(ctx, u)
+	}
+	return u.status(err)
+}
+
+// status says what went wrong, and with what status to exit.
+func (u *usersRun) status(err error) int {
+	_, isUsage := errors.AsType[usageError](err)
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errStatus1):
+		return exitFailed
+	}
+	sayError(u.t.err, err)
+	if isUsage {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// parseAround reads flags that stand before and after the arguments, and returns
+// the arguments. After --, all are arguments. What is wrong has been said.
+func parseAround(flags *flag.FlagSet, args []string) (arguments []string, err error) {
+	for {
+		if err := flags.Parse(args); err != nil {
+			return nil, err
+		}
+		rest := flags.Args()
+		if read := len(args) - len(rest); len(rest) == 0 || read > 0 && args[read-1] == "--" {
+			return append(arguments, rest...), nil
+		}
+		arguments, args = append(arguments, rest[0]), rest[1:]
+	}
+}
+
+// actor is who makes a change, for the books: the owner of this process.
+func actor() string {
+	name := "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	return "cli " + oneLine(name)
+}
+
+// deviceOr reads the label of a device, or returns another if there is none.
+func deviceOr(label string, other directory.Device) (directory.Device, error) {
+	if label == "" {
+		return other, nil
+	}
+	device, err := directory.ParseDevice(label)
+	if err != nil {
+		return "", misused("-device: %w", err)
+	}
+	return device, nil
+}
+
+// counted is "1 line" or "2 lines".
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, strings.TrimSuffix(what, "s"))
+}

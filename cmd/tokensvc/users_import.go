@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+
+	"github.com/tokensvc/tokensvc/internal/directory/roster"
+	"github.com/tokensvc/tokensvc/internal/directory/store"
+	"github.com/tokensvc/tokensvc/internal/telnyx"
+)
+
+// maxWrong bounds how many of the lines that are wrong are shown.
+const maxWrong = 1000
+
+func declareImport(u *usersRun, flags *flag.FlagSet) {
+	flags.StringVar(&u.format, "format", "", "csv or ndjson (default by the file's name: .csv, .ndjson or .jsonl)")
+	flags.BoolVar(&u.dryRun, "dry-run", false, "change nothing, and say what would come of it")
+	flags.BoolVar(&u.atomic, "atomic", false, "change nothing unless every line is in order")
+}
+
+func declareExport(u *usersRun, flags *flag.FlagSet) {
+	flags.StringVar(&u.format, "format", "csv", "csv or ndjson")
+}
+
+// formatOf reads -format, or tells the format by the file's name.
+func (u *usersRun) formatOf(file string) (roster.Format, error) {
+	switch u.format {
+	case "csv":
+		return roster.CSV, nil
+	case "ndjson":
+		return roster.NDJSON, nil
+	case "":
+		if f, ok := roster.FormatOf(file); ok {
+			return f, nil
+		}
+	}
+	return 0, misused("-format must be csv or ndjson; without it, the file must be named .csv, .ndjson or .jsonl")
+}
+
+func importUsers(ctx context.Context, u *usersRun) error {
+	format, err := u.formatOf(u.args[0])
+	if err != nil {
+		return err
+	}
+	from, name, size, err := u.source()
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	bar := u.progress(size)
+	said := 0
+	list := newcomers{from: io.TeeReader(from, bar), format: format, dryRun: u.dryRun, atomic: u.atomic}
+	list.wrong = func(line int, text string) {
+		if said++; said <= maxWrong {
+			_ = bar.Clear() // is drawn again by itself
+			u.wrong(name, line, text)
+		}
+	}
+	count, err := u.books.take(ctx, list)
+	_ = bar.Clear()
+	if more := count.Failed - min(said, maxWrong); more > 0 { // a service does not tell of all
+		say(u.t.err, "%s: and %s more\n", name, counted(more, "line"))
+	}
+	u.summarize(count)
+	if errors.Is(err, roster.ErrHeader) {
+		err = fmt.Errorf("%s: %w", name, err)
+	}
+	if err == nil && count.Failed > 0 {
+		return errStatus1
+	}
+	return err
+}
+
+// source opens the file, and says how it is called and how long it is, -1 if
+// nobody knows.
+func (u *usersRun) source() (from io.ReadCloser, name string, size int64, err error) {
+	if u.args[0] == "-" {
+		return io.NopCloser(u.t.in), "stdin", -1, nil
+	}
+	file, err := os.Open(u.args[0])
+	if err != nil {
+		return nil, "", 0, err
+	}
+	size = -1
+	if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
+		size = info.Size()
+	}
+	return file, filepath.Base(u.args[0]), size, nil
+}
+
+// progress shows how much is read, to somebody who looks at a terminal.
+func (u *usersRun) progress(size int64) *progressbar.ProgressBar {
+	return progressbar.NewOptions64(size,
+		progressbar.OptionSetWriter(u.t.err),
+		progressbar.OptionSetVisibility(isTerminal(u.t.err)),
+		progressbar.OptionShowBytes(true),
+		progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionClearOnFinish(),
+		progressbar.OptionSetDescription("importing"),
+	)
+}
+
+// wrong says what is wrong with a line.
+func (u *usersRun) wrong(file string, line int, text string) {
+	if u.json {
+		sayJSON(u.t.out, struct {
+			Line  int    `json:"line"`
+			Error string `json:"error"`
+		}{line, text})
+		return
+	}
+	say(u.t.err, "%s:%d: %s\n", oneLine(file), line, oneLine(text))
+}
+
+func (u *usersRun) summarize(count tally) {
+	if u.json {
+		sayJSON(u.t.out, count)
+		return
+	}
+	fate := ""
+	switch {
+	case count.DryRun:
+		fate = "; nothing was changed (-dry-run)"
+	case u.atomic && count.Failed > 0:
+		fate = "; nothing was changed (-atomic)"
+	}
+	say(u.t.out, "%d created, %d updated, %d unchanged, %d failed%s\n", count.Created, count.Updated, count.Unchanged, count.Failed, fate)
+}
+
+func exportUsers(ctx context.Context, u *usersRun) error {
+	format, err := u.formatOf("")
+	if err != nil {
+		return err
+	}
+	w := roster.NewWriter(u.t.out, format)
+	err = u.eachPage(ctx, func(page []bookedUser, _ bool) error {
+		for _, user := range page {
+			listed, err := user.listed()
+			if err == nil {
+				err = w.Write(listed)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return w.Flush()
+	})
+	return err
+}
+
+// listed is the user as a list has it.
+func (u bookedUser) listed() (store.User, error) {
+	user := store.User{Key: u.User, Name: u.Name}
+	if u.Disabled {
+		user.DisabledAt = time.Unix(1, 0) // whenever it was
+	}
+	for _, d := range u.Devices {
+		id, err := telnyx.ParseCredentialID(d.Credential)
+		device, failed := deviceOr(d.Device, "")
+		if err := errors.Join(err, failed); err != nil {
+			return store.User{}, fmt.Errorf("%s: %w", u.User, err)
+		}
+		user.Credentials = append(user.Credentials, store.Credential{ID: id, Device: device, SIPUsername: d.SIPUsername})
+	}
+	return user, nil
+}

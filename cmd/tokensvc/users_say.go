@@ -1,0 +1,94 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
+
+// table writes rows in columns, under a heading if there is one.
+func table(w io.Writer, heading string, rows func(row func(cells ...string))) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	if heading != "" {
+		say(t, "%s\n", strings.ReplaceAll(heading, " | ", "\t"))
+	}
+	rows(func(cells ...string) {
+		for i, cell := range cells {
+			cells[i] = oneLine(cell) // a tab in it would be a column
+		}
+		say(t, "%s\n", strings.TrimRight(strings.Join(cells, "\t"), "\t"))
+	})
+	return t.Flush()
+}
+
+func sayUsers(w io.Writer, page []bookedUser, first bool) error {
+	heading := ""
+	if first {
+		heading = "USER | NAME | STATE | DEVICES"
+	}
+	return table(w, heading, func(row func(...string)) {
+		for _, u := range page {
+			var devices []string
+			for _, d := range u.Devices {
+				devices = append(devices, d.Device)
+			}
+			row(u.User, orDash(u.Name), u.state(), orDash(strings.Join(devices, ", ")))
+		}
+	})
+}
+
+func (u bookedUser) state() string {
+	if u.Disabled {
+		return "disabled"
+	}
+	return "enabled"
+}
+
+func sayUser(w io.Writer, u bookedUser) error {
+	state := u.state()
+	if u.Disabled {
+		state += " since " + oneLine(u.DisabledAt)
+	}
+	say(w, "user     %s\nname     %s\nstate    %s\nsince    %s\n", oneLine(u.User), orDash(oneLine(u.Name)), state, oneLine(u.CreatedAt))
+	if len(u.Devices) == 0 {
+		say(w, "devices  -\n")
+		return nil
+	}
+	say(w, "\n")
+	return table(w, "DEVICE | CREDENTIAL | SIP USERNAME | CREATED BY US | EXPIRES | LAST TOKEN", func(row func(...string)) {
+		for _, d := range u.Devices {
+			ours := "no"
+			if d.Provisioned {
+				ours = "yes"
+			}
+			row(d.Device, d.Credential, orDash(d.SIPUsername), ours, orDash(d.ExpiresAt), orDash(d.LastVendedAt))
+		}
+	})
+}
+
+func (u *usersRun) sayEvents(page []bookedEvent, first bool) error {
+	if u.json {
+		for _, e := range page {
+			sayJSON(u.t.out, e)
+		}
+		return nil
+	}
+	heading := ""
+	if first {
+		heading = "NUMBER | AT | BY | ACTION | USER | DEVICE | CREDENTIAL | DETAIL"
+	}
+	return table(u.t.out, heading, func(row func(...string)) {
+		for _, e := range page {
+			row(fmt.Sprint(e.Number), e.At, e.Actor, e.Action, orDash(e.User), orDash(e.Device), orDash(e.Credential), orDash(e.Detail))
+		}
+	})
+}
+
+// orDash shows that there is nothing.
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tokensvc/tokensvc/internal/authz"
+	"github.com/tokensvc/tokensvc/internal/directory"
+	"github.com/tokensvc/tokensvc/internal/secret"
+	"github.com/tokensvc/tokensvc/internal/telnyx"
+)
+
+// Bounds of what is asked of a service's admin API.
+const (
+	adminTimeout       = 30 * time.Second
+	adminImportTimeout = 3 * time.Minute // the service has two minutes
+	adminBytes         = 64 << 20        // of an answer: a page of users with all the devices that one may have
+)
+
+// serverBooks are the books behind the admin API of a service.
+type serverBooks struct {
+	base   string // up to the API's version
+	token  secret.Text
+	client *http.Client
+}
+
+func openServer(address, tokenFile string) (books, error) {
+	var base string
+	if flaw := flawOf(asBaseURL(&base), address); flaw != "" {
+		return nil, misused("-server %s", flaw)
+	}
+	token, err := readAdminBearer(tokenFile)
+	if err != nil {
+		return nil, misused("-token-file: %w", err)
+	}
+	return &serverBooks{base + "/admin/v1", token, &http.Client{
+		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the token is for who was named
+	}}, nil
+}
+
+// readAdminBearer reads the admin token, or the bearer of somebody who may
+// administer.
+func readAdminBearer(path string) (secret.Text, error) {
+	text, err := readSmallFile(path, authz.MaxBearerBytes+maxAround, "a token")
+	text = strings.TrimSpace(text)
+	switch {
+	case err != nil:
+		return secret.Text{}, err
+	case text == "":
+		return secret.Text{}, errors.New("the token is empty")
+	case strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return secret.Text{}, errors.New("a token is printable ASCII without spaces")
+	}
+	return secret.New(text), nil
+}
+
+func (b *serverBooks) close() error {
+	b.client.CloseIdleConnections()
+	return nil
+}
+
+// An ask is a request to the admin API.
+type ask struct {
+	method      string
+	path        []string // after the version, not escaped
+	query       url.Values
+	contentType string
+	body        []byte
+	header      http.Header
+	timeout     time.Duration
+}
+
+// do asks, and reads the answer into a value if there is one.
+func (b *serverBooks) do(ctx context.Context, a ask, into any) error {
+	if a.timeout == 0 {
+		a.timeout = adminTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	address := b.base
+	for _, part := range a.path {
+		address += "/" + url.PathEscape(part)
+	}
+	req, err := http.NewRequestWithContext(ctx, a.method, address+"?"+a.query.Encode(), bytes.NewReader(a.body))
+	if err != nil {
+		return errors.New("the user cannot be asked for")
+	}
+	for name, values := range a.header {
+		req.Header[name] = values
+	}
+	if a.contentType != "" {
+		req.Header.Set("Content-Type", a.contentType)
+	}
+	req.Header.Set("Authorization", "Bearer "+b.token.Reveal())
+	req.Header.Set("User-Agent", "tokensvc/"+version)
+	res, err := b.client.Do(req)
+	if err != nil {
+		return fmt.Errorf("the service does not answer: %w", withoutAddress(err))
+	}
+	defer res.Body.Close()
+	content, err := io.ReadAll(io.LimitReader(res.Body, adminBytes+1))
+	switch {
+	case err != nil || len(content) > adminBytes:
+		return errors.New("the service's answer did not arrive whole")
+	case res.StatusCode >= 300:
+		return refusalOf(res.StatusCode, content)
+	case into == nil:
+		return nil
+	}
+	if err := json.Unmarshal(content, into); err != nil {
+		return fmt.Errorf("%s is no admin API of tokensvc: its answer cannot be read", b.base)
+	}
+	return nil
+}
+
+// withoutAddress leaves out of an error what was asked for, which has a user in
+// it.
+func withoutAddress(err error) error {
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		return failed.Err
+	}
+	return err
+}
+
+// A refusal is a problem document.
+type refusal struct {
+	Status int    `json:"-"`
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
+	ID     string `json:"request_id"`
+}
+
+func (r *refusal) Error() string {
+	if r.Code == "" {
+		return fmt.Sprintf("the service answers %d, and not as the admin API does", r.Status)
+	}
+	return fmt.Sprintf("%s: %s (request %s)", r.Code, r.Detail, r.ID)
+}
+
+func refusalOf(status int, content []byte) error {
+	r := &refusal{Status: status}
+	_ = json.Unmarshal(content, r) // then it is somebody else who answers
+	return r
+}
+
+// on asks about a user.
+func (b *serverBooks) on(ctx context.Context, method, user string, a ask, into any) error {
+	if user == "" || user == "." || user == ".." { // is something else in a path
+		return misused("this is no user")
+	}
+	a.method, a.path = method, append([]string{"users", user}, a.path...)
+	err := b.do(ctx, a, into)
+	if r, ok := errors.AsType[*refusal](err); ok {
+		switch {
+		case r.Status == http.StatusNotFound && r.Code != "":
+			return fmt.Errorf("%s: %w", user, errNoUser)
+		case r.Status == http.StatusBadRequest:
+			return usageError{fmt.Errorf("%s: %w", user, err)}
+		}
+		return fmt.Errorf("%s: %w", user, err)
+	}
+	return err
+}
+
+func (b *serverBooks) users(ctx context.Context, after, search string, limit int) (page []bookedUser, next string, err error) {
+	query := url.Values{"limit": {strconv.Itoa(limit)}}
+	if after != "" {
+		query.Set("cursor", after)
+	}
+	if search != "" {
+		query.Set("search", search)
+	}
+	var answer struct {
+		Users []bookedUser `json:"users"`
+		Next  string       `json:"next_cursor"`
+	}
+	err = b.do(ctx, ask{method: http.MethodGet, path: []string{"users"}, query: query}, &answer)
+	return answer.Users, answer.Next, err
+}
+
+func (b *serverBooks) user(ctx context.Context, user string) (found bookedUser, err error) {
+	err = b.on(ctx, http.MethodGet, user, ask{}, &found)
+	return found, err
+}
+
+func (b *serverBooks) put(ctx context.Context, user, name string, there bool) (put bookedUser, err error) {
+	condition := http.Header{"If-None-Match": {"*"}}
+	if there {
+		condition = http.Header{"If-Match": {"*"}}
+	}
+	err = b.on(ctx, http.MethodPut, user, asJSON(map[string]string{"name": name}, condition), &put)
+	return put, err
+}
+
+// asJSON is an ask with a JSON object.
+func asJSON(members map[string]string, header http.Header) ask {
+	body, err := json.Marshal(members)
+	if err != nil {
+		panic(err) // texts can be marshaled
+	}
+	return ask{contentType: "application/json", body: body, header: header}
+}
+
+func (b *serverBooks) disable(ctx context.Context, user string) (disabled bookedUser, err error) {
+	err = b.on(ctx, http.MethodPost, user, ask{path: []string{"disable"}}, &disabled)
+	return disabled, err
+}
+
+func (b *serverBooks) enable(ctx context.Context, user string) (enabled bookedUser, err error) {
+	err = b.on(ctx, http.MethodPost, user, ask{path: []string{"enable"}}, &enabled)
+	return enabled, err
+}
+
+func (b *serverBooks) remove(ctx context.Context, user string, keep bool) error {
+	return b.on(ctx, http.MethodDelete, user, ask{query: keeping(keep)}, nil)
+}
+
+func keeping(keep bool) url.Values { return url.Values{"keep_credential": {strconv.FormatBool(keep)}} }
+
+func (b *serverBooks) assign(ctx context.Context, user string, device directory.Device, id telnyx.CredentialID) error {
+	a := asJSON(map[string]string{"credential_id": id.String()}, nil)
+	a.path = []string{"devices", string(device)}
+	return b.on(ctx, http.MethodPut, user, a, nil)
+}
+
+func (b *serverBooks) unassign(ctx context.Context, user string, device directory.Device, keep bool) error {
+	return b.on(ctx, http.MethodDelete, user, ask{path: []string{"devices", string(device)}, query: keeping(keep)}, nil)
+}
+
+func (b *serverBooks) events(ctx context.Context, user string, before int64, limit int) ([]bookedEvent, error) {
+	query := url.Values{"limit": {strconv.Itoa(limit)}}
+	if user != "" {
+		query.Set("user", user)
+	}
+	if before > 0 {
+		query.Set("before", strconv.FormatInt(before, 10))
+	}
+	var answer struct {
+		Events []bookedEvent `json:"events"`
+	}
+	err := b.do(ctx, ask{method: http.MethodGet, path: []string{"events"}, query: query}, &answer)
+	return answer.Events, err
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+
+	"github.com/tokensvc/tokensvc/internal/directory/roster"
+)
+
+// maxAdminList is the longest list that the admin API takes at once.
+const maxAdminList = 16 << 20
+
+var errTooLongForOne = fmt.Errorf("a list of more than %d MiB goes to the service in parts, so not -atomic: "+
+	"leave that out, or import on the machine of the database, without -server", maxAdminList>>20)
+
+// take sends a list, in parts if it is long. Lines keep their numbers.
+func (b *serverBooks) take(ctx context.Context, list newcomers) (tally, error) {
+	count := tally{DryRun: list.dryRun}
+	if list.atomic && !list.dryRun {
+		return count, b.takeWhole(ctx, list, &count)
+	}
+	cutter := roster.NewCutter(list.from, list.format, maxAdminList)
+	for {
+		part, err := cutter.Next()
+		bad, isLine := errors.AsType[*roster.LineError](err)
+		switch {
+		case errors.Is(err, io.EOF):
+			return count, nil
+		case isLine:
+			count.Failed++
+			list.wrong(bad.Line, bad.Text)
+			continue
+		case err != nil:
+			return count, err
+		}
+		if err := b.send(ctx, list, part.List, part.Line, &count); err != nil {
+			return count, fmt.Errorf("from line %d on: %w", part.First(), err)
+		}
+	}
+}
+
+// takeWhole sends a list in one piece, which is taken as a whole or not at all.
+func (b *serverBooks) takeWhole(ctx context.Context, list newcomers, count *tally) error {
+	whole, err := io.ReadAll(io.LimitReader(list.from, maxAdminList+1))
+	switch {
+	case err != nil:
+		return err
+	case len(whole) > maxAdminList:
+		return errTooLongForOne
+	}
+	return b.send(ctx, list, whole, func(line int) int { return line }, count)
+}
+
+// send sends a list, adds what became of it to the count, and tells what is wrong
+// with the lines, which have other numbers in the whole.
+func (b *serverBooks) send(ctx context.Context, list newcomers, part []byte, number func(int) int, count *tally) error {
+	query := url.Values{}
+	switch {
+	case list.dryRun:
+		query.Set("dry_run", "true")
+	case list.atomic:
+		query.Set("atomic", "true")
+	}
+	var answer struct {
+		tally
+		Errors []struct {
+			Line    int    `json:"line"`
+			Problem string `json:"problem"`
+		} `json:"errors"`
+	}
+	err := b.do(ctx, ask{
+		method: http.MethodPost, path: []string{"import"}, query: query, timeout: adminImportTimeout,
+		contentType: list.format.ContentType(), body: part,
+	}, &answer)
+	if err != nil {
+		return err
+	}
+	for _, wrong := range answer.Errors {
+		list.wrong(number(wrong.Line), wrong.Problem)
+	}
+	count.Created += answer.Created
+	count.Updated += answer.Updated
+	count.Unchanged += answer.Unchanged
+	count.Failed += answer.Failed
+	return nil
+}

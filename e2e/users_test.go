@@ -1,0 +1,141 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
+)
+
+const usersGuide = "../docs/users.md"
+
+// guideBlock is what a guide has one paste, and what then appears.
+type guideBlock struct{ pasted, shows string }
+
+var guideFence = regexp.MustCompile("(?ms)^```(sh|text)\n(.*?)^```$")
+
+func guideBlocks(t *testing.T, path string) (blocks []guideBlock) {
+	t.Helper()
+	guide, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fence := range guideFence.FindAllStringSubmatch(string(guide), -1) {
+		if fence[1] == "sh" {
+			blocks = append(blocks, guideBlock{pasted: fence[2]})
+		} else {
+			blocks[len(blocks)-1].shows = fence[2]
+		}
+	}
+	if len(blocks) < 2 {
+		t.Fatalf("%s has nothing to paste", path)
+	}
+	return blocks
+}
+
+// pasteAll pastes the blocks into one bash, with addresses that are free in place
+// of the guide's, and returns what appeared after each.
+func pasteAll(t *testing.T, blocks []guideBlock) []string {
+	t.Helper()
+	const mark = "--- the next block ---"
+	var script strings.Builder
+	for _, b := range blocks {
+		script.WriteString(b.pasted + "\necho '" + mark + "'\n")
+	}
+	elsewhere := strings.NewReplacer(
+		"127.0.0.1:8088", freeAddress(t), "127.0.0.1:9098", freeAddress(t), "tokensvc dev >", "tokensvc "+strings.Join(anywhere, " ")+" >")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-c", elsewhere.Replace(script.String()))
+	cmd.Dir, cmd.Env = t.TempDir(), []string{"PATH=" + filepath.Dir(binary) + ":" + os.Getenv("PATH")}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // what it started, too
+	cmd.WaitDelay = time.Second
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil || errs.Len() > 0 {
+		t.Errorf("%v, and on standard error:\n%s", err, errs.String())
+	}
+	if t.Failed() {
+		for _, log := range []string{"dev.txt", "serve.txt"} {
+			text, _ := os.ReadFile(filepath.Join(cmd.Dir, log))
+			t.Logf("%s:\n%s", log, text)
+		}
+	}
+	return strings.Split(out.String(), mark+"\n")
+}
+
+// shown turns what a guide shows into a pattern: … is whatever is another each
+// time.
+func shown(text string) *regexp.Regexp {
+	var parts []string
+	for _, part := range strings.Split(text, "…") {
+		parts = append(parts, regexp.QuoteMeta(part))
+	}
+	return regexp.MustCompile("^" + strings.Join(parts, "[^\n]*") + "$")
+}
+
+// What docs/users.md has one paste does what it shows.
+func TestTheGuideToPeopleCanBePasted(t *testing.T) {
+	for _, program := range []string{"bash", "curl"} {
+		if _, err := exec.LookPath(program); err != nil {
+			skip(t, program+" is not installed: the guide is for a terminal that has it")
+		}
+	}
+	blocks := guideBlocks(t, usersGuide)
+	for i, appeared := range pasteAll(t, blocks) {
+		if i == len(blocks) || blocks[i].shows == "" {
+			continue
+		}
+		if !shown(strings.TrimSpace(blocks[i].shows)).MatchString(strings.TrimSpace(appeared)) {
+			t.Errorf("%s\nshows\n%s\nand not\n%s", blocks[i].pasted, appeared, blocks[i].shows)
+		}
+	}
+}
+
+// An import beside a service holds nobody up who asks it for a token.
+func TestPeopleAreImportedWhileOthersLogIn(t *testing.T) {
+	l := newLab(t, telnyxtest.Options{}, "alice", "bob")
+	folder := t.TempDir()
+	env := l.with(setting{"TOKENSVC_DIRECTORY", "sqlite:" + filepath.Join(folder, "people.db")})
+	var environ []string
+	for name, value := range env {
+		environ = append(environ, name+"="+value)
+	}
+	s := startService(t, env)
+	if got := runBinary(t, environ, "users", "add", "bob", "-credential", l.credentials["bob"]); got.status != 0 {
+		t.Fatalf("adding bob: %+v", got)
+	}
+
+	list := "user,credential_id\n"
+	for i := range 3000 {
+		list += fmt.Sprintf("person%d,%08x-0000-4000-8000-000000000000\n", i, i)
+	}
+	path := filepath.Join(folder, "people.csv")
+	writeFile(t, path, list+"alice,"+l.credentials["alice"]+"\n")
+	imported := make(chan done, 1)
+	go func() { imported <- runBinary(t, environ, "users", "import", path) }()
+	c, asked := call(t, s), 0
+	for {
+		select {
+		case got := <-imported:
+			if got.status != 0 || got.stdout != "3001 created, 0 updated, 0 unchanged, 0 failed\n" || asked == 0 {
+				t.Errorf("the import: %+v, and bob asked %d times meanwhile", got, asked)
+			}
+			l.wantToken(t, "alice", c.send(bearing(l.issuer.Bearer("alice", nil))))
+			return
+		default:
+			l.wantToken(t, "bob", c.send(bearing(l.issuer.Bearer("bob", nil))))
+			asked++
+		}
+	}
+}

@@ -1,0 +1,293 @@
+// Package provisioning sees to it that each user's device has one telephony
+// credential at Telnyx, and that nobody else's is left there: it makes a credential
+// at the first login, deletes those that are nobody's any more, renews those that
+// expire, and compares the books with the account.
+//
+// Telnyx has no idempotency key and the network no memory, so between any two steps
+// the process may die, or not learn what became of a call. Everything is therefore
+// written down before it is done, and can be done again: an intent before a
+// credential is made, under a name that can be looked for; a deletion until Telnyx
+// says that it is done. It trusts the books for whose a credential is, and Telnyx
+// for whether there is one.
+package provisioning
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/tokensvc/tokensvc/internal/directory"
+	"github.com/tokensvc/tokensvc/internal/directory/store"
+	"github.com/tokensvc/tokensvc/internal/telnyx"
+)
+
+// Defaults and bounds of a Config.
+const (
+	DefaultReadyAfter = 5 * time.Second
+	DefaultMaxWaiting = 512
+	MaxReadyAfter     = time.Minute
+	// MinExpiresAfter is the shortest life of a credential: a fifth of it is what
+	// there is for renewing it, through any outage of Telnyx.
+	MinExpiresAfter = time.Hour
+)
+
+// mintTime is what a caller still needs, when the credential can be used, to get a
+// token.
+const mintTime = time.Second
+
+// books is what a Finder needs of the books.
+type books interface {
+	Lookup(ctx context.Context, user string, device directory.Device) (store.Found, error)
+	Begin(ctx context.Context, i store.Intent, l store.Limits, hold time.Duration) (store.Credential, error)
+	Record(ctx context.Context, by store.By, i store.Intent, m store.Made, l store.Limits) (store.Credential, error)
+	Abandon(ctx context.Context, i store.Intent, uncertain bool) error
+	QueueDeletion(ctx context.Context, by store.By, id telnyx.CredentialID, detail string) error
+}
+
+// maker makes credentials at Telnyx, and finds them by their name.
+type maker interface {
+	Credentials(ctx context.Context, q telnyx.Query) (telnyx.Page, error)
+	CreateCredential(ctx context.Context, n telnyx.NewCredential) (telnyx.Credential, error)
+}
+
+// Config is what a Finder needs.
+type Config struct {
+	// Store is the books. Required.
+	Store books
+	// Shared makes all of a user's devices one, the default device. Otherwise each
+	// has a credential of its own.
+	Shared bool
+
+	// Telnyx makes credentials. Without it nothing is provisioned: who has no
+	// credential in the books has none. All that follows is about provisioning.
+	Telnyx maker
+	// CallTimeout is how long a call of Telnyx takes at most. Default
+	// telnyx.DefaultTimeout.
+	CallTimeout time.Duration
+	// ConnectionID is the Credential Connection at Telnyx that new credentials
+	// belong to. Required.
+	ConnectionID string
+	// Instance tells the credentials of this service from those of another in the
+	// same account. Required; see CheckInstance. With another instance, or another
+	// one's, users lose what they have.
+	Instance string
+	// Holder names this process among all that share the books. Required.
+	Holder string
+	// MaxDevices is how many devices of a user have a credential. 0 is any number.
+	MaxDevices int
+	// Replace takes the credential of the longest unused device when there would
+	// be too many. Otherwise the new device is refused.
+	Replace bool
+	// Everyone provisions for users who are in no books, too, and puts them there.
+	Everyone bool
+	// Wait makes callers wait until their new credential can be used, if their
+	// time suffices. Otherwise they are told to come back.
+	Wait bool
+	// ReadyAfter is how long Telnyx needs until a new credential can be used.
+	// Default 5 s, at most MaxReadyAfter; negative is none.
+	ReadyAfter time.Duration
+	// ExpiresAfter is the life of new credentials, at least MinExpiresAfter. Default
+	// none: it is left to Telnyx.
+	ExpiresAfter time.Duration
+	// MaxWaiting bounds how many callers wait at once, and, apart from it, how many
+	// credentials are being made. Default 512.
+	MaxWaiting int
+
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+	// OnCreate is told of every credential that was made or adopted, or could not
+	// be. It must neither block nor panic. Default none.
+	OnCreate func(took time.Duration, adopted bool, err error)
+}
+
+// A Finder finds the credential of a user's device, and makes it if there is none.
+type Finder struct {
+	cfg      Config
+	limits   store.Limits
+	cache    *cache
+	flights  singleflight.Group
+	writing  chan struct{} // one for each change of the books
+	waiting  atomic.Int64
+	inFlight atomic.Int64
+}
+
+// NewFinder says what is wrong with the configuration, or returns a Finder.
+func NewFinder(cfg Config) (*Finder, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.check(); err != nil {
+		return nil, fmt.Errorf("provisioning: %w", err)
+	}
+	kept, err := newCache(cfg.Now)
+	if err != nil {
+		return nil, fmt.Errorf("provisioning: cache: %w", err)
+	}
+	return &Finder{
+		cfg: cfg, cache: kept, writing: make(chan struct{}, writers),
+		limits: store.Limits{CreateUsers: cfg.Everyone, MaxDevices: cfg.MaxDevices, Replace: cfg.Replace},
+	}, nil
+}
+
+func (cfg Config) withDefaults() Config {
+	if cfg.CallTimeout == 0 {
+		cfg.CallTimeout = telnyx.DefaultTimeout
+	}
+	switch {
+	case cfg.ReadyAfter == 0:
+		cfg.ReadyAfter = DefaultReadyAfter
+	case cfg.ReadyAfter < 0:
+		cfg.ReadyAfter = 0
+	}
+	if cfg.MaxWaiting == 0 {
+		cfg.MaxWaiting = DefaultMaxWaiting
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.OnCreate == nil {
+		cfg.OnCreate = func(time.Duration, bool, error) {}
+	}
+	return cfg
+}
+
+var connectionForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+func (cfg Config) check() error {
+	switch {
+	case cfg.Store == nil:
+		return errors.New("Store is required")
+	case cfg.MaxWaiting < 0:
+		return errors.New("MaxWaiting must be positive")
+	case cfg.ReadyAfter < 0 || cfg.ReadyAfter > MaxReadyAfter:
+		return fmt.Errorf("ReadyAfter must be positive and at most %v", MaxReadyAfter)
+	case cfg.Telnyx == nil:
+		return nil
+	case cfg.CallTimeout < 0 || cfg.CallTimeout > telnyx.MaxTimeout:
+		return fmt.Errorf("CallTimeout must be positive and at most %v", telnyx.MaxTimeout)
+	case !connectionForm.MatchString(cfg.ConnectionID):
+		return errors.New("ConnectionID must be letters, digits, - and _, at most 64")
+	case CheckInstance(cfg.Instance) != nil:
+		return fmt.Errorf("Instance: %w", CheckInstance(cfg.Instance))
+	case cfg.Holder == "":
+		return errors.New("Holder is required")
+	case cfg.MaxDevices < 0:
+		return errors.New("MaxDevices must not be negative")
+	case cfg.ExpiresAfter != 0 && cfg.ExpiresAfter < MinExpiresAfter:
+		return fmt.Errorf("ExpiresAfter must be at least %v", MinExpiresAfter)
+	}
+	return nil
+}
+
+// Close ends the Finder's background work. Credentials that are being made are not
+// waited for: what is left of them is found again.
+func (f *Finder) Close() { f.cache.close() }
+
+// Changed drops what was read of the books before the change. It is to be called
+// for every change, of whichever replica.
+func (f *Finder) Changed(c store.Change) { f.cache.changed(c) }
+
+// Find returns the credential of a verified user's device.
+//
+// Errors are directory.ErrNoCredential, ErrNotCreated, ErrTooManyDevices, ErrDisabled and
+// ErrUnavailable, a *directory.NotReadyError if the credential is being made and
+// the caller's time or patience does not suffice; where one has to be made, also
+// the errors of Telnyx, of which none is telnyx.ErrCredentialRejected, and a
+// *crash.Error; and the context's error for a caller that has gone.
+//
+// The making of a credential goes on when the caller that caused it leaves.
+func (f *Finder) Find(ctx context.Context, q directory.Query) (telnyx.CredentialID, error) {
+	p := place{q.User, q.Device}
+	if f.cfg.Shared {
+		p.device = directory.DefaultDevice
+	}
+	if id, ok := f.cache.get(p); ok {
+		return id, nil
+	}
+	generation := f.cache.generation(p.user)
+	found, err := f.cfg.Store.Lookup(ctx, p.user, p.device)
+	if err != nil {
+		return telnyx.CredentialID{}, err
+	}
+	now := f.cfg.Now()
+	switch c := found.Credential; {
+	case found.Disabled:
+		return telnyx.CredentialID{}, directory.ErrDisabled
+	case !lives(c, now):
+		return f.provisioned(ctx, p, found.Known, q.Create)
+	case !c.UsableAt.After(now):
+		f.cache.keep(p, c, generation)
+		return c.ID, nil
+	default:
+		return f.ready(ctx, c)
+	}
+}
+
+// lives reports whether there is a credential and it has not expired. One that has
+// is as good as none.
+func lives(c store.Credential, now time.Time) bool {
+	return !c.ID.IsZero() && (c.ExpiresAt.IsZero() || c.ExpiresAt.After(now))
+}
+
+// provisioned has a credential made for somebody who has none.
+func (f *Finder) provisioned(ctx context.Context, p place, known, create bool) (telnyx.CredentialID, error) {
+	switch {
+	case f.cfg.Telnyx == nil || !known && !f.cfg.Everyone:
+		return telnyx.CredentialID{}, directory.ErrNoCredential
+	case !create:
+		return telnyx.CredentialID{}, directory.ErrNotCreated
+	}
+	c, err := f.makeOnce(ctx, p)
+	if err != nil {
+		return telnyx.CredentialID{}, err
+	}
+	return f.ready(ctx, c)
+}
+
+// ready returns the credential when it can be used.
+func (f *Finder) ready(ctx context.Context, c store.Credential) (telnyx.CredentialID, error) {
+	// The time it was written down at may be that of another replica's clock. It
+	// is never more than ReadyAfter away.
+	wait := min(c.UsableAt.Sub(f.cfg.Now()), f.cfg.ReadyAfter)
+	if wait <= 0 {
+		return c.ID, nil
+	}
+	soon := &directory.NotReadyError{RetryAfter: wait}
+	if deadline, ok := ctx.Deadline(); !f.cfg.Wait || ok && time.Until(deadline) <= wait+mintTime {
+		return telnyx.CredentialID{}, soon
+	}
+	leave, ok := f.enter()
+	if !ok {
+		return telnyx.CredentialID{}, soon
+	}
+	defer leave()
+	if err := sleep(ctx, wait); err != nil {
+		return telnyx.CredentialID{}, err
+	}
+	return c.ID, nil
+}
+
+// enter takes one of the places for those who wait, if there is one.
+func (f *Finder) enter() (leave func(), ok bool) {
+	leave = func() { f.waiting.Add(-1) }
+	if f.waiting.Add(1) > int64(f.cfg.MaxWaiting) {
+		leave()
+		return nil, false
+	}
+	return leave, true
+}
+
+// sleep returns nil after d, or the context's error.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

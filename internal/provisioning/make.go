@@ -1,0 +1,264 @@
+package provisioning
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tokensvc/tokensvc/internal/crash"
+	"github.com/tokensvc/tokensvc/internal/directory"
+	"github.com/tokensvc/tokensvc/internal/directory/store"
+	"github.com/tokensvc/tokensvc/internal/telnyx"
+)
+
+const (
+	// lookAgain is how soon to look whether another replica has made what this one
+	// is to make. The pause grows to lookSeldom.
+	lookAgain  = 200 * time.Millisecond
+	lookSeldom = time.Second
+	// writers is how many changes of the books are under way at once. They are made
+	// one after the other all the same, and more that wait would only keep those
+	// who read from the database.
+	writers = 4
+	// bookTime is for the books, to write down what was made.
+	bookTime = 15 * time.Second
+)
+
+var byLogin = store.By{Actor: "login"}
+
+// telnyxTime bounds the calls for one credential: to look for it, to make it.
+func (f *Finder) telnyxTime() time.Duration { return 2 * f.cfg.CallTimeout }
+
+// hold is for how long a credential is ours to make. It is more than that takes,
+// so nobody else begins while we are at it.
+func (f *Finder) hold() time.Duration { return f.telnyxTime() + 2*bookTime }
+
+// makeOnce joins the flight that makes the credential, or starts it, and waits for
+// it for as long as the caller has time.
+func (f *Finder) makeOnce(ctx context.Context, p place) (store.Credential, error) {
+	soon := &directory.NotReadyError{RetryAfter: f.cfg.ReadyAfter}
+	leave, ok := f.enter()
+	if !ok {
+		return store.Credential{}, soon
+	}
+	defer leave()
+	landed := f.flights.DoChan(p.user+"\x00"+string(p.device), func() (any, error) {
+		return f.fly(context.WithoutCancel(ctx), p)
+	})
+	select {
+	case result := <-landed:
+		c, _ := result.Val.(store.Credential)
+		return c, result.Err
+	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return store.Credential{}, soon
+		}
+		return store.Credential{}, ctx.Err()
+	}
+}
+
+// fly makes the credential once it is ours to make, unless another has made it by
+// then. A panic ends here: beyond is a goroutine of the library's, in which it
+// would end the process.
+func (f *Finder) fly(ctx context.Context, p place) (c store.Credential, err error) {
+	defer crash.Into(&err)
+	defer f.inFlight.Add(-1)
+	if f.inFlight.Add(1) > int64(f.cfg.MaxWaiting) {
+		return c, &directory.NotReadyError{RetryAfter: f.cfg.ReadyAfter}
+	}
+	i := store.Intent{Name: Name(f.cfg.Instance, p.user, p.device), User: p.user, Device: p.device, Holder: f.cfg.Holder}
+	c, ours, err := f.begin(ctx, i)
+	if err != nil || !ours {
+		return c, err
+	}
+	began := f.cfg.Now()
+	c, adopted, err := f.make(ctx, i)
+	f.cfg.OnCreate(f.cfg.Now().Sub(began), adopted, err)
+	f.Changed(store.Change{User: p.user}) // another device of the user's may have lost its own
+	return c, err
+}
+
+// begin waits until the credential is there, or is ours to make.
+func (f *Finder) begin(ctx context.Context, i store.Intent) (c store.Credential, ours bool, err error) {
+	// Whoever holds it may have died, so it is ours after a hold at the latest.
+	ctx, cancel := context.WithTimeout(ctx, f.hold()+bookTime)
+	defer cancel()
+	for pause := lookAgain; ; pause = min(2*pause, lookSeldom) {
+		err = f.write(ctx, func() (err error) {
+			c, err = f.cfg.Store.Begin(ctx, i, f.limits, f.hold())
+			return err
+		})
+		switch {
+		case !errors.Is(err, store.ErrHeld):
+			return c, err == nil && c.ID.IsZero(), err
+		case !f.cfg.Wait || sleep(ctx, pause) != nil:
+			return c, false, &directory.NotReadyError{RetryAfter: f.cfg.ReadyAfter}
+		}
+	}
+}
+
+// write changes the books when it is its turn.
+func (f *Finder) write(ctx context.Context, change func() error) error {
+	select {
+	case f.writing <- struct{}{}:
+		defer func() { <-f.writing }()
+		return change()
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", directory.ErrUnavailable, ctx.Err())
+	}
+}
+
+// record writes down what is at Telnyx.
+func (f *Finder) record(ctx context.Context, i store.Intent, m store.Made) (c store.Credential, err error) {
+	err = f.write(ctx, func() (err error) {
+		c, err = f.cfg.Store.Record(ctx, byLogin, i, m, f.limits)
+		return err
+	})
+	return c, err
+}
+
+// make makes the credential that is ours to make. If it cannot, it lets others try
+// at once.
+func (f *Finder) make(ctx context.Context, i store.Intent) (c store.Credential, adopted bool, err error) {
+	finished := false
+	defer func() {
+		if !finished || err != nil && !decided(err) { // not finished: a panic
+			_ = f.cfg.Store.Abandon(ctx, i, mayBeThere(err)) // or the hold ends by itself
+		}
+	}()
+	c, adopted, err = f.adoptOrCreate(ctx, i)
+	finished = true
+	return c, adopted, err
+}
+
+// adoptOrCreate takes what an earlier try has left at Telnyx, or creates it, and
+// writes it down.
+func (f *Finder) adoptOrCreate(ctx context.Context, i store.Intent) (c store.Credential, adopted bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, f.telnyxTime()+bookTime)
+	defer cancel()
+	calls, cancel := context.WithTimeout(ctx, f.telnyxTime())
+	defer cancel()
+	there, err := f.look(calls, i.Name)
+	if err != nil {
+		return c, false, f.refusal(err)
+	}
+	if c, err = f.adopt(ctx, i, there); err != nil || !c.ID.IsZero() {
+		return c, true, err
+	}
+	created, err := f.cfg.Telnyx.CreateCredential(calls, f.wish(i.Name))
+	if err != nil {
+		return c, false, f.refusal(err)
+	}
+	c, err = f.record(ctx, i, made(created, f.cfg.Now().Add(f.cfg.ReadyAfter)))
+	return c, false, err
+}
+
+// mayBeThere reports whether there may be a credential at Telnyx that is not in the
+// books: not if Telnyx says no, or was not asked to make one.
+func mayBeThere(err error) bool {
+	if refused, ok := errors.AsType[*refusedError](err); ok {
+		return refused.cause.Uncertain
+	}
+	if failed, ok := errors.AsType[*telnyx.Error](err); ok {
+		return failed.Op != "list" && failed.Uncertain
+	}
+	return true
+}
+
+// decided reports whether the books have taken note of the credential, and say by
+// the error that it is not for this user: it is on the list of deletions.
+func decided(err error) bool {
+	return errors.Is(err, directory.ErrDisabled) || errors.Is(err, directory.ErrNoCredential)
+}
+
+// wish is the credential to be made.
+func (f *Finder) wish(name string) telnyx.NewCredential {
+	n := telnyx.NewCredential{ConnectionID: f.cfg.ConnectionID, Name: name}
+	if f.cfg.ExpiresAfter > 0 {
+		n.ExpiresAt = f.cfg.Now().Add(f.cfg.ExpiresAfter)
+	}
+	return n
+}
+
+func made(c telnyx.Credential, usable time.Time) store.Made {
+	return store.Made{ID: c.ID, SIPUsername: c.SIPUsername, ExpiresAt: c.ExpiresAt, UsableAt: usable}
+}
+
+// look finds what is at Telnyx under the name, the oldest first. It believes no
+// filter of Telnyx's.
+func (f *Finder) look(ctx context.Context, name string) ([]telnyx.Credential, error) {
+	resource := "connection:" + f.cfg.ConnectionID
+	page, err := f.cfg.Telnyx.Credentials(ctx, telnyx.Query{
+		Name: name, ResourceID: resource, Status: telnyx.StatusActive, Size: telnyx.MaxPageSize,
+	})
+	if err != nil {
+		return nil, err
+	}
+	there := slices.DeleteFunc(page.Credentials, func(c telnyx.Credential) bool {
+		return c.Name != name || c.ResourceID != resource || c.Expired
+	})
+	slices.SortFunc(there, func(a, b telnyx.Credential) int {
+		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID.String(), b.ID.String()))
+	})
+	return there, nil
+}
+
+// adopt writes down the oldest credential that can be the user's, and has the
+// others deleted. The books refuse one that is somebody else's, or is about to be
+// deleted. It returns none if there is none.
+func (f *Finder) adopt(ctx context.Context, i store.Intent, there []telnyx.Credential) (c store.Credential, err error) {
+	for _, one := range there {
+		if !c.ID.IsZero() {
+			err = f.cfg.Store.QueueDeletion(ctx, byLogin, one.ID, "made twice")
+		} else {
+			adopted := made(one, f.usable(one))
+			adopted.Adopted = true
+			c, err = f.record(ctx, i, adopted)
+		}
+		if err != nil && !errors.Is(err, store.ErrTaken) && !errors.Is(err, store.ErrDeleting) {
+			return c, err
+		}
+	}
+	return c, nil
+}
+
+// usable is from when a credential can be used that was found at Telnyx, where
+// times are whole seconds.
+func (f *Finder) usable(c telnyx.Credential) time.Time {
+	now := f.cfg.Now()
+	at := c.CreatedAt.Add(time.Second + f.cfg.ReadyAfter)
+	if !at.After(now) {
+		return time.Time{}
+	}
+	if latest := now.Add(f.cfg.ReadyAfter); at.After(latest) {
+		return latest
+	}
+	return at
+}
+
+// A refusedError says that Telnyx does not accept what we ask for. That is the
+// operator's to mend and about no credential, so it is telnyx.ErrBadAnswer, and not
+// ErrCredentialRejected.
+type refusedError struct {
+	connection string
+	cause      *telnyx.Error
+}
+
+func (e *refusedError) Error() string {
+	return fmt.Sprintf("telnyx refuses to %s credentials of the connection %s (status %d, code %s): is there such a connection, for credentials?",
+		e.cause.Op, e.connection, e.cause.Status, cmp.Or(e.cause.Code, "none"))
+}
+
+func (*refusedError) Unwrap() error { return telnyx.ErrBadAnswer }
+
+// refusal is an error of Telnyx's, as a caller may know it.
+func (f *Finder) refusal(err error) error {
+	failed, ok := errors.AsType[*telnyx.Error](err)
+	if ok && errors.Is(failed.Kind, telnyx.ErrCredentialRejected) {
+		return &refusedError{f.cfg.ConnectionID, failed}
+	}
+	return err
+}

@@ -1,0 +1,290 @@
+package provisioning
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/tokensvc/tokensvc/internal/directory"
+	"github.com/tokensvc/tokensvc/internal/directory/store"
+	"github.com/tokensvc/tokensvc/internal/telnyx"
+)
+
+// A pass is one reconciliation.
+type pass struct {
+	*Reconciler
+	o      Options
+	began  time.Time
+	run    int64
+	report *Report
+}
+
+// reconcile looks at all before it changes anything: only then can it tell whether
+// the books and the account belong together.
+func (p *pass) reconcile(ctx context.Context) error {
+	if err := p.pages(ctx, p.count); err != nil {
+		return err
+	}
+	counts, err := p.cfg.Store.Counts(ctx)
+	if err != nil {
+		return err
+	}
+	unseen, err := p.countUnseen(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.refuse(int(counts.Credentials), unseen); err != nil {
+		return err
+	}
+	if err := p.findGone(ctx); err != nil || !p.o.Apply {
+		return err
+	}
+	return p.apply(ctx)
+}
+
+// refuse says what speaks against applying it.
+func (p *pass) refuse(recorded, unseen int) error {
+	switch {
+	case !p.o.Apply || p.o.Force:
+		return nil
+	case unseen > few && unseen > recorded/10:
+		p.report.Gone = unseen
+		return ErrTooManyGone
+	case p.report.Orphans > few && p.report.Orphans > recorded:
+		return ErrTooManyOrphans
+	}
+	return nil
+}
+
+func (p *pass) apply(ctx context.Context) error {
+	if p.report.Orphans+p.report.Expired > 0 {
+		if err := p.pages(ctx, p.mend); err != nil {
+			return err
+		}
+	}
+	if err := p.retireGone(ctx); err != nil {
+		return err
+	}
+	left, err := p.cfg.Remover.Work(ctx)
+	p.report.Left = left
+	return err
+}
+
+// A view is a page of the account, and what of it needs looking at.
+type view struct {
+	credentials []telnyx.Credential
+	recorded    int
+	expired     []telnyx.Credential
+	orphans     []telnyx.Credential
+	intents     map[string]store.Intent // by the name of an orphan
+}
+
+// pages goes through the whole account. It asks for no connection and no name: what
+// somebody has assigned by hand may have any.
+func (p *pass) pages(ctx context.Context, look func(ctx context.Context, v view) error) error {
+	done := 0
+	for number := 1; ; number++ {
+		var page telnyx.Page
+		err := p.pace.call(ctx, func(ctx context.Context) (err error) {
+			page, err = p.cfg.Telnyx.Credentials(ctx, telnyx.Query{Page: number, Size: telnyx.MaxPageSize})
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		v, err := p.view(ctx, page.Credentials)
+		if err != nil {
+			return err
+		}
+		if err := look(ctx, v); err != nil {
+			return err
+		}
+		done += len(page.Credentials)
+		p.o.Progress(done, max(done, page.TotalResults))
+		if page.Last() {
+			return nil
+		}
+	}
+}
+
+// view finds out what the books know of the credentials.
+func (p *pass) view(ctx context.Context, there []telnyx.Credential) (view, error) {
+	ids := make([]telnyx.CredentialID, len(there))
+	for i, c := range there {
+		ids[i] = c.ID
+	}
+	known, err := p.cfg.Store.See(ctx, p.run, ids)
+	if err != nil {
+		return view{}, err
+	}
+	v := view{credentials: there}
+	for _, c := range there {
+		switch known[c.ID] {
+		case store.KnownRecorded:
+			v.recorded++
+			if c.Expired {
+				v.expired = append(v.expired, c)
+			}
+		case store.KnownAbsent:
+			if p.isOrphan(c) {
+				v.orphans = append(v.orphans, c)
+			}
+		case store.KnownDeleting:
+		}
+	}
+	return v, p.setAside(ctx, &v)
+}
+
+// isOrphan reports whether we have made a credential that is in no books, and long
+// enough ago. One whose age Telnyx does not tell is left alone.
+func (p *pass) isOrphan(c telnyx.Credential) bool {
+	return p.cfg.Instance != "" && isOurs(p.cfg.Instance, c.Name) &&
+		!c.CreatedAt.IsZero() && p.began.Sub(c.CreatedAt) > p.cfg.Grace
+}
+
+// setAside drops the orphans that somebody is at.
+func (p *pass) setAside(ctx context.Context, v *view) error {
+	if len(v.orphans) == 0 {
+		return nil
+	}
+	names := make([]string, len(v.orphans))
+	for i, c := range v.orphans {
+		names[i] = c.Name
+	}
+	intents, err := p.cfg.Store.Intents(ctx, names)
+	if err != nil {
+		return err
+	}
+	var orphans []telnyx.Credential
+	for _, c := range v.orphans {
+		if !intents[c.Name].Held {
+			orphans = append(orphans, c)
+		}
+	}
+	v.orphans, v.intents = orphans, intents
+	return nil
+}
+
+// count adds a page to the report.
+func (p *pass) count(ctx context.Context, v view) error {
+	p.report.Pages++
+	p.report.AtTelnyx += len(v.credentials)
+	p.report.Recorded += v.recorded
+	p.report.Orphans += len(v.orphans)
+	p.report.Expired += len(v.expired)
+	for _, c := range v.orphans {
+		p.report.find(Finding{Kind: Orphan, Credential: c.ID, Name: c.Name, CreatedAt: c.CreatedAt})
+	}
+	for _, c := range v.expired {
+		recorded, err := p.cfg.Store.Credential(ctx, c.ID)
+		if err := ifThere(err); err != nil {
+			return err
+		}
+		p.report.find(Finding{Expired, c.ID, c.Name, recorded.User, recorded.Device, recorded.CreatedAt})
+	}
+	return nil
+}
+
+// mend does what is to be done about a page.
+func (p *pass) mend(ctx context.Context, v view) error {
+	for _, c := range v.expired {
+		if err := p.queued(p.cfg.Store.Retire(ctx, p.cfg.By, c.ID, detailExpired, false)); err != nil {
+			return err
+		}
+	}
+	for _, c := range v.orphans {
+		if err := p.settle(ctx, c, v.intents[c.Name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settle gives an orphan to whom it was made for, if that is known, and they are in
+// the books and have no other. Else it is deleted.
+func (p *pass) settle(ctx context.Context, c telnyx.Credential, i store.Intent) error {
+	if i.Name == "" || c.Expired || c.ResourceID != "connection:"+p.cfg.ConnectionID {
+		return p.queued(p.cfg.Store.QueueDeletion(ctx, p.cfg.By, c.ID, "an orphan"))
+	}
+	m := made(c, time.Time{})
+	m.Adopted = true
+	given, err := p.cfg.Store.Record(ctx, p.cfg.By, i, m, store.Limits{MaxDevices: p.cfg.MaxDevices})
+	switch {
+	case errors.Is(err, directory.ErrDisabled), errors.Is(err, directory.ErrNoCredential):
+		return p.queued(nil) // the books have put it on the list
+	case err == nil && given.ID == c.ID:
+		p.report.Adopted++
+		return nil
+	}
+	return p.queued(err)
+}
+
+// queued counts a deletion, unless somebody else has done something about the
+// credential meanwhile.
+func (p *pass) queued(err error) error {
+	if errors.Is(err, store.ErrTaken) || errors.Is(err, store.ErrDeleting) || errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		p.report.Queued++
+	}
+	return err
+}
+
+// unseen goes through what the books have and the account seems not to have.
+func (p *pass) unseen(ctx context.Context, look func(ctx context.Context, c store.Credential) error) error {
+	after := telnyx.CredentialID{}
+	for {
+		some, err := p.cfg.Store.Unseen(ctx, p.run, p.began, after, telnyx.MaxPageSize)
+		if err != nil || len(some) == 0 {
+			return err
+		}
+		for _, c := range some {
+			if err := look(ctx, c); err != nil {
+				return err
+			}
+			after = c.ID
+		}
+	}
+}
+
+func (p *pass) countUnseen(ctx context.Context) (n int, err error) {
+	err = p.unseen(ctx, func(context.Context, store.Credential) error { n++; return nil })
+	return n, err
+}
+
+// findGone asks Telnyx for each that was not seen: pages are no snapshot, and one
+// that moves from one to another while they are read can be missed. What there is
+// counts as seen, so that what is unseen afterwards is gone. When nothing is
+// applied, no more are asked for than are told.
+func (p *pass) findGone(ctx context.Context) error {
+	return p.unseen(ctx, func(ctx context.Context, c store.Credential) error {
+		if p.report.Truncated && !p.o.Apply {
+			p.report.Gone++
+			return nil
+		}
+		err := p.pace.call(ctx, func(ctx context.Context) error {
+			_, err := p.cfg.Telnyx.Credential(ctx, c.ID)
+			return err
+		})
+		switch {
+		case isGone(err):
+			p.report.Gone++
+			p.report.find(Finding{Kind: Gone, Credential: c.ID, User: c.User, Device: c.Device, CreatedAt: c.CreatedAt})
+			return nil
+		case err != nil:
+			return err
+		}
+		_, err = p.cfg.Store.See(ctx, p.run, []telnyx.CredentialID{c.ID})
+		return err
+	})
+}
+
+func (p *pass) retireGone(ctx context.Context) error {
+	if p.report.Gone == 0 {
+		return nil
+	}
+	return p.unseen(ctx, func(ctx context.Context, c store.Credential) error {
+		return ifThere(p.cfg.Store.Retire(ctx, p.cfg.By, c.ID, detailGone, true))
+	})
+}

@@ -1,0 +1,226 @@
+package provisioning
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tokensvc/tokensvc/internal/crash"
+	"github.com/tokensvc/tokensvc/internal/directory/store"
+	"github.com/tokensvc/tokensvc/internal/telnyx"
+)
+
+const (
+	// removers is how many deletions are under way at once.
+	removers = 2
+	// removeEvery is how often to look for deletions that are due.
+	removeEvery = time.Second
+	// The wait before a deletion is tried again doubles from the least to the most.
+	leastBackoff = time.Second
+	mostBackoff  = 10 * time.Minute
+	// trouble is how many deletions in a row must fail until it is Telnyx, and not
+	// they, that something is wrong with.
+	trouble = 5
+	// mostPause bounds the pause after trouble with Telnyx or the books.
+	mostPause = time.Minute
+)
+
+// outbox is what a Remover needs of the books.
+type outbox interface {
+	ClaimDeletions(ctx context.Context, n int, hold time.Duration) ([]store.Deletion, error)
+	Deleted(ctx context.Context, by store.By, id telnyx.CredentialID, detail string) error
+	Postpone(ctx context.Context, id telnyx.CredentialID, until time.Time) error
+	Counts(ctx context.Context) (store.Counts, error)
+}
+
+type deleter interface {
+	DeleteCredential(ctx context.Context, id telnyx.CredentialID) error
+}
+
+// RemoverConfig is what a Remover needs.
+type RemoverConfig struct {
+	Store  outbox  // required
+	Telnyx deleter // required
+	// CallTimeout is how long a call of Telnyx takes at most. Default
+	// telnyx.DefaultTimeout.
+	CallTimeout time.Duration
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+	// OnDelete is told how each deletion at Telnyx went, and OnError what keeps the
+	// Remover from its work. They are called from several goroutines and must neither
+	// block nor panic. Default none.
+	OnDelete func(took time.Duration, err error)
+	OnError  func(err error)
+}
+
+// A Remover deletes at Telnyx the credentials that are nobody's any more. It never
+// gives one up. Any number of them may work on the same books.
+type Remover struct {
+	cfg   RemoverConfig
+	nudge chan struct{}
+}
+
+// NewRemover says what is wrong with the configuration, or returns a Remover.
+func NewRemover(cfg RemoverConfig) (*Remover, error) {
+	if cfg.CallTimeout == 0 {
+		cfg.CallTimeout = telnyx.DefaultTimeout
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.OnDelete == nil {
+		cfg.OnDelete = func(time.Duration, error) {}
+	}
+	if cfg.OnError == nil {
+		cfg.OnError = func(error) {}
+	}
+	switch {
+	case cfg.Store == nil:
+		return nil, errors.New("provisioning: a Remover's Store is required")
+	case cfg.Telnyx == nil:
+		return nil, errors.New("provisioning: a Remover's Telnyx is required")
+	case cfg.CallTimeout < 0 || cfg.CallTimeout > telnyx.MaxTimeout:
+		return nil, fmt.Errorf("provisioning: a Remover's CallTimeout must be positive and at most %v", telnyx.MaxTimeout)
+	}
+	return &Remover{cfg: cfg, nudge: make(chan struct{}, 1)}, nil
+}
+
+// hold is for how long a deletion is ours to make. It is more than that takes. If we
+// die, another makes it then.
+func (r *Remover) hold() time.Duration { return r.cfg.CallTimeout + bookTime }
+
+// Nudge makes Run look for deletions at once. It does not wait.
+func (r *Remover) Nudge() {
+	select {
+	case r.nudge <- struct{}{}:
+	default: // it is about to look
+	}
+}
+
+// Run makes what deletions are due until ctx is done.
+func (r *Remover) Run(ctx context.Context) {
+	pause := removeEvery
+	for ctx.Err() == nil {
+		asked, err := r.round(ctx)
+		nudge := r.nudge
+		if err == nil {
+			pause = removeEvery
+		} else if ctx.Err() == nil {
+			r.cfg.OnError(err)
+			pause = min(max(2*pause, asked), mostPause)
+			nudge = nil // whoever nudges does not know of the trouble
+		}
+		await(ctx, jittered(pause), nudge)
+	}
+}
+
+// await waits for d, a nudge or the end.
+func await(ctx context.Context, d time.Duration, nudge <-chan struct{}) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-nudge:
+	case <-ctx.Done():
+	}
+}
+
+// Work makes what deletions are due, and returns how many are left: those that
+// failed, are not due yet, or are another's at the moment. The error says why it
+// could not go on.
+func (r *Remover) Work(ctx context.Context) (left int, err error) {
+	_, err = r.round(ctx)
+	counts, failed := r.cfg.Store.Counts(ctx)
+	return int(counts.Deletions), errors.Join(err, failed)
+}
+
+// round makes what is due until nothing is, or until there is trouble, and returns
+// how long Telnyx asks to wait then.
+func (r *Remover) round(ctx context.Context) (wait time.Duration, err error) {
+	var failures atomic.Int32 // in a row
+	var all errgroup.Group    // one that stops leaves the others to what they are at
+	for range removers {
+		all.Go(func() (err error) {
+			defer crash.Into(&err)
+			return r.work(ctx, &failures)
+		})
+	}
+	err = all.Wait()
+	if failed, ok := errors.AsType[*telnyx.Error](err); ok {
+		wait = failed.RetryAfter
+	}
+	return wait, err
+}
+
+func (r *Remover) work(ctx context.Context, failures *atomic.Int32) error {
+	for ctx.Err() == nil {
+		due, err := r.cfg.Store.ClaimDeletions(ctx, 1, r.hold())
+		if err != nil || len(due) == 0 {
+			return err
+		}
+		err = r.remove(ctx, due[0])
+		if failed, ok := errors.AsType[*telnyx.Error](err); !ok && err != nil {
+			return err
+		} else if !ok {
+			failures.Store(0)
+		} else if failures.Add(1) >= trouble || failed.RetryAfter > 0 {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// remove deletes one at Telnyx and writes down what came of it. The error is
+// Telnyx's, or one of the books.
+func (r *Remover) remove(ctx context.Context, d store.Deletion) error {
+	began := r.cfg.Now()
+	calls, cancel := context.WithTimeout(ctx, r.cfg.CallTimeout)
+	err := r.cfg.Telnyx.DeleteCredential(calls, d.ID)
+	cancel()
+	detail := ""
+	if isGone(err) {
+		err, detail = nil, "was gone already"
+	}
+	if ctx.Err() != nil && err != nil {
+		return ctx.Err() // we stop; it is made when our hold ends
+	}
+	r.cfg.OnDelete(r.cfg.Now().Sub(began), err)
+	if err == nil {
+		return r.cfg.Store.Deleted(ctx, store.By{Actor: "remover"}, d.ID, detail)
+	}
+	if failed := r.cfg.Store.Postpone(ctx, d.ID, r.cfg.Now().Add(r.backoff(d.Attempts, err))); failed != nil {
+		return failed
+	}
+	return err
+}
+
+// backoff is how long to wait after so many attempts at a deletion.
+func (r *Remover) backoff(attempts int, err error) time.Duration {
+	wait := mostBackoff
+	if doublings := max(attempts-1, 0); doublings < 16 {
+		wait = min(leastBackoff<<doublings, mostBackoff)
+	}
+	wait = jittered(wait)
+	if failed, ok := errors.AsType[*telnyx.Error](err); ok {
+		wait = max(wait, failed.RetryAfter)
+	}
+	return wait
+}
+
+// jittered is d or up to a quarter less, so that those that failed together do not
+// come again together.
+func jittered(d time.Duration) time.Duration {
+	return d - rand.N(d/4+1) //nolint:gosec // spreads load, guards nothing
+}
+
+// isGone reports whether Telnyx does not know the credential.
+func isGone(err error) bool {
+	failed, ok := errors.AsType[*telnyx.Error](err)
+	return ok && failed.Status == http.StatusNotFound
+}
