@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"os"
 	"os/user"
 	"strings"
 
@@ -18,23 +19,24 @@ type usersCommand struct {
 	about    string
 	least    int // arguments
 	most     int
+	fills    bool // an empty directory too
 	declare  func(u *usersRun, flags *flag.FlagSet)
 	run      func(ctx context.Context, u *usersRun) error
 }
 
 var usersCommands = []usersCommand{
-	{"list", "[-search TEXT]", "Lists the people in the directory.", 0, 0, declareList, listUsers},
-	{"show", "USER", "Shows a user and the telephony credentials of the user's devices.", 1, 1, nil, showUser},
+	{"list", "[-search TEXT]", "Lists the people in the directory.", 0, 0, false, declareList, listUsers},
+	{"show", "USER", "Shows a user and the telephony credentials of the user's devices.", 1, 1, false, nil, showUser},
 	{"add", "USER [-name NAME] [-credential UUID [-device LABEL]]",
-		"Puts a user into the directory, or gives one that is there a name or a credential.", 1, 1, declareAdd, addUser},
-	{"disable", "USER", "Takes a user's access away: no further token, and the user's credentials are deleted at Telnyx.", 1, 1, nil, disableUser},
-	{"enable", "USER", "Lets a disabled user have tokens again, with new credentials.", 1, 1, nil, enableUser},
+		"Puts a user into the directory, or gives one that is there a name or a credential.", 1, 1, true, declareAdd, addUser},
+	{"disable", "USER", "Takes a user's access away: no further token, and the user's credentials are deleted at Telnyx.", 1, 1, false, nil, disableUser},
+	{"enable", "USER", "Lets a disabled user have tokens again, with new credentials.", 1, 1, false, nil, enableUser},
 	{"remove", "USER [-device LABEL] [-keep-credentials]",
-		"Takes a user, or one of the user's devices, out of the directory. The credentials are deleted at Telnyx.", 1, 1, declareRemove, removeUser},
+		"Takes a user, or one of the user's devices, out of the directory. The credentials are deleted at Telnyx.", 1, 1, false, declareRemove, removeUser},
 	{"import", "FILE [-format csv|ndjson] [-dry-run] [-atomic]",
-		"Puts the people of a list into the directory, a line each; FILE may be - for standard input. See docs/users.md.", 1, 1, declareImport, importUsers},
-	{"export", "[-format csv|ndjson]", "Writes the list that import reads to standard output.", 0, 0, declareExport, exportUsers},
-	{"events", "[USER] [-limit N]", "Lists who changed what, the newest first.", 0, 1, declareEvents, listEvents},
+		"Puts the people of a list into the directory, a line each; FILE may be - for standard input. See docs/users.md.", 1, 1, true, declareImport, importUsers},
+	{"export", "[-format csv|ndjson]", "Writes the list that import reads to standard output.", 0, 0, false, declareExport, exportUsers},
+	{"events", "[USER] [-limit N]", "Lists who changed what, the newest first.", 0, 1, false, declareEvents, listEvents},
 }
 
 // usersRun is one run of a sub-command.
@@ -107,7 +109,7 @@ func (c usersCommand) start(ctx context.Context, t terminal, args []string) int 
 		say(t.err, "usage: tokensvc users %s [FLAGS] %s\n", c.name, c.synopsis)
 		return exitUsage
 	}
-	if u.books, err = at.open(ctx, t.environ); err == nil {
+	if u.books, err = at.open(ctx, t.environ, c.fills); err == nil {
 		defer func() { _ = u.books.close() }() // every change has been answered
 		err = c.run(ctx, u)
 	}
@@ -147,7 +149,7 @@ func parseAround(flags *flag.FlagSet, args []string) (arguments []string, err er
 
 // actor is who makes a change, for the books: the owner of this process.
 func actor() string {
-	name := "unknown"
+	name := fmt.Sprint("uid ", os.Getuid()) // in a container there may be no name for it
 	if u, err := user.Current(); err == nil {
 		name = u.Username
 	}

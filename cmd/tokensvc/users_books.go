@@ -5,6 +5,8 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"io/fs"
+	"os"
 
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/directory/roster"
@@ -95,7 +97,9 @@ func (w *whereBooks) declare(flags *flag.FlagSet) {
 	flags.StringVar(&w.tokenFile, "token-file", "", "`file` with the token for the admin API")
 }
 
-func (w *whereBooks) open(ctx context.Context, environ []string) (books, error) {
+// open opens the books. Those that there are none of yet are made if they are to
+// be filled: of somebody else's, at a path misspelt, nothing should be made.
+func (w *whereBooks) open(ctx context.Context, environ []string, fill bool) (books, error) {
 	switch {
 	case w.server != "" && w.config != "":
 		return nil, misused("either -config or -server: the directory is reached in one way")
@@ -110,6 +114,13 @@ func (w *whereBooks) open(ctx context.Context, environ []string) (books, error) 
 		return nil, usageError{joined(problems)}
 	case !cfg.Directory.isDatabase():
 		return nil, usageError{errNoDatabase}
+	case cfg.Directory.Kind == "sqlite" && !fill && !isThere(cfg.Directory.Value):
+		return nil, errors.New("there is no database yet: serve, users add and users import make it")
 	}
 	return cfg.openBooks(ctx)
+}
+
+func isThere(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, fs.ErrNotExist)
 }

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/tokensvc/tokensvc/internal/directory"
@@ -173,7 +175,8 @@ func (b *storeBooks) take(ctx context.Context, list newcomers) (tally, error) {
 type taking struct {
 	*store.Import
 	list  newcomers
-	rows  []store.Row // to be added
+	rows  []store.Row        // to be added
+	wrong []roster.LineError // to be told, once those before are known
 	tally tally
 }
 
@@ -192,7 +195,7 @@ func (i *taking) all(ctx context.Context, from *roster.Reader) error {
 		default:
 			i.rows = append(i.rows, row)
 		}
-		if len(i.rows) == store.MaxBatch {
+		if len(i.rows) == store.MaxBatch || len(i.wrong) == store.MaxBatch {
 			if err := i.add(ctx); err != nil {
 				return err
 			}
@@ -200,7 +203,7 @@ func (i *taking) all(ctx context.Context, from *roster.Reader) error {
 	}
 }
 
-// add adds the rows that were collected.
+// add adds the rows that were collected, and tells what was wrong up to there.
 func (i *taking) add(ctx context.Context) error {
 	verdicts, err := i.Add(ctx, i.rows)
 	i.rows = i.rows[:0]
@@ -216,10 +219,15 @@ func (i *taking) add(ctx context.Context) error {
 			i.tally.Unchanged++
 		}
 	}
+	slices.SortFunc(i.wrong, func(a, b roster.LineError) int { return cmp.Compare(a.Line, b.Line) })
+	for _, w := range i.wrong {
+		i.list.wrong(w.Line, w.Text)
+	}
+	i.wrong = i.wrong[:0]
 	return err
 }
 
 func (i *taking) fail(line int, text string) {
 	i.tally.Failed++
-	i.list.wrong(line, text)
+	i.wrong = append(i.wrong, roster.LineError{Line: line, Text: text})
 }

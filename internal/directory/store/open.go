@@ -77,7 +77,7 @@ func Open(cfg Config) (*Store, error) {
 // whoever was told that a change is made may rely on it, power cut or not.
 func (s *Store) openSQLite(path string) (err error) {
 	if path, err = prepareFile(path); err != nil {
-		return fmt.Errorf("opening the database: %w", err)
+		return fmt.Errorf("opening the database: %w", unavailable(err))
 	}
 	if s.writes, err = openFile(path, 1, "journal_mode(WAL)"); err != nil {
 		return err
