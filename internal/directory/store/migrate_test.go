@@ -65,14 +65,14 @@ func TestSchemasOfOtherVersions(t *testing.T) {
 			t.Errorf("then it is %v", err)
 		}
 		put(t, s, "main:alice", "")
-		b.exec(t, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, $1)`, true)
+		b.exec(t, `INSERT INTO tokensvc_schema (version_id, is_applied) VALUES (9999, $1)`, true)
 		if err := s.Check(t.Context()); !errors.Is(err, store.ErrNewerSchema) {
 			t.Errorf("a newer one is %v", err)
 		}
 		if _, _, err := s.Migrate(t.Context()); !errors.Is(err, store.ErrNewerSchema) {
 			t.Errorf("a newer one is migrated: %v", err)
 		}
-		b.exec(t, `DELETE FROM goose_db_version WHERE version_id > 0`)
+		b.exec(t, `DELETE FROM tokensvc_schema WHERE version_id > 0`)
 		if err := s.Check(t.Context()); !errors.Is(err, store.ErrOlderSchema) {
 			t.Errorf("an older one is %v", err)
 		}
@@ -98,7 +98,7 @@ func TestTenMigrateAtOnce(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if n := b.number(t, `SELECT count(*) FROM goose_db_version WHERE version_id = 1`); n != 1 {
+		if n := b.number(t, `SELECT count(*) FROM tokensvc_schema WHERE version_id = 1`); n != 1 {
 			t.Errorf("it was migrated %d times", n)
 		}
 		put(t, b.open(t), "main:alice", "")
