@@ -46,6 +46,7 @@ type bench struct {
 type row struct {
 	database  string
 	took      time.Duration // the import
+	busy      time.Duration // of this process meanwhile
 	cold      quantiles     // a lookup on a new connection
 	warm      quantiles     // on one that is open
 	ready     time.Duration // from exec to ready
@@ -113,9 +114,11 @@ func (b *bench) postgreSQL(ctx context.Context, list string) (rows []row, err er
 
 func (b *bench) measure(ctx context.Context, name, directory, list string, cfg store.Config) (r row, err error) {
 	r.database = name
+	before := busy()
 	if r.took, err = b.fill(ctx, cfg, list); err != nil {
 		return r, fmt.Errorf("%s: import: %w", name, err)
 	}
+	r.busy = busy() - before
 	if r.cold, r.warm, err = b.lookups(ctx, cfg); err != nil {
 		return r, fmt.Errorf("%s: lookups: %w", name, err)
 	}
