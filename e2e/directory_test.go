@@ -309,7 +309,7 @@ func TestTenReplicasStartAtOnce(t *testing.T) {
 func TestWhichDatabasesServeRefuses(t *testing.T) {
 	server := pgtest.StartT(t)
 	newer := inPostgres(t, server)
-	execute(t, newer, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, true)")
+	execute(t, newer, "INSERT INTO tokensvc_schema (version_id, is_applied) VALUES (9999, true)")
 	nothing := filepath.Join(t.TempDir(), "books.db")
 	writeFile(t, nothing, strings.Repeat("this is no database ", 100))
 	for _, row := range []struct{ says, database, want string }{

@@ -111,7 +111,6 @@ type Finder struct {
 	limits   store.Limits
 	cache    *cache
 	flights  singleflight.Group
-	writing  chan struct{} // one for each change of the books
 	waiting  atomic.Int64
 	inFlight atomic.Int64
 }
@@ -127,7 +126,7 @@ func NewFinder(cfg Config) (*Finder, error) {
 		return nil, fmt.Errorf("provisioning: cache: %w", err)
 	}
 	return &Finder{
-		cfg: cfg, cache: kept, writing: make(chan struct{}, writers),
+		cfg: cfg, cache: kept,
 		limits: store.Limits{CreateUsers: cfg.Everyone, MaxDevices: cfg.MaxDevices, Replace: cfg.Replace},
 	}, nil
 }

@@ -19,10 +19,6 @@ const (
 	// is to make. The pause grows to lookSeldom.
 	lookAgain  = 200 * time.Millisecond
 	lookSeldom = time.Second
-	// writers is how many changes of the books are under way at once. They are made
-	// one after the other all the same, and more that wait would only keep those
-	// who read from the database.
-	writers = 4
 	// bookTime is for the books, to write down what was made.
 	bookTime = 15 * time.Second
 )
@@ -87,10 +83,7 @@ func (f *Finder) begin(ctx context.Context, i store.Intent) (c store.Credential,
 	ctx, cancel := context.WithTimeout(ctx, f.hold()+bookTime)
 	defer cancel()
 	for pause := lookAgain; ; pause = min(2*pause, lookSeldom) {
-		err = f.write(ctx, func() (err error) {
-			c, err = f.cfg.Store.Begin(ctx, i, f.limits, f.hold())
-			return err
-		})
+		c, err = f.cfg.Store.Begin(ctx, i, f.limits, f.hold())
 		switch {
 		case !errors.Is(err, store.ErrHeld):
 			return c, err == nil && c.ID.IsZero(), err
@@ -98,26 +91,6 @@ func (f *Finder) begin(ctx context.Context, i store.Intent) (c store.Credential,
 			return c, false, &directory.NotReadyError{RetryAfter: f.cfg.ReadyAfter}
 		}
 	}
-}
-
-// write changes the books when it is its turn.
-func (f *Finder) write(ctx context.Context, change func() error) error {
-	select {
-	case f.writing <- struct{}{}:
-		defer func() { <-f.writing }()
-		return change()
-	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", directory.ErrUnavailable, ctx.Err())
-	}
-}
-
-// record writes down what is at Telnyx.
-func (f *Finder) record(ctx context.Context, i store.Intent, m store.Made) (c store.Credential, err error) {
-	err = f.write(ctx, func() (err error) {
-		c, err = f.cfg.Store.Record(ctx, byLogin, i, m, f.limits)
-		return err
-	})
-	return c, err
 }
 
 // make makes the credential that is ours to make. If it cannot, it lets others try
@@ -152,7 +125,7 @@ func (f *Finder) adoptOrCreate(ctx context.Context, i store.Intent) (c store.Cre
 	if err != nil {
 		return c, false, f.refusal(err)
 	}
-	c, err = f.record(ctx, i, made(created, f.cfg.Now().Add(f.cfg.ReadyAfter)))
+	c, err = f.cfg.Store.Record(ctx, byLogin, i, made(created, f.cfg.Now().Add(f.cfg.ReadyAfter)), f.limits)
 	return c, false, err
 }
 
@@ -216,7 +189,7 @@ func (f *Finder) adopt(ctx context.Context, i store.Intent, there []telnyx.Crede
 		} else {
 			adopted := made(one, f.usable(one))
 			adopted.Adopted = true
-			c, err = f.record(ctx, i, adopted)
+			c, err = f.cfg.Store.Record(ctx, byLogin, i, adopted, f.limits)
 		}
 		if err != nil && !errors.Is(err, store.ErrTaken) && !errors.Is(err, store.ErrDeleting) {
 			return c, err

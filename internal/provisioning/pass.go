@@ -129,7 +129,7 @@ func (p *pass) view(ctx context.Context, there []telnyx.Credential) (view, error
 			if p.isOrphan(c) {
 				v.orphans = append(v.orphans, c)
 			}
-		case store.KnownDeleting:
+		case store.KnownDeleting, store.KnownKept:
 		}
 	}
 	return v, p.setAside(ctx, &v)

@@ -157,6 +157,9 @@ func (c *change) insertCredential(new Credential, action Action, detail string) 
 	if new.Provisioned {
 		provisioned = 1
 	}
+	if err := c.exec(`DELETE FROM kept WHERE credential_id = $1`, new.ID.String()); err != nil {
+		return err
+	}
 	return c.exec(`INSERT INTO credentials (`+credentialColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
 		new.ID.String(), new.User, string(new.Device), new.SIPUsername, provisioned,
 		millis(new.CreatedAt), millis(new.UsableAt), millis(new.ExpiresAt), millis(new.VendedAt))
@@ -175,7 +178,10 @@ func (c *change) release(held Credential, keep bool) error {
 	if _, err := c.note(Event{Action: CredentialReleased, User: held.User, Device: held.Device, Credential: held.ID, Detail: detail}); err != nil {
 		return err
 	}
-	if keep {
+	switch {
+	case keep && held.Provisioned: // it bears our name, and is no orphan
+		return c.exec(`INSERT INTO kept (credential_id) VALUES ($1) ON CONFLICT (credential_id) DO NOTHING`, held.ID.String())
+	case keep:
 		return nil
 	}
 	return c.queue(held.ID, held.User, held.Device)

@@ -127,10 +127,12 @@ func TestTheFileIsLockedByAnotherProcess(t *testing.T) {
 	b := sqliteBooks(t)
 	s := b.open(t)
 	put(t, s, "main:before", "")
+	id := provision(t, s, "main:before", "desk", everyone)
 	other, lines := startChild(t, b, "lock", 0)
 	if !lines.Scan() {
 		t.Fatal("it locks nothing")
 	}
+	s.Vended(id, time.UnixMilli(5000))
 	reads, writes := ways(t, s)
 	work(t, reads)
 	fail(t, store.ChangeTimeout, writes)
@@ -139,6 +141,9 @@ func TestTheFileIsLockedByAnotherProcess(t *testing.T) {
 	}
 	_ = other.Wait()
 	work(t, writes)
+	if got := must[store.Credential](t)(s.Credential(t.Context(), id)).VendedAt; got.UnixMilli() != 5000 {
+		t.Errorf("what was vended while it could not be written down is lost: %v", got)
+	}
 	b.consistent(t)
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"strconv"
+	"time"
 
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
@@ -89,7 +91,7 @@ func (s *Store) BeginImport(ctx context.Context, by By, mode ImportMode) (*Impor
 	case ImportAtomic:
 		s.prepareImport(ctx)
 		var err error
-		if i.whole, err = s.begin(ctx, by); err != nil {
+		if i.whole, err = s.beginImport(ctx, by); err != nil {
 			s.finishImport(ctx)
 			return nil, unavailable(err)
 		}
@@ -99,6 +101,23 @@ func (s *Store) BeginImport(ctx context.Context, by By, mode ImportMode) (*Impor
 		return nil, fmt.Errorf("%w: no mode of an import", ErrInvalid)
 	}
 	return i, nil
+}
+
+// pauseTimeout is how long PostgreSQL waits for the next rows of an ImportAtomic,
+// which holds up all who change the books.
+const pauseTimeout = time.Minute
+
+func (s *Store) beginImport(ctx context.Context, by By) (*change, error) {
+	c, err := s.begin(ctx, by)
+	if err != nil || s.postgres == nil {
+		return c, err
+	}
+	err = c.exec(`SELECT set_config('idle_in_transaction_session_timeout', $1, true)`, strconv.FormatInt(pauseTimeout.Milliseconds(), 10))
+	if err != nil {
+		_ = c.Rollback()
+		return nil, err
+	}
+	return c, nil
 }
 
 // Add takes up to MaxBatch rows and returns a verdict on each. An error is about

@@ -21,9 +21,13 @@ const (
 	lockTries = 300
 )
 
+// schemaTable says which migrations have been applied. It has a name of its own, for
+// somebody else may use goose in the same schema of a PostgreSQL.
+const schemaTable = "tokensvc_schema"
+
 func (s *Store) provider() (*goose.Provider, error) {
 	dialect, folder := goose.DialectSQLite3, "migrations/sqlite"
-	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
+	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true), goose.WithTableName(schemaTable)}
 	if s.postgres != nil {
 		dialect, folder = goose.DialectPostgres, "migrations/postgres"
 		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(lockEvery, lockTries))
@@ -92,15 +96,15 @@ func known(p *goose.Provider) int64 {
 func (s *Store) schema(ctx context.Context) (number int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	is := `SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'goose_db_version')`
+	is := `SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '` + schemaTable + `')`
 	if s.postgres != nil {
-		is = `SELECT to_regclass('goose_db_version') IS NOT NULL`
+		is = `SELECT to_regclass('` + schemaTable + `') IS NOT NULL`
 	}
 	var there bool
 	if err := s.reads.QueryRowContext(ctx, is).Scan(&there); err != nil || !there {
 		return 0, err
 	}
-	err = s.reads.QueryRowContext(ctx, `SELECT COALESCE(max(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&number)
+	err = s.reads.QueryRowContext(ctx, `SELECT COALESCE(max(version_id), 0) FROM `+schemaTable+` WHERE is_applied`).Scan(&number)
 	return number, err
 }
 

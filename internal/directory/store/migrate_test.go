@@ -65,14 +65,14 @@ func TestSchemasOfOtherVersions(t *testing.T) {
 			t.Errorf("then it is %v", err)
 		}
 		put(t, s, "main:alice", "")
-		b.exec(t, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, $1)`, true)
+		b.exec(t, `INSERT INTO tokensvc_schema (version_id, is_applied) VALUES (9999, $1)`, true)
 		if err := s.Check(t.Context()); !errors.Is(err, store.ErrNewerSchema) {
 			t.Errorf("a newer one is %v", err)
 		}
 		if _, _, err := s.Migrate(t.Context()); !errors.Is(err, store.ErrNewerSchema) {
 			t.Errorf("a newer one is migrated: %v", err)
 		}
-		b.exec(t, `DELETE FROM goose_db_version WHERE version_id > 0`)
+		b.exec(t, `DELETE FROM tokensvc_schema WHERE version_id > 0`)
 		if err := s.Check(t.Context()); !errors.Is(err, store.ErrOlderSchema) {
 			t.Errorf("an older one is %v", err)
 		}
@@ -98,7 +98,7 @@ func TestTenMigrateAtOnce(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if n := b.number(t, `SELECT count(*) FROM goose_db_version WHERE version_id = 1`); n != 1 {
+		if n := b.number(t, `SELECT count(*) FROM tokensvc_schema WHERE version_id = 1`); n != 1 {
 			t.Errorf("it was migrated %d times", n)
 		}
 		put(t, b.open(t), "main:alice", "")
@@ -126,11 +126,11 @@ func TestBothDatabasesHaveTheSameTables(t *testing.T) {
 	}
 	sqlite, postgres := sqliteBooks(t), postgresBooks(t, sharedPostgres(t))
 	in := columns(sqlite.raw(t), `SELECT m.name, p.name, p.type, CASE WHEN p."notnull" = 1 OR p.pk > 0 THEN 'required' ELSE 'optional' END, COALESCE(p.dflt_value, '')
-		FROM sqlite_master m JOIN pragma_table_info(m.name) p WHERE m.type = 'table' AND m.name NOT LIKE 'goose%' AND m.name NOT LIKE 'sqlite%'
+		FROM sqlite_master m JOIN pragma_table_info(m.name) p WHERE m.type = 'table' AND m.name <> 'tokensvc_schema' AND m.name NOT LIKE 'sqlite%'
 		UNION ALL SELECT tbl_name, name, 'index', '', '' FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL`)
 	want := columns(postgres.raw(t), `SELECT table_name, column_name, data_type, CASE is_nullable WHEN 'NO' THEN 'required' ELSE 'optional' END, COALESCE(column_default, '')
-		FROM information_schema.columns WHERE table_schema = 'public' AND table_name NOT LIKE 'goose%'
-		UNION ALL SELECT tablename, indexname, 'index', '', '' FROM pg_indexes WHERE schemaname = 'public' AND tablename NOT LIKE 'goose%'
+		FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'tokensvc_schema'
+		UNION ALL SELECT tablename, indexname, 'index', '', '' FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'tokensvc_schema'
 		AND indexname NOT LIKE '%_key' AND indexname NOT LIKE '%_pkey'`)
 	if len(in) < 40 || !slices.Equal(in, want) {
 		t.Errorf("SQLite has\n%s\nPostgreSQL has\n%s", strings.Join(in, "\n"), strings.Join(want, "\n"))

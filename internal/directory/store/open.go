@@ -144,11 +144,21 @@ func (s *Store) openPostgres(address string, connections int) error {
 }
 
 func (s *Store) openServer(connections int) *sql.DB {
-	db := stdlib.OpenDB(*s.postgres, stdlib.OptionBeforeConnect(s.beforeConnect))
+	db := stdlib.OpenDB(*s.postgres, stdlib.OptionBeforeConnect(s.beforeConnect), stdlib.OptionAfterConnect(afterConnect))
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
 	db.SetConnMaxLifetime(connectionLife)
 	return db
+}
+
+// afterConnect sets what changes rely on, whatever the server's defaults are. What
+// a process that is stopped or cut off has locked is free again, and what it waits
+// for it does not get any more, by the time at which it would have given up: all
+// others would wait for it for hours.
+func afterConnect(ctx context.Context, c *pgx.Conn) error {
+	_, err := c.Exec(ctx, fmt.Sprintf(`SET default_transaction_isolation = 'read committed';
+		SET lock_timeout = %[1]d; SET idle_in_transaction_session_timeout = %[1]d`, changeTimeout.Milliseconds()))
+	return err
 }
 
 // beforeConnect puts the password in as it is now.
@@ -223,12 +233,6 @@ func (s *Store) change(ctx context.Context, by By, do func(c *change) error) err
 	return unavailable(c.commit())
 }
 
-// abandonedTimeout is after how long PostgreSQL ends the change of a process that
-// it hears nothing of any more: the network is gone, or it is stopped. Otherwise
-// everybody would wait for it for hours. It is more than a client of an import may
-// take for its next rows.
-const abandonedTimeout = time.Minute
-
 // begin begins a change and waits until no other is under way.
 func (s *Store) begin(ctx context.Context, by By) (*change, error) {
 	tx, err := s.writes.BeginTx(ctx, nil)
@@ -237,12 +241,7 @@ func (s *Store) begin(ctx context.Context, by By) (*change, error) {
 	}
 	c := &change{Tx: tx, ctx: ctx, store: s, by: by, at: s.now().UnixMilli()}
 	// The lock is on the row, and goes with the transaction.
-	lock, limit := `UPDATE counter SET value = value WHERE id = 1 RETURNING value, ''`, ""
-	if s.postgres != nil {
-		lock = fmt.Sprintf(`UPDATE counter SET value = value WHERE id = 1
-			RETURNING value, set_config('idle_in_transaction_session_timeout', '%d', true)`, abandonedTimeout.Milliseconds())
-	}
-	if err := c.row(lock).Scan(&c.last, &limit); err != nil {
+	if err := c.row(`UPDATE counter SET value = value WHERE id = 1 RETURNING value`).Scan(&c.last); err != nil {
 		_ = tx.Rollback()
 		return nil, err
 	}

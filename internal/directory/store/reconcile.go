@@ -16,6 +16,7 @@ type Known string
 const (
 	KnownRecorded Known = "recorded" // it is somebody's
 	KnownDeleting Known = "deleting" // it is on the list of what to delete
+	KnownKept     Known = "kept"     // it is nobody's, and is to stay
 	KnownAbsent   Known = "absent"   // nothing
 )
 
@@ -34,6 +35,9 @@ func (s *Store) See(ctx context.Context, run int64, ids []telnyx.CredentialID) (
 	err := s.change(ctx, By{}, func(c *change) error {
 		seen := list(texts(ids))
 		if err := c.know(known, KnownDeleting, `SELECT credential_id FROM deletions WHERE credential_id IN (`+s.each()+`)`, seen); err != nil {
+			return err
+		}
+		if err := c.know(known, KnownKept, `SELECT credential_id FROM kept WHERE credential_id IN (`+s.each()+`)`, seen); err != nil {
 			return err
 		}
 		return c.know(known, KnownRecorded, `UPDATE credentials SET seen_in = $2 WHERE credential_id IN (`+s.each()+`) RETURNING credential_id`, seen, run)

@@ -49,6 +49,12 @@ CREATE TABLE deletions (
 
 CREATE INDEX deletions_due ON deletions (due_at);
 
+-- Credentials that bear our name at Telnyx, are nobody's, and are to stay: somebody
+-- took them from a user and said so.
+CREATE TABLE kept (
+    credential_id TEXT PRIMARY KEY
+) WITHOUT ROWID;
+
 -- Numbered without gaps, in the order in which they took effect.
 CREATE TABLE events (
     number        BIGINT PRIMARY KEY,
