@@ -75,7 +75,7 @@ func listenerSettings(c *Config) []setting {
 		}, {
 			key: "ops_listen", variable: "TOKENSVC_OPS_LISTEN", byDefault: defaultOpsListen,
 			field: asAddress(&c.OpsListen),
-			help:  "Address of the listener for health and metrics. Not for the public.",
+			help:  "Address of the listener for health, metrics and the admin API. Not for the public.",
 		}, {
 			key: "proxy_listen", variable: "TOKENSVC_PROXY_LISTEN", unset: "none",
 			field: asAddress(&c.ProxyListen),

@@ -14,6 +14,8 @@ import (
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
 
+var errNoDatabase = errors.New("the directory is no database: directory must be sqlite:PATH or postgres://…")
+
 // openStore opens the directory that is a database. It does not yet touch a
 // PostgreSQL.
 func (c Config) openStore() (*store.Store, error) {
@@ -58,8 +60,8 @@ func (c Config) openPrepared(ctx context.Context) (*store.Store, error) {
 	return s, nil
 }
 
-// finder is what a Finder of the directory takes. client is nil for one that only
-// looks up.
+// finder is what a Finder of the directory takes. client creates credentials, if the
+// configuration says so.
 func (c Config) finder(s *store.Store, client *telnyx.Client, holder string) provisioning.Config {
 	cfg := provisioning.Config{
 		Store: s, Shared: c.Devices.Mode == "shared", Holder: holder,
@@ -110,7 +112,7 @@ func (b *database) wire(c Config, client *telnyx.Client, o *observer) (err error
 		return err
 	}
 	b.remover, err = provisioning.NewRemover(provisioning.RemoverConfig{
-		Store: b.store, Telnyx: b.background, CallTimeout: c.Telnyx.Timeout, OnDelete: o.deleted, OnError: o.troubled("deleting credentials"),
+		Store: b.store, Telnyx: b.background, CallTimeout: c.Telnyx.Timeout, OnDelete: o.deleted, OnError: o.troubled("credentials cannot be deleted now"),
 	})
 	if err != nil {
 		return err
@@ -123,7 +125,7 @@ func (b *database) wire(c Config, client *telnyx.Client, o *observer) (err error
 	}
 	b.renewer, err = provisioning.NewRenewer(provisioning.RenewerConfig{
 		Store: b.store, Telnyx: b.background, ExpiresAfter: c.Provision.ExpiresAfter, Holder: holder,
-		OnRenew: o.renewed, OnError: o.troubled("renewing credentials"),
+		OnRenew: o.renewed, OnError: o.troubled("credentials cannot be renewed now"),
 	})
 	return err
 }
@@ -167,7 +169,11 @@ func (c Config) lookOnly() (finder, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	return provisioning.NewFinder(c.finder(s, client, "nobody"))
+	f, err := provisioning.NewFinder(c.finder(s, client, "nobody"))
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return f, nil
 }
 
 // nobody is an empty directory.

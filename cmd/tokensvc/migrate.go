@@ -10,8 +10,6 @@ import (
 // others that migrate too are waited for.
 const migrateTimeout = 10 * time.Minute
 
-var errNoDatabase = errors.New("the directory is no database: directory must be sqlite:PATH or postgres://…")
-
 // migrate is `tokensvc migrate`.
 func migrate(ctx context.Context, t terminal, args []string) int {
 	flags := newFlags("migrate", t, "[-config tokensvc.yaml]",

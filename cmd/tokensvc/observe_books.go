@@ -132,12 +132,15 @@ func (o *bookObserver) troubled(what string) func(error) {
 	return func(err error) { o.log.Warn().Err(err).Msg(what) }
 }
 
-// reconciled is told of every comparison with Telnyx.
+// reconciled is told of every comparison with Telnyx. One that did not come to its
+// end has found nothing that could be told.
 func (o *bookObserver) reconciled(r provisioning.Report, err error) {
-	for kind, n := range map[provisioning.Kind]int{
-		provisioning.Orphan: r.Orphans, provisioning.Gone: r.Gone, provisioning.Expired: r.Expired,
-	} {
-		o.findings.WithLabelValues(string(kind)).Set(float64(n))
+	if err == nil || errors.Is(err, provisioning.ErrTooManyGone) || errors.Is(err, provisioning.ErrTooManyOrphans) {
+		for kind, n := range map[provisioning.Kind]int{
+			provisioning.Orphan: r.Orphans, provisioning.Gone: r.Gone, provisioning.Expired: r.Expired,
+		} {
+			o.findings.WithLabelValues(string(kind)).Set(float64(n))
+		}
 	}
 	for _, f := range r.Findings {
 		o.log.Warn().Str("kind", string(f.Kind)).Str("credential", f.Credential.String()).Str("user", f.User).

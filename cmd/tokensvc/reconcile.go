@@ -26,7 +26,7 @@ func reconcile(ctx context.Context, t terminal, args []string) int {
 		"Compares the directory with what is at Telnyx. It changes nothing, unless told to by -apply.")
 	path := flags.String("config", "", "`file` in YAML; without one, environment variables alone")
 	apply := flags.Bool("apply", false, "repair what is amiss")
-	force := flags.Bool("force", false, "repair also what looks as if the API key were another account's")
+	force := flags.Bool("force", false, "repair even if the directory and the account seem not to belong together")
 	rate := flags.Float64("rate", provisioning.DefaultRate, "`calls` to Telnyx in a second, at most")
 	asJSON := flags.Bool("json", false, "print one JSON object")
 	if status, ok := parse(flags, args); !ok {
@@ -41,20 +41,19 @@ func reconcile(ctx context.Context, t terminal, args []string) int {
 		sayError(t.err, joined(problems))
 		return exitUsage
 	}
-	report, err := cfg.reconcile(ctx, *rate, provisioning.Options{Apply: *apply, Force: *force, Progress: progress(t.err)})
-	if *asJSON {
-		sayJSON(t.out, newReconciled(report, *apply, err))
-	} else {
-		newReconciled(report, *apply, err).say(t.out)
-	}
-	if errors.Is(err, errNoDatabase) {
-		sayError(t.err, err)
+	if !cfg.Directory.isDatabase() {
+		sayError(t.err, errNoDatabase)
 		return exitUsage
 	}
-	return reconcileStatus(t, report, *apply, err)
-}
-
-func reconcileStatus(t terminal, r provisioning.Report, applied bool, err error) int {
+	report, err := cfg.reconcile(ctx, *rate, provisioning.Options{Apply: *apply, Force: *force, Progress: progress(t.err)})
+	all := newReconciled(report, *apply, err)
+	switch {
+	case report.Pages == 0: // it did not come to that
+	case *asJSON:
+		sayJSON(t.out, all)
+	default:
+		all.say(t.out)
+	}
 	switch {
 	case errors.Is(err, store.ErrHeld):
 		say(t.err, "another is at it: a replica by reconcile.every, or somebody with this command\n")
@@ -62,7 +61,7 @@ func reconcileStatus(t terminal, r provisioning.Report, applied bool, err error)
 	case err != nil:
 		sayError(t.err, err)
 		return exitFailed
-	case r.Left > 0 && applied, !applied && r.Orphans+r.Gone+r.Expired > 0:
+	case !all.OK:
 		return exitAmiss
 	}
 	return exitOK
@@ -132,9 +131,12 @@ type reconFound struct {
 }
 
 func newReconciled(r provisioning.Report, applied bool, err error) reconciled {
-	amiss := r.Orphans + r.Gone + r.Expired
+	amiss := r.Left
+	if !applied {
+		amiss = r.Orphans + r.Gone + r.Expired
+	}
 	all := reconciled{
-		OK: err == nil && (applied && r.Left == 0 || amiss == 0), Applied: applied,
+		OK: err == nil && amiss == 0, Applied: applied,
 		AtTelnyx: r.AtTelnyx, Recorded: r.Recorded, Orphans: r.Orphans, Gone: r.Gone, Expired: r.Expired,
 		Adopted: r.Adopted, Queued: r.Queued, Left: r.Left, Findings: []reconFound{}, Truncated: r.Truncated,
 	}

@@ -27,7 +27,7 @@ type service struct {
 	key      *secretFile
 	client   *telnyx.Client
 	machine  *vending.Machine
-	books    *database // nil if the directory is no database
+	database *database // nil if the directory is no database
 	handler  *handler.Service
 	ops      *handler.Ops
 	observer *observer
@@ -98,10 +98,10 @@ func (s *service) openDirectory() (finder, error) {
 		if err != nil {
 			return nil, err
 		}
-		if s.books, err = s.cfg.openDatabase(s.client, background, s.observer); err != nil {
+		if s.database, err = s.cfg.openDatabase(s.client, background, s.observer); err != nil {
 			return nil, err
 		}
-		return s.books.finder, nil
+		return s.database.finder, nil
 	}
 	s.observer.directoryIs(nil) // neither of the others can go away once it has been opened
 	if s.cfg.Users != nil {

@@ -22,24 +22,24 @@ const lookAtBooks = 5 * time.Second
 // prepare makes the database ready for use. A PostgreSQL that does not answer is
 // waited for while the service runs; one that can never be used is an error.
 func (s *service) prepare(ctx context.Context) error {
-	if s.books == nil {
+	if s.database == nil {
 		return nil
 	}
-	err := s.cfg.prepareStore(ctx, s.books.store)
+	err := s.cfg.prepareStore(ctx, s.database.store)
 	s.observer.directoryIs(err)
 	if errors.Is(err, directory.ErrUnavailable) && s.cfg.Directory.Kind == "postgres" {
 		s.log.Warn().Err(err).Msg("the database does not answer yet")
 		return nil
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("directory: %w", err), s.books.close())
+		return errors.Join(fmt.Errorf("directory: %w", err), s.database.close())
 	}
 	return nil
 }
 
 // bookkeeping is what goes on beside the requests until its context is done.
 func (s *service) bookkeeping() []func(context.Context) {
-	b := s.books
+	b := s.database
 	if b == nil {
 		return nil
 	}
@@ -60,10 +60,10 @@ func (s *service) bookkeeping() []func(context.Context) {
 }
 
 func (s *service) closeBooks() {
-	if s.books == nil {
+	if s.database == nil {
 		return
 	}
-	if err := s.books.close(); err != nil {
+	if err := s.database.close(); err != nil {
 		s.log.Error().Err(err).Msg("closing the database")
 	}
 }
@@ -85,12 +85,12 @@ func (s *service) watchBooks(ctx context.Context) {
 func (s *service) lookAtBooks(ctx context.Context) {
 	var err error
 	if _, opened := s.observer.directory(); !opened {
-		err = s.books.store.Check(ctx)
+		err = s.database.store.Check(ctx)
 	}
 	if err == nil {
 		var n int64
 		var oldest time.Time
-		if n, oldest, err = s.books.store.Pending(ctx); err == nil {
+		if n, oldest, err = s.database.store.Pending(ctx); err == nil {
 			s.observer.pending(n, oldest)
 		}
 	}
@@ -101,28 +101,28 @@ func (s *service) lookAtBooks(ctx context.Context) {
 
 // changed is told of every change of the directory, on whichever replica.
 func (s *service) changed(c store.Change) {
-	s.books.finder.Changed(c)
+	s.database.finder.Changed(c)
 	if !c.Credential.IsZero() {
 		s.machine.Forget(c.Credential)
 	}
-	s.books.remover.Nudge()
+	s.database.remover.Nudge()
 }
 
 // issued is told of every token that was handed over.
 func (s *service) issued(id telnyx.CredentialID, at time.Time) {
-	if s.books != nil {
-		s.books.store.Vended(id, at)
+	if s.database != nil {
+		s.database.store.Vended(id, at)
 	}
 }
 
 // administer serves the admin API, if somebody may use it.
 func (s *service) administer(metrics *handler.Metrics) error {
 	a := s.cfg.Admin
-	if s.books == nil || !a.isSet() {
+	if s.database == nil || !a.isSet() {
 		return nil
 	}
 	cfg := handler.AdminConfig{
-		Store: s.books.store, InFlight: max(s.cfg.Limits.InFlight/8, 8), Timeout: s.cfg.Limits.RequestTimeout,
+		Store: s.database.store, InFlight: max(s.cfg.Limits.InFlight/8, 8), Timeout: s.cfg.Limits.RequestTimeout,
 		Changed: func(user string) { s.changed(store.Change{User: user, All: user == ""}) },
 		Metrics: metrics, Log: s.log,
 	}

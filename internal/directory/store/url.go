@@ -4,9 +4,11 @@ import (
 	"errors"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tokensvc/tokensvc/internal/secret"
 )
@@ -15,6 +17,7 @@ import (
 var (
 	errURL     = errors.New("must be the URL of a PostgreSQL database, as in postgres://user@host/database?sslmode=verify-full")
 	errSSLMode = errors.New("must say sslmode, mostly sslmode=verify-full: the database is not on this machine")
+	errSSLKey  = errors.New("must not hold the password of a key, sslpassword: use a key without one, in a file that only the service may read")
 )
 
 // ParseURL takes the URL of a PostgreSQL database apart into one without a password,
@@ -27,6 +30,9 @@ func ParseURL(text string) (address string, password secret.Text, err error) {
 		return "", secret.Text{}, errURL
 	}
 	query := u.Query()
+	if query.Has("sslpassword") {
+		return "", secret.Text{}, errSSLKey
+	}
 	given, _ := u.User.Password()
 	if query.Has("password") {
 		given = query.Get("password")
@@ -40,10 +46,17 @@ func ParseURL(text string) (address string, password secret.Text, err error) {
 	if err != nil {
 		return "", secret.Text{}, errURL
 	}
-	if !query.Has("sslmode") && !isLocal(cfg.Host) {
+	if !query.Has("sslmode") && !allLocal(cfg) {
 		return "", secret.Text{}, errSSLMode
 	}
 	return u.String(), secret.New(given), nil
+}
+
+// allLocal reports whether all hosts of a URL are this machine: it may name several,
+// which are tried one after the other.
+func allLocal(cfg *pgx.ConnConfig) bool {
+	away := func(f *pgconn.FallbackConfig) bool { return !isLocal(f.Host) }
+	return isLocal(cfg.Host) && !slices.ContainsFunc(cfg.Fallbacks, away)
 }
 
 // isLocal reports whether a host is this machine: the folder of a socket, or a
