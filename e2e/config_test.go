@@ -89,7 +89,7 @@ log:
 		at(13, "issuers[0].algorithms: must be"),
 		at(15, "issuers[1].issuer: must have no user information"),
 		at(17, "issuers[1].require: has the wrong type: must be a mapping of claims"),
-		at(18, "directory: must be file:PATH or claim:NAME: databases are not in this version yet"),
+		at(18, "directory: must say sslmode"),
 		at(19, "cache: must be memory: a shared cache is not in this version yet"),
 		at(21, "vending.min_life: must be a number between 0 and 1"),
 		at(23, "limits.user_per_minutes: unknown key; did you mean limits.user_per_minute?"),
@@ -124,7 +124,7 @@ func TestVariablesFullOfMistakes(t *testing.T) {
 		"TELNYX_API_KEY: the API key must be printable ASCII without white space",
 		"TELNYX_TIMEOUT: must be less than limits.request_timeout",
 		"TOKENSVC_OIDC_AUDIENCE: is required",
-		"TOKENSVC_DIRECTORY: must be file:PATH or claim:NAME: databases are not in this version yet",
+		"TOKENSVC_DIRECTORY: must say sslmode",
 		"TOKENSVC_CACHE: must be memory: a shared cache is not in this version yet",
 		"TOKENSVC_LIMITS_INFLIGHT: unknown variable; did you mean TOKENSVC_LIMITS_IN_FLIGHT?",
 		"TOKENSVC_PORT: unknown variable",
@@ -138,7 +138,6 @@ func TestNothingIsConfigured(t *testing.T) {
 		"TELNYX_API_KEY: is required",
 		"TOKENSVC_OIDC_ISSUER: is required",
 		"TOKENSVC_OIDC_AUDIENCE: is required",
-		"TOKENSVC_DIRECTORY: is required",
 	})
 }
 

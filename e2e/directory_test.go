@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	_ "modernc.org/sqlite" // the driver
 
 	"github.com/tokensvc/tokensvc/internal/directory/store/pgtest"
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
@@ -103,6 +105,17 @@ func (l *lab) wantIssued(t *testing.T, got answer) string {
 	return credential
 }
 
+// issuedWithin wants a bearer to be given a token within a time.
+func (l *lab) issuedWithin(t *testing.T, limit time.Duration, s *service, bearer string) {
+	t.Helper()
+	eventually(t, limit, "a token", func() error {
+		if got := s.ask(t, bearer); got.status != http.StatusOK {
+			return fmt.Errorf("got %v", got)
+		}
+		return nil
+	})
+}
+
 // refusedWithin wants a user to be refused by a service within a time.
 func (l *lab) refusedWithin(t *testing.T, limit time.Duration, s *service, user, code string) {
 	t.Helper()
@@ -159,19 +172,14 @@ func TestTheFirstLoginCreatesACredential(t *testing.T) {
 func TestTheFirstLoginMayBeToldToComeBack(t *testing.T) {
 	l := newBooks(t, telnyxtest.Options{NewCredentialDelay: time.Second}, inFile(t),
 		setting{"TOKENSVC_PROVISION_READY_AFTER", "1s"}, setting{"TOKENSVC_PROVISION_FIRST_LOGIN", "retry"})
-	c := call(t, startService(t, l.env))
-	alice := bearing(l.issuer.Bearer("alice", nil))
-	got := c.send(alice)
+	s := startService(t, l.env)
+	bearer := l.issuer.Bearer("alice", nil)
+	got := s.ask(t, bearer)
 	wantProblem(t, got, http.StatusServiceUnavailable, "provisioning")
 	if got.header.Get("Retry-After") != "1" {
 		t.Errorf("Retry-After is %q, want 1", got.header.Get("Retry-After"))
 	}
-	eventually(t, 5*time.Second, "alice's token", func() error {
-		if got := c.send(alice); got.status != http.StatusOK {
-			return fmt.Errorf("got %v", got)
-		}
-		return nil
-	})
+	l.issuedWithin(t, 5*time.Second, s, bearer)
 }
 
 func TestFiftyFirstLoginsOverTwoReplicasMakeOneCredential(t *testing.T) {
@@ -202,6 +210,7 @@ func TestFiftyFirstLoginsOverTwoReplicasMakeOneCredential(t *testing.T) {
 }
 
 func TestWhoeverIsDisabledOnOneReplicaIsRefusedOnAll(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	l := newBooks(t, ready, inPostgres(t, pgtest.StartT(t)))
 	one, other := startService(t, l.env), startService(t, l.env)
 	alice := l.issuer.Bearer("alice", nil)
@@ -220,36 +229,44 @@ func TestWhoeverIsDisabledOnOneReplicaIsRefusedOnAll(t *testing.T) {
 }
 
 func TestOneReplicaFinishesWhatAnotherBegan(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	l := newBooks(t, ready, inPostgres(t, pgtest.StartT(t)), setting{"TELNYX_TIMEOUT", "1s"})
 	one, other := startService(t, l.env), startService(t, l.env)
 	credential := l.wantIssued(t, one.ask(t, l.issuer.Bearer("alice", nil)))
-	l.telnyx.Inject(telnyxtest.Fault{Op: telnyxtest.Delete, Status: http.StatusServiceUnavailable})
+	l.telnyx.Inject(telnyxtest.Fault{Op: telnyxtest.Delete, Shape: telnyxtest.Hang})
+	other.signal(t, syscall.SIGSTOP) // so that it is the first that begins
 	wantDone(t, one.manage(t, http.MethodPost, "/users/alice/disable", ""))
-	eventually(t, 10*time.Second, "a try to delete", func() error {
+	eventually(t, 10*time.Second, "the deletion to begin", func() error {
 		if l.telnyx.Requests(telnyxtest.Delete) == 0 {
-			return errors.New("there was none")
+			return errors.New("there is none")
 		}
 		return nil
 	})
-	one.signal(t, syscall.SIGKILL)
-	<-one.exited
-	one.exited <- nil // as it should
-	l.refusedWithin(t, seconds, other, "alice", "denied")
+	one.kill(t)
 	l.telnyx.ClearFaults()
+	other.signal(t, syscall.SIGCONT)
+	l.refusedWithin(t, seconds, other, "alice", "denied")
 	l.goneWithin(t, 30*time.Second, credential)
+}
+
+// kill ends the service as a power cut does.
+func (s *service) kill(t *testing.T) {
+	t.Helper()
+	s.signal(t, syscall.SIGKILL)
+	<-s.exited
+	s.exited <- nil // as it should
 }
 
 // A restart begins where the last run was killed.
 func TestADeletionSurvivesAKill(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	l := newBooks(t, ready, inFile(t))
 	s := startService(t, l.env)
 	credential := l.wantIssued(t, s.ask(t, l.issuer.Bearer("alice", nil)))
 	l.telnyx.Inject(telnyxtest.Fault{Op: telnyxtest.Delete, Status: http.StatusServiceUnavailable})
 	wantDone(t, s.manage(t, http.MethodPost, "/users/alice/disable", ""))
 	s.awaitLogged(t, 0, "credential not deleted yet")
-	s.signal(t, syscall.SIGKILL)
-	<-s.exited
-	s.exited <- nil // as it should
+	s.kill(t)
 	l.telnyx.ClearFaults()
 	s = startService(t, l.env)
 	wantProblem(t, s.ask(t, l.issuer.Bearer("alice", nil)), http.StatusForbidden, "denied")
@@ -257,6 +274,7 @@ func TestADeletionSurvivesAKill(t *testing.T) {
 }
 
 func TestADatabaseThatGoesAwayAndComesBack(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	server := pgtest.StartT(t)
 	l := newBooks(t, ready, inPostgres(t, server))
 	s := startService(t, l.env)
@@ -271,12 +289,7 @@ func TestADatabaseThatGoesAwayAndComesBack(t *testing.T) {
 		if err := server.Start(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, 15*time.Second, "alice's token after the database was "+name, func() error {
-			if got := s.ask(t, alice); got.status != http.StatusOK {
-				return fmt.Errorf("got %v", got)
-			}
-			return nil
-		})
+		l.issuedWithin(t, 15*time.Second, s, alice)
 		if again := l.wantIssued(t, s.ask(t, alice)); again != first {
 			t.Errorf("%s: she has another credential", name)
 		}
@@ -316,8 +329,8 @@ func TestWhichDatabasesServeRefuses(t *testing.T) {
 		{"one that is newer", newer, "newer schema"},
 		{"one that nobody has migrated", server.NewDatabase(t), "tokensvc migrate"},
 		{"a file that is none", "sqlite:" + nothing, "not a database"},
-		{"a folder", "sqlite:" + t.TempDir(), "unable to open"},
-		{"a folder that is not there", "sqlite:" + filepath.Join(t.TempDir(), "none", "books.db"), "unable to open"},
+		{"a folder", "sqlite:" + t.TempDir(), "is a directory"},
+		{"a folder that is not there", "sqlite:" + filepath.Join(t.TempDir(), "none", "books.db"), "no such file"},
 	} {
 		l := newBooks(t, ready, row.database)
 		if got := l.run(t, 2, "serve"); !strings.Contains(got.stderr, row.want) {
@@ -339,34 +352,73 @@ func execute(t *testing.T, url, statement string) {
 	}
 }
 
-// What goes wrong between Telnyx and the books leaves nothing behind.
+// executeInFile executes a statement in a database that is a file.
+func executeInFile(t *testing.T, directory, statement string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", strings.TrimPrefix(directory, "sqlite:"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), statement); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What goes wrong between Telnyx and the directory leaves nothing behind.
 func TestNoOrphanIsLeftWhateverFailsAtTelnyx(t *testing.T) {
 	l := newBooks(t, ready, inFile(t))
 	s := startService(t, l.env)
-	for n, fault := range []telnyxtest.Fault{
+	faults := []telnyxtest.Fault{
 		{Op: telnyxtest.List, Status: 500},
 		{Op: telnyxtest.List, Status: 429},
-		{Op: telnyxtest.Create, Status: 500},
 		{Op: telnyxtest.Create, Status: 422},
+		{Op: telnyxtest.Create, Status: 500},
+		{Op: telnyxtest.Create, Status: 500, After: true}, // it was created, and nobody was told so
 		{Op: telnyxtest.Create, Shape: telnyxtest.Reset},
+		{Op: telnyxtest.Create, Shape: telnyxtest.Reset, After: true},
 		{Op: telnyxtest.Token, Status: 500},
-	} {
+	}
+	for n, fault := range faults {
 		user := fmt.Sprintf("user%d", n)
 		l.telnyx.Inject(fault)
 		if got := s.ask(t, l.issuer.Bearer(user, nil)); got.status < 500 {
 			t.Errorf("%+v: got %v, want it to fail", fault, got)
 		}
 		l.telnyx.ClearFaults()
-		eventually(t, 15*time.Second, "a token for "+user, func() error {
-			if got := s.ask(t, l.issuer.Bearer(user, nil)); got.status != http.StatusOK {
-				return fmt.Errorf("got %v", got)
-			}
-			return nil
-		})
+		l.issuedWithin(t, 15*time.Second, s, l.issuer.Bearer(user, nil))
 	}
-	l.run(t, 0, "reconcile", "-apply")
-	if made := l.telnyx.Credentials(); len(made) != 6 {
-		t.Errorf("there are %d credentials, want one for each of 6 users", len(made))
+	if made := l.telnyx.Credentials(); len(made) != len(faults) {
+		t.Errorf("there are %d credentials, want one for each of %d users", len(made), len(faults))
+	}
+}
+
+// A process that dies between Telnyx's work and our record has said nothing to
+// anybody; the credential is found by its name.
+func TestAKillBetweenTelnyxAndTheDirectoryLeavesOneCredential(t *testing.T) {
+	t.Parallel() // it waits, mostly
+	l := newBooks(t, ready, inFile(t), setting{"TELNYX_TIMEOUT", "1s"})
+	s := startService(t, l.env)
+	l.telnyx.Inject(telnyxtest.Fault{Op: telnyxtest.Create, Shape: telnyxtest.Hang, After: true})
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		_, _ = call(t, s).try(context.WithoutCancel(t.Context()), bearing(l.issuer.Bearer("alice", nil))) // it is killed
+	}()
+	eventually(t, 10*time.Second, "the credential at Telnyx", func() error {
+		if len(l.telnyx.Credentials()) == 0 {
+			return errors.New("there is none")
+		}
+		return nil
+	})
+	s.kill(t)
+	<-asked
+	l.telnyx.ClearFaults()
+	s = startService(t, l.env)
+	made := l.telnyx.Credentials()[0].ID
+	l.issuedWithin(t, time.Minute, s, l.issuer.Bearer("alice", nil)) // when the hold of who died is over
+	if of := l.wantIssued(t, s.ask(t, l.issuer.Bearer("alice", nil))); of != made || len(l.telnyx.Credentials()) != 1 {
+		t.Errorf("she has %s of %d, want the one that was made, %s", of, len(l.telnyx.Credentials()), made)
 	}
 }
 

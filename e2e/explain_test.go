@@ -453,7 +453,7 @@ func TestExplainWithAWrongConfiguration(t *testing.T) {
 	l := newLab(t, telnyxtest.Options{}, "alice")
 	bearer := l.issuer.Bearer("alice", nil)
 	got := feed(t, nil, bearer, "explain")
-	if got.status != 2 || got.stdout != "" || strings.Count(got.stderr, "\n") != 4 || !strings.Contains(got.stderr, "TOKENSVC_OIDC_AUDIENCE: is required") {
+	if got.status != 2 || got.stdout != "" || strings.Count(got.stderr, "\n") != 3 || !strings.Contains(got.stderr, "TOKENSVC_OIDC_AUDIENCE: is required") {
 		t.Errorf("nothing is configured: %+v", got)
 	}
 	writeFile(t, l.users, "users: {alice: "+marked+", bob: 7}\n")

@@ -146,6 +146,9 @@ func (s *Server) prepare() error {
 	return nil
 }
 
+// Dir is the folder of the server's files, the database's among them.
+func (s *Server) Dir() string { return s.dir }
+
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
 // URL is the address of the server's first database. It has no password in it.
