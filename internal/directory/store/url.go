@@ -16,7 +16,7 @@ import (
 // Why a URL is not taken. None of these repeats a part of it.
 var (
 	errURL     = errors.New("must be the URL of a PostgreSQL database, as in postgres://user@host/database?sslmode=verify-full")
-	errSSLMode = errors.New("must say sslmode, mostly sslmode=verify-full: the database is not on this machine")
+	errSSLMode = errors.New("must say sslmode, mostly sslmode=verify-full, and neither prefer nor allow: the database is not on this machine")
 	errSSLKey  = errors.New("must not hold the password of a key, sslpassword: use a key without one, in a file that only the service may read")
 )
 
@@ -46,11 +46,15 @@ func ParseURL(text string) (address string, password secret.Text, err error) {
 	if err != nil {
 		return "", secret.Text{}, errURL
 	}
-	if !query.Has("sslmode") && !allLocal(cfg) {
+	if maybePlain(query.Get("sslmode")) && !allLocal(cfg) {
 		return "", secret.Text{}, errSSLMode
 	}
 	return u.String(), secret.New(given), nil
 }
+
+// maybePlain reports whether a mode leaves it to whoever stands between whether the
+// connection is encrypted. One that says that it is not is somebody's decision.
+func maybePlain(mode string) bool { return mode == "" || mode == "allow" || mode == "prefer" }
 
 // allLocal reports whether all hosts of a URL are this machine: it may name several,
 // which are tried one after the other.
