@@ -122,7 +122,7 @@ func directorySettings(c *Config) []setting {
 			help:  "Whether one more is refused, or replaces the one that was unused for longest, whose credential is deleted.",
 		}, {
 			key: "provision.connection_id", variable: "TOKENSVC_PROVISION_CONNECTION_ID", unset: "none: no credential is created",
-			field: asOne(&c.Provision.ConnectionID, oneText, "the id of a Credential Connection: letters, digits, - and _", only(connectionID.MatchString)),
+			field: asOne(&c.Provision.ConnectionID, oneText, "the id of a Credential Connection, in quotes in YAML: letters, digits, - and _", only(connectionID.MatchString)),
 			help:  "Connection at Telnyx on which a credential is created when somebody without one logs in.",
 		}, {
 			key: "provision.instance", variable: "TOKENSVC_PROVISION_INSTANCE", unset: "required with the previous",
@@ -209,9 +209,12 @@ func parseDirectory(text string) (DirectoryConfig, error) {
 
 // checkDirectory judges what belongs to a directory that can be changed.
 func (l *configLoader) checkDirectory() {
+	if l.broken["directory"] { // then it is unknown what goes with it
+		return
+	}
 	c := l.config
 	refuse := func(key, text string) { l.refuse(key, l.at(key), text) }
-	if !c.Directory.isDatabase() && !l.broken["directory"] {
+	if !c.Directory.isDatabase() {
 		for _, s := range directorySettings(&Config{})[1:] {
 			if l.isSet(s.key) {
 				refuse(s.key, "has no use: the directory is no database (sqlite or postgres)")

@@ -78,6 +78,11 @@ func TestConfigWhatGoesTogetherAboutTheDirectory(t *testing.T) {
 			withEnviron("TOKENSVC_DIRECTORY=postgres://me:x@127.0.0.1/b", "TOKENSVC_DIRECTORY_PASSWORD_FILE="+token),
 			[]string{"TOKENSVC_DIRECTORY_PASSWORD_FILE: cannot be used together with a password in the URL: use one or the other"},
 		},
+		{
+			"whoever writes a URL that is refused is told of that alone",
+			withEnviron("TOKENSVC_DIRECTORY=postgres://me@db/b", "TOKENSVC_DIRECTORY_PASSWORD_FILE="+token),
+			[]string{"TOKENSVC_DIRECTORY: must say sslmode, mostly sslmode=verify-full, and neither prefer nor allow: the database is not on this machine"},
+		},
 		{"a token may manage it", inDatabase("TOKENSVC_ADMIN_TOKEN_FILE=" + token), nil},
 		{"but not one that can be guessed", inDatabase("TOKENSVC_ADMIN_TOKEN_FILE=" + short), []string{
 			"TOKENSVC_ADMIN_TOKEN_FILE: the admin token must have at least 32 bytes",
