@@ -15,7 +15,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"sync/atomic"
 	"time"
 
@@ -73,8 +72,8 @@ type Config struct {
 	// belong to. Required.
 	ConnectionID string
 	// Instance tells the credentials of this service from those of another in the
-	// same account. Required; see CheckInstance. With another instance, or another
-	// one's, users lose what they have.
+	// same account. Required; see CheckInstance. Changing it gives everybody new
+	// credentials; sharing it lets two services delete each other's.
 	Instance string
 	// Holder names this process among all that share the books. Required.
 	Holder string
@@ -153,21 +152,19 @@ func (cfg Config) withDefaults() Config {
 	return cfg
 }
 
-var connectionForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-
 func (cfg Config) check() error {
 	switch {
 	case cfg.Store == nil:
 		return errors.New("Store is required")
 	case cfg.MaxWaiting < 0:
 		return errors.New("MaxWaiting must be positive")
-	case cfg.ReadyAfter < 0 || cfg.ReadyAfter > MaxReadyAfter:
-		return fmt.Errorf("ReadyAfter must be positive and at most %v", MaxReadyAfter)
+	case cfg.ReadyAfter > MaxReadyAfter:
+		return fmt.Errorf("ReadyAfter must be at most %v", MaxReadyAfter)
 	case cfg.Telnyx == nil:
 		return nil
 	case cfg.CallTimeout < 0 || cfg.CallTimeout > telnyx.MaxTimeout:
 		return fmt.Errorf("CallTimeout must be positive and at most %v", telnyx.MaxTimeout)
-	case !connectionForm.MatchString(cfg.ConnectionID):
+	case !telnyx.IsConnectionID(cfg.ConnectionID):
 		return errors.New("ConnectionID must be letters, digits, - and _, at most 64")
 	case CheckInstance(cfg.Instance) != nil:
 		return fmt.Errorf("Instance: %w", CheckInstance(cfg.Instance))

@@ -293,6 +293,17 @@ func TestAFinderRefusesNonsenseByName(t *testing.T) {
 	}
 }
 
+func TestWhatAnInstanceMayBeCalled(t *testing.T) {
+	for instance, want := range map[string]bool{
+		"prod": true, "0": true, "eu-west-1": true, strings.Repeat("a", 32): true,
+		"": false, strings.Repeat("a", 33): false, "Prod": false, "a.b": false, "a_b": false, "a:b": false, "a b": false, "a\n": false, "é": false,
+	} {
+		if err := provisioning.CheckInstance(instance); (err == nil) != want {
+			t.Errorf("%q: %v", instance, err)
+		}
+	}
+}
+
 func TestNames(t *testing.T) {
 	if got := provisioning.Name("prod", "main:alice", "default"); got != provisioning.Name("prod", "main:alice", "default") || len(got) != len("tokensvc:prod:")+32 {
 		t.Errorf("the name is %s", got)
