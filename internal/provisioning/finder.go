@@ -275,15 +275,3 @@ func (f *Finder) enter() (leave func(), ok bool) {
 	}
 	return leave, true
 }
-
-// sleep returns nil after d, or the context's error.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}

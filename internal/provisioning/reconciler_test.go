@@ -306,6 +306,21 @@ func TestOneReplicaReconcilesOnSchedule(t *testing.T) {
 	all.Wait()
 }
 
+func TestAScheduledReconciliationThatTheBooksPreventIsToldOf(t *testing.T) {
+	w := newWorld(t)
+	r := w.reconciler()
+	w.books.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	var told error
+	r.Schedule(ctx, time.Hour, apply, func(_ provisioning.Report, err error) {
+		told = err
+		stop()
+	})
+	if !errors.Is(told, directory.ErrUnavailable) || w.telnyx.Requests(telnyxtest.List) > 0 {
+		t.Errorf("told %v, %d calls", told, w.telnyx.Requests(telnyxtest.List))
+	}
+}
+
 // account fills the account with so many credentials: a fifth is in the books, and
 // 1,500 are orphans.
 func (w *world) account(all int) {
