@@ -89,7 +89,7 @@ func (f *Finder) Find(ctx context.Context, q directory.Query) (telnyx.Credential
 	case found.Disabled:
 		return telnyx.CredentialID{}, directory.ErrDisabled
 	case !lives(c, now):
-		return f.provisioned(ctx, p, found.Known, q.Create)
+		return f.provisioned(ctx, q, p, found.Known)
 	case !c.UsableAt.After(now):
 		f.cache.keep(p, c, generation)
 		return c.ID, nil
@@ -105,14 +105,14 @@ func lives(c store.Credential, now time.Time) bool {
 }
 
 // provisioned has a credential made for somebody who has none.
-func (f *Finder) provisioned(ctx context.Context, p place, known, create bool) (telnyx.CredentialID, error) {
+func (f *Finder) provisioned(ctx context.Context, q directory.Query, p place, known bool) (telnyx.CredentialID, error) {
 	switch {
 	case f.cfg.Telnyx == nil || !known && !f.cfg.Everyone:
 		return telnyx.CredentialID{}, directory.ErrNoCredential
-	case !create:
+	case !q.Create:
 		return telnyx.CredentialID{}, directory.ErrNotCreated
 	}
-	c, err := f.makeOnce(ctx, p)
+	c, err := f.makeOnce(ctx, store.By{Actor: "login", RequestID: q.RequestID}, p)
 	if err != nil {
 		return telnyx.CredentialID{}, err
 	}

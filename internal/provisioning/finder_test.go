@@ -66,6 +66,22 @@ func TestAFirstLoginMakesACredential(t *testing.T) {
 	w.wantAtTelnyx(1)
 }
 
+func TestTheEventsOfALoginHaveItsRequestID(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.finder().Find(t.Context(), directory.Query{User: alice, Device: phone, Create: true, RequestID: "r-1"}); err != nil {
+		t.Fatal(err)
+	}
+	events, err := w.books.Events(t.Context(), store.EventList{})
+	if err != nil || len(events) != 2 {
+		t.Fatalf("%d events, %v", len(events), err)
+	}
+	for _, e := range events {
+		if want := (store.By{Actor: "login", RequestID: "r-1"}); e.By != want {
+			t.Errorf("%s is by %+v, want %+v", e.Action, e.By, want)
+		}
+	}
+}
+
 func TestForWhomACredentialIsMade(t *testing.T) {
 	w := newWorld(t)
 	w.put(alice)

@@ -23,8 +23,6 @@ const (
 	bookTime = 15 * time.Second
 )
 
-var byLogin = store.By{Actor: "login"}
-
 // telnyxTime bounds the calls for one credential: to look for it, to make it.
 func (f *Finder) telnyxTime() time.Duration { return 2 * f.cfg.CallTimeout }
 
@@ -33,8 +31,8 @@ func (f *Finder) telnyxTime() time.Duration { return 2 * f.cfg.CallTimeout }
 func (f *Finder) hold() time.Duration { return f.telnyxTime() + 2*bookTime }
 
 // makeOnce joins the flight that makes the credential, or starts it, and waits for
-// it for as long as the caller has time.
-func (f *Finder) makeOnce(ctx context.Context, p place) (store.Credential, error) {
+// it for as long as the caller has time. It is made in the name of who starts it.
+func (f *Finder) makeOnce(ctx context.Context, by store.By, p place) (store.Credential, error) {
 	soon := &directory.NotReadyError{RetryAfter: f.cfg.ReadyAfter}
 	leave, ok := f.enter()
 	if !ok {
@@ -42,7 +40,7 @@ func (f *Finder) makeOnce(ctx context.Context, p place) (store.Credential, error
 	}
 	defer leave()
 	landed := f.flights.DoChan(p.user+"\x00"+string(p.device), func() (any, error) {
-		return f.fly(context.WithoutCancel(ctx), p)
+		return f.fly(context.WithoutCancel(ctx), by, p)
 	})
 	select {
 	case result := <-landed:
@@ -59,7 +57,7 @@ func (f *Finder) makeOnce(ctx context.Context, p place) (store.Credential, error
 // fly makes the credential once it is ours to make, unless another has made it by
 // then. A panic ends here: beyond is a goroutine of the library's, in which it
 // would end the process.
-func (f *Finder) fly(ctx context.Context, p place) (c store.Credential, err error) {
+func (f *Finder) fly(ctx context.Context, by store.By, p place) (c store.Credential, err error) {
 	defer crash.Into(&err)
 	defer f.inFlight.Add(-1)
 	if f.inFlight.Add(1) > int64(f.cfg.MaxWaiting) {
@@ -71,7 +69,7 @@ func (f *Finder) fly(ctx context.Context, p place) (c store.Credential, err erro
 		return c, err
 	}
 	began := f.cfg.Now()
-	c, adopted, err := f.make(ctx, i)
+	c, adopted, err := f.make(ctx, by, i)
 	f.cfg.OnCreate(f.cfg.Now().Sub(began), adopted, err)
 	f.Changed(store.Change{User: p.user}) // another device of the user's may have lost its own
 	return c, err
@@ -95,21 +93,21 @@ func (f *Finder) begin(ctx context.Context, i store.Intent) (c store.Credential,
 
 // make makes the credential that is ours to make. If it cannot, it lets others try
 // at once.
-func (f *Finder) make(ctx context.Context, i store.Intent) (c store.Credential, adopted bool, err error) {
+func (f *Finder) make(ctx context.Context, by store.By, i store.Intent) (c store.Credential, adopted bool, err error) {
 	finished := false
 	defer func() {
 		if !finished || err != nil && !decided(err) { // not finished: a panic
 			_ = f.cfg.Store.Abandon(ctx, i, mayBeThere(err)) // or the hold ends by itself
 		}
 	}()
-	c, adopted, err = f.adoptOrCreate(ctx, i)
+	c, adopted, err = f.adoptOrCreate(ctx, by, i)
 	finished = true
 	return c, adopted, err
 }
 
 // adoptOrCreate takes what an earlier try has left at Telnyx, or creates it, and
 // writes it down.
-func (f *Finder) adoptOrCreate(ctx context.Context, i store.Intent) (c store.Credential, adopted bool, err error) {
+func (f *Finder) adoptOrCreate(ctx context.Context, by store.By, i store.Intent) (c store.Credential, adopted bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, f.telnyxTime()+bookTime)
 	defer cancel()
 	calls, cancel := context.WithTimeout(ctx, f.telnyxTime())
@@ -118,14 +116,14 @@ func (f *Finder) adoptOrCreate(ctx context.Context, i store.Intent) (c store.Cre
 	if err != nil {
 		return c, false, f.refusal(err)
 	}
-	if c, err = f.adopt(ctx, i, there); err != nil || !c.ID.IsZero() {
+	if c, err = f.adopt(ctx, by, i, there); err != nil || !c.ID.IsZero() {
 		return c, true, err
 	}
 	created, err := f.cfg.Telnyx.CreateCredential(calls, f.wish(i.Name))
 	if err != nil {
 		return c, false, f.refusal(err)
 	}
-	c, err = f.cfg.Store.Record(ctx, byLogin, i, made(created, f.cfg.Now().Add(f.cfg.ReadyAfter)), f.limits)
+	c, err = f.cfg.Store.Record(ctx, by, i, made(created, f.cfg.Now().Add(f.cfg.ReadyAfter)), f.limits)
 	return c, false, err
 }
 
@@ -182,14 +180,14 @@ func (f *Finder) look(ctx context.Context, name string) ([]telnyx.Credential, er
 // adopt writes down the oldest credential that can be the user's, and has the
 // others deleted. The books refuse one that is somebody else's, or is about to be
 // deleted. It returns none if there is none.
-func (f *Finder) adopt(ctx context.Context, i store.Intent, there []telnyx.Credential) (c store.Credential, err error) {
+func (f *Finder) adopt(ctx context.Context, by store.By, i store.Intent, there []telnyx.Credential) (c store.Credential, err error) {
 	for _, one := range there {
 		if !c.ID.IsZero() {
-			err = f.cfg.Store.QueueDeletion(ctx, byLogin, one.ID, "made twice")
+			err = f.cfg.Store.QueueDeletion(ctx, by, one.ID, "made twice")
 		} else {
 			adopted := made(one, f.usable(one))
 			adopted.Adopted = true
-			c, err = f.cfg.Store.Record(ctx, byLogin, i, adopted, f.limits)
+			c, err = f.cfg.Store.Record(ctx, by, i, adopted, f.limits)
 		}
 		if err != nil && !errors.Is(err, store.ErrTaken) && !errors.Is(err, store.ErrDeleting) {
 			return c, err
