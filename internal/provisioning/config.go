@@ -28,11 +28,13 @@ type books interface {
 	Record(ctx context.Context, by store.By, i store.Intent, m store.Made, l store.Limits) (store.Credential, error)
 	Abandon(ctx context.Context, i store.Intent, uncertain bool) error
 	QueueDeletion(ctx context.Context, by store.By, id telnyx.CredentialID, detail string) error
+	Retire(ctx context.Context, by store.By, id telnyx.CredentialID, detail string, gone bool) error
 }
 
 // maker makes credentials at Telnyx, and finds them by their name.
 type maker interface {
 	Credentials(ctx context.Context, q telnyx.Query) (telnyx.Page, error)
+	Credential(ctx context.Context, id telnyx.CredentialID) (telnyx.Credential, error)
 	CreateCredential(ctx context.Context, n telnyx.NewCredential) (telnyx.Credential, error)
 }
 

@@ -34,6 +34,7 @@ type Finder struct {
 	limits   store.Limits
 	cache    *cache
 	flights  singleflight.Group
+	users    crowd // that credentials are being made for
 	waiting  atomic.Int64
 	inFlight atomic.Int64
 }
@@ -49,7 +50,7 @@ func NewFinder(cfg Config) (*Finder, error) {
 		return nil, fmt.Errorf("provisioning: cache: %w", err)
 	}
 	return &Finder{
-		cfg: cfg, cache: kept,
+		cfg: cfg, cache: kept, users: crowd{of: make(map[string]int)},
 		limits: store.Limits{CreateUsers: cfg.Everyone, MaxDevices: cfg.MaxDevices, Replace: cfg.Replace},
 	}, nil
 }
