@@ -30,37 +30,42 @@ func (p *pass) countUnseen(ctx context.Context) (n int, err error) {
 }
 
 // findGone asks Telnyx for each that was not seen: pages are no snapshot, and one
-// that moves from one to another while they are read can be missed. What there is
-// counts as seen, so that what is unseen afterwards is gone. When nothing is
-// applied, no more are asked for than are told.
+// that moves from one to another while they are read can be missed. So can one that a
+// replica records meanwhile whose clock is behind, therefore nothing is taken out of
+// the books that was not asked for. When nothing is applied, no more are asked for
+// than are told.
 func (p *pass) findGone(ctx context.Context) error {
 	return p.unseen(ctx, func(ctx context.Context, c store.Credential) error {
 		if p.report.Truncated && !p.o.Apply {
 			p.report.Gone++
 			return nil
 		}
-		err := p.pace.call(ctx, func(ctx context.Context) error {
-			_, err := p.cfg.Telnyx.Credential(ctx, c.ID)
-			return err
-		})
-		switch {
-		case isGone(err):
-			p.report.Gone++
-			p.report.find(Finding{Kind: Gone, Credential: c.ID, User: c.User, Device: c.Device, CreatedAt: c.CreatedAt})
-			return nil
-		case err != nil:
+		gone, err := p.isGone(ctx, c.ID)
+		if err != nil || !gone {
 			return err
 		}
-		_, err = p.cfg.Store.See(ctx, p.run, []telnyx.CredentialID{c.ID})
-		return err
+		p.report.Gone++
+		p.report.find(Finding{Kind: Gone, Credential: c.ID, User: c.User, Device: c.Device, CreatedAt: c.CreatedAt})
+		return p.retireGone(ctx, c.ID)
 	})
 }
 
-func (p *pass) retireGone(ctx context.Context) error {
-	if p.report.Gone == 0 {
+// isGone asks Telnyx.
+func (p *pass) isGone(ctx context.Context, id telnyx.CredentialID) (bool, error) {
+	err := p.pace.call(ctx, func(ctx context.Context) error {
+		_, err := p.cfg.Telnyx.Credential(ctx, id)
+		return err
+	})
+	if isGone(err) {
+		return true, nil
+	}
+	return false, err
+}
+
+// retireGone takes out of the books what Telnyx has just said it does not know.
+func (p *pass) retireGone(ctx context.Context, id telnyx.CredentialID) error {
+	if !p.o.Apply {
 		return nil
 	}
-	return p.unseen(ctx, func(ctx context.Context, c store.Credential) error {
-		return ifThere(p.cfg.Store.Retire(ctx, p.cfg.By, c.ID, detailGone, true))
-	})
+	return ifThere(p.cfg.Store.Retire(ctx, p.cfg.By, id, detailGone, true))
 }

@@ -19,8 +19,8 @@ type pass struct {
 	report *Report
 }
 
-// reconcile looks at all before it changes anything: only then can it tell whether
-// the books and the account belong together.
+// reconcile looks at all pages before it changes anything: only then can it tell
+// whether the books and the account belong together.
 func (p *pass) reconcile(ctx context.Context) error {
 	if err := p.pages(ctx, p.count); err != nil {
 		return err
@@ -61,9 +61,6 @@ func (p *pass) apply(ctx context.Context) error {
 		if err := p.pages(ctx, p.mend); err != nil {
 			return err
 		}
-	}
-	if err := p.retireGone(ctx); err != nil {
-		return err
 	}
 	left, err := p.cfg.Remover.Work(ctx)
 	p.report.Left = left
@@ -213,10 +210,20 @@ func (p *pass) settle(ctx context.Context, c telnyx.Credential, i store.Intent) 
 	case errors.Is(err, directory.ErrDisabled), errors.Is(err, directory.ErrNoCredential):
 		return p.queued(nil) // the books have put it on the list
 	case err == nil && given.ID == c.ID:
-		p.report.Adopted++
-		return nil
+		return p.adopted(ctx, c.ID)
 	}
 	return p.queued(err)
+}
+
+// adopted counts an adoption, unless somebody has deleted the credential since the
+// page was read.
+func (p *pass) adopted(ctx context.Context, id telnyx.CredentialID) error {
+	gone, err := p.isGone(ctx, id)
+	if gone {
+		return p.retireGone(ctx, id)
+	}
+	p.report.Adopted++
+	return err
 }
 
 // queued counts a deletion, unless somebody else has done something about the
