@@ -43,6 +43,7 @@ func (w *world) atOnce(f *provisioning.Finder, first, last int) (given int) {
 }
 
 func TestAThousandDevicesOfOneUserAreNotMade(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	f := w.finder(fiveDevices)
 	w.inject(telnyxtest.Fault{Op: telnyxtest.Create, Delay: 100 * time.Millisecond})
@@ -109,6 +110,7 @@ func (w *world) shifting(between func(page int)) *provisioning.Reconciler {
 // What is deleted before the page that is read moves others to a page that was read
 // already.
 func TestPagesThatShiftMissNobody(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	var strangers []telnyx.CredentialID
 	for range 300 {

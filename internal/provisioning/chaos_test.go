@@ -31,6 +31,7 @@ func twoReplicas(t *testing.T, change ...func(*provisioning.Config)) (*world, [2
 }
 
 func TestFiftyFirstLoginsAtTwoReplicasMakeOneCredential(t *testing.T) {
+	t.Parallel()
 	w, finders := twoReplicas(t, readyAfter(200*time.Millisecond))
 	w.inject(telnyxtest.Fault{Op: telnyxtest.Create, Delay: 200 * time.Millisecond})
 	var all sync.WaitGroup
@@ -57,6 +58,7 @@ func TestFiftyFirstLoginsAtTwoReplicasMakeOneCredential(t *testing.T) {
 }
 
 func TestManyUsersFirstLoginsAtTwoReplicas(t *testing.T) {
+	t.Parallel()
 	w, finders := twoReplicas(t)
 	var all sync.WaitGroup
 	for i := range 200 {
@@ -71,6 +73,7 @@ func TestManyUsersFirstLoginsAtTwoReplicas(t *testing.T) {
 }
 
 func TestARefusalToWaitWhileAnotherReplicaIsAtIt(t *testing.T) {
+	t.Parallel()
 	w, finders := twoReplicas(t, retry)
 	w.inject(telnyxtest.Fault{Op: telnyxtest.Create, Delay: 200 * time.Millisecond})
 	go w.find(finders[0], alice, phone)
@@ -101,14 +104,14 @@ func TestTelnyxFailsAtEveryStep(t *testing.T) {
 				t.Run(fmt.Sprintf("%s: %s, done %v", op, name, done), func(t *testing.T) {
 					t.Parallel()
 					w := newWorld(t)
-					f := w.finder()
+					f := w.finder(func(c *provisioning.Config) { c.Telnyx = w.impatient() })
 					fault.Op, fault.After = op, done
 					w.inject(fault)
 					if id, err := w.find(f, alice, phone); err == nil {
 						t.Errorf("it gave %v", id)
 					}
 					w.telnyx.ClearFaults()
-					w.mustFind(f, alice, phone)
+					w.mustFind(w.finder(), alice, phone)
 					if left, err := w.remover().Work(t.Context()); left > 0 || err != nil {
 						t.Errorf("%d left, %v", left, err)
 					}
@@ -157,6 +160,7 @@ func TestWhatIsSomebodyElsesIsNotAdopted(t *testing.T) {
 // A process dies when it has asked Telnyx, and before it has written down what
 // came of it: its books are closed, and with them all it could still do.
 func TestAProcessDiesBetweenTelnyxAndTheBooks(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	dying := w.open()
 	f := w.finder(func(c *provisioning.Config) { c.Store = dying })
@@ -183,6 +187,7 @@ func TestAProcessDiesBetweenTelnyxAndTheBooks(t *testing.T) {
 }
 
 func TestSomebodyIsDisabledWhileTheirCredentialIsMade(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.put(alice)
 	f := w.finder()
@@ -231,6 +236,7 @@ func TestWhatIsBeingDeletedIsNotGivenOutAgain(t *testing.T) {
 }
 
 func TestPostgreSQLGoesAwayWhileACredentialIsMade(t *testing.T) {
+	t.Parallel()
 	server := pgtest.StartT(t)
 	w := worldOn(t, store.Config{Postgres: server.URL()})
 	if _, _, err := w.books.Migrate(t.Context()); err != nil {

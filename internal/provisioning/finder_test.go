@@ -160,6 +160,7 @@ func TestWhoeverDoesNotWaitIsToldWhenToComeBack(t *testing.T) {
 }
 
 func TestTheMakingGoesOnWhenTheCallerLeaves(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	f := w.finder()
 	w.inject(telnyxtest.Fault{Op: telnyxtest.Create, Delay: 200 * time.Millisecond})
@@ -181,6 +182,7 @@ func TestTheMakingGoesOnWhenTheCallerLeaves(t *testing.T) {
 }
 
 func TestManyWaitButNotAnyNumber(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	f := w.finder(func(c *provisioning.Config) { c.MaxWaiting = 2 })
 	w.inject(telnyxtest.Fault{Op: telnyxtest.List, Shape: telnyxtest.Hang})
@@ -266,6 +268,7 @@ func TestAPanicIsAnError(t *testing.T) {
 }
 
 func TestTelnyxErrorsAreToldAsTheyAre(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	f := w.finder()
 	for _, op := range []string{telnyxtest.List, telnyxtest.Create} {
