@@ -16,10 +16,22 @@ import (
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
 )
 
-// twoReplicas returns Finders of two processes that share PostgreSQL.
-func twoReplicas(t *testing.T, change ...func(*provisioning.Config)) (*world, [2]*provisioning.Finder) {
-	t.Helper()
+// Starting PostgreSQL takes longer than these tests, so they have one together.
+func TestTwoReplicas(t *testing.T) {
+	t.Parallel()
 	server := pgtest.StartT(t)
+	for name, test := range map[string]func(t *testing.T, server *pgtest.Server){
+		"fifty first logins make one credential":          fiftyFirstLoginsMakeOneCredential,
+		"many users log in first":                         manyUsersLogInFirst,
+		"who does not wait is told that another is at it": whoDoesNotWaitIsToldThatAnotherIsAtIt,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, server) })
+	}
+}
+
+// twoReplicas returns Finders of two processes that share PostgreSQL.
+func twoReplicas(t *testing.T, server *pgtest.Server, change ...func(*provisioning.Config)) (*world, [2]*provisioning.Finder) {
+	t.Helper()
 	w := worldOn(t, store.Config{Postgres: server.NewDatabase(t)})
 	if _, _, err := w.books.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
@@ -30,9 +42,8 @@ func twoReplicas(t *testing.T, change ...func(*provisioning.Config)) (*world, [2
 	}
 }
 
-func TestFiftyFirstLoginsAtTwoReplicasMakeOneCredential(t *testing.T) {
-	t.Parallel()
-	w, finders := twoReplicas(t, readyAfter(200*time.Millisecond))
+func fiftyFirstLoginsMakeOneCredential(t *testing.T, server *pgtest.Server) {
+	w, finders := twoReplicas(t, server, readyAfter(200*time.Millisecond))
 	w.inject(telnyxtest.Fault{Op: telnyxtest.Create, Delay: 200 * time.Millisecond})
 	var all sync.WaitGroup
 	var ids [50]telnyx.CredentialID
@@ -57,9 +68,8 @@ func TestFiftyFirstLoginsAtTwoReplicasMakeOneCredential(t *testing.T) {
 	}
 }
 
-func TestManyUsersFirstLoginsAtTwoReplicas(t *testing.T) {
-	t.Parallel()
-	w, finders := twoReplicas(t)
+func manyUsersLogInFirst(t *testing.T, server *pgtest.Server) {
+	w, finders := twoReplicas(t, server)
 	var all sync.WaitGroup
 	for i := range 200 {
 		all.Go(func() {
@@ -72,9 +82,8 @@ func TestManyUsersFirstLoginsAtTwoReplicas(t *testing.T) {
 	w.wantAtTelnyx(100)
 }
 
-func TestARefusalToWaitWhileAnotherReplicaIsAtIt(t *testing.T) {
-	t.Parallel()
-	w, finders := twoReplicas(t, retry)
+func whoDoesNotWaitIsToldThatAnotherIsAtIt(t *testing.T, server *pgtest.Server) {
+	w, finders := twoReplicas(t, server, retry)
 	w.inject(telnyxtest.Fault{Op: telnyxtest.Create, Delay: 200 * time.Millisecond})
 	go w.find(finders[0], alice, phone)
 	until(t, "the making", func() bool { return w.telnyx.Requests(telnyxtest.Create) == 1 })
