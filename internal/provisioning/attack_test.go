@@ -48,8 +48,8 @@ func TestAThousandDevicesOfOneUserAreNotMade(t *testing.T) {
 	f := w.finder(fiveDevices)
 	w.inject(telnyxtest.Fault{Op: telnyxtest.Create, Delay: 100 * time.Millisecond})
 	given := 0
-	for i := range 5 {
-		given += w.atOnce(f, i*200, (i+1)*200)
+	for first := 0; first < 1000; first += 100 {
+		given += w.atOnce(f, first, first+100)
 	}
 	if given != 5 {
 		t.Errorf("%d were given, want 5", given)
@@ -72,8 +72,8 @@ func flying() int {
 
 func TestWhoGivesUpLeavesNothingBehind(t *testing.T) {
 	w := newWorld(t)
-	f := w.finder()
-	w.inject(telnyxtest.Fault{Op: telnyxtest.List, Delay: 200 * time.Millisecond})
+	allGone := make(chan struct{})
+	f := w.finder(func(c *provisioning.Config) { c.Telnyx = &shifting{w.client(), func(int) { <-allGone }} })
 	ctx, giveUp := context.WithCancel(t.Context())
 	var all sync.WaitGroup
 	for i := range 50 {
@@ -87,6 +87,7 @@ func TestWhoGivesUpLeavesNothingBehind(t *testing.T) {
 	until(t, "the looking", func() bool { return w.telnyx.Requests(telnyxtest.List) == 10 })
 	giveUp()
 	all.Wait()
+	close(allGone)
 	until(t, "the end of all flights", func() bool { return flying() == 0 })
 	w.wantAtTelnyx(10)
 }
