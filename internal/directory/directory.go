@@ -64,6 +64,9 @@ type Query struct {
 	// Create says that the credential is needed now, and may be created. Otherwise
 	// it is only looked up.
 	Create bool
+	// RequestID is the request's that asks. It is written down with what is changed
+	// for it. May be empty.
+	RequestID string
 }
 
 // holding is what one user has: one credential that all devices share, or one

@@ -29,7 +29,9 @@ func (s *Service) token(ctx context.Context, ev *event, w http.ResponseWriter, r
 	if err != nil {
 		return err
 	}
-	ev.credential, err = s.directory.Find(ctx, directory.Query{User: ev.who.User, Claims: ev.who.Claims, Device: ev.device, Create: true})
+	ev.credential, err = s.directory.Find(ctx, directory.Query{
+		User: ev.who.User, Claims: ev.who.Claims, Device: ev.device, Create: true, RequestID: ev.requestID,
+	})
 	if err != nil {
 		return err
 	}

@@ -16,10 +16,22 @@ import (
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
 )
 
-// twoReplicas returns Finders of two processes that share PostgreSQL.
-func twoReplicas(t *testing.T, change ...func(*provisioning.Config)) (*world, [2]*provisioning.Finder) {
-	t.Helper()
+// Starting PostgreSQL takes longer than these tests, so they have one together.
+func TestTwoReplicas(t *testing.T) {
+	t.Parallel()
 	server := pgtest.StartT(t)
+	for name, test := range map[string]func(t *testing.T, server *pgtest.Server){
+		"fifty first logins make one credential":          fiftyFirstLoginsMakeOneCredential,
+		"many users log in first":                         manyUsersLogInFirst,
+		"who does not wait is told that another is at it": whoDoesNotWaitIsToldThatAnotherIsAtIt,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, server) })
+	}
+}
+
+// twoReplicas returns Finders of two processes that share PostgreSQL.
+func twoReplicas(t *testing.T, server *pgtest.Server, change ...func(*provisioning.Config)) (*world, [2]*provisioning.Finder) {
+	t.Helper()
 	w := worldOn(t, store.Config{Postgres: server.NewDatabase(t)})
 	if _, _, err := w.books.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
@@ -30,8 +42,8 @@ func twoReplicas(t *testing.T, change ...func(*provisioning.Config)) (*world, [2
 	}
 }
 
-func TestFiftyFirstLoginsAtTwoReplicasMakeOneCredential(t *testing.T) {
-	w, finders := twoReplicas(t, readyAfter(200*time.Millisecond))
+func fiftyFirstLoginsMakeOneCredential(t *testing.T, server *pgtest.Server) {
+	w, finders := twoReplicas(t, server, readyAfter(200*time.Millisecond))
 	w.inject(telnyxtest.Fault{Op: telnyxtest.Create, Delay: 200 * time.Millisecond})
 	var all sync.WaitGroup
 	var ids [50]telnyx.CredentialID
@@ -56,8 +68,8 @@ func TestFiftyFirstLoginsAtTwoReplicasMakeOneCredential(t *testing.T) {
 	}
 }
 
-func TestManyUsersFirstLoginsAtTwoReplicas(t *testing.T) {
-	w, finders := twoReplicas(t)
+func manyUsersLogInFirst(t *testing.T, server *pgtest.Server) {
+	w, finders := twoReplicas(t, server)
 	var all sync.WaitGroup
 	for i := range 200 {
 		all.Go(func() {
@@ -70,8 +82,8 @@ func TestManyUsersFirstLoginsAtTwoReplicas(t *testing.T) {
 	w.wantAtTelnyx(100)
 }
 
-func TestARefusalToWaitWhileAnotherReplicaIsAtIt(t *testing.T) {
-	w, finders := twoReplicas(t, retry)
+func whoDoesNotWaitIsToldThatAnotherIsAtIt(t *testing.T, server *pgtest.Server) {
+	w, finders := twoReplicas(t, server, retry)
 	w.inject(telnyxtest.Fault{Op: telnyxtest.Create, Delay: 200 * time.Millisecond})
 	go w.find(finders[0], alice, phone)
 	until(t, "the making", func() bool { return w.telnyx.Requests(telnyxtest.Create) == 1 })
@@ -101,14 +113,14 @@ func TestTelnyxFailsAtEveryStep(t *testing.T) {
 				t.Run(fmt.Sprintf("%s: %s, done %v", op, name, done), func(t *testing.T) {
 					t.Parallel()
 					w := newWorld(t)
-					f := w.finder()
+					f := w.finder(func(c *provisioning.Config) { c.Telnyx = w.impatient() })
 					fault.Op, fault.After = op, done
 					w.inject(fault)
 					if id, err := w.find(f, alice, phone); err == nil {
 						t.Errorf("it gave %v", id)
 					}
 					w.telnyx.ClearFaults()
-					w.mustFind(f, alice, phone)
+					w.mustFind(w.finder(), alice, phone)
 					if left, err := w.remover().Work(t.Context()); left > 0 || err != nil {
 						t.Errorf("%d left, %v", left, err)
 					}
@@ -157,6 +169,7 @@ func TestWhatIsSomebodyElsesIsNotAdopted(t *testing.T) {
 // A process dies when it has asked Telnyx, and before it has written down what
 // came of it: its books are closed, and with them all it could still do.
 func TestAProcessDiesBetweenTelnyxAndTheBooks(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	dying := w.open()
 	f := w.finder(func(c *provisioning.Config) { c.Store = dying })
@@ -183,6 +196,7 @@ func TestAProcessDiesBetweenTelnyxAndTheBooks(t *testing.T) {
 }
 
 func TestSomebodyIsDisabledWhileTheirCredentialIsMade(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.put(alice)
 	f := w.finder()
@@ -231,6 +245,7 @@ func TestWhatIsBeingDeletedIsNotGivenOutAgain(t *testing.T) {
 }
 
 func TestPostgreSQLGoesAwayWhileACredentialIsMade(t *testing.T) {
+	t.Parallel()
 	server := pgtest.StartT(t)
 	w := worldOn(t, store.Config{Postgres: server.URL()})
 	if _, _, err := w.books.Migrate(t.Context()); err != nil {

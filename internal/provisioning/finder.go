@@ -13,9 +13,7 @@ package provisioning
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"regexp"
 	"sync/atomic"
 	"time"
 
@@ -26,84 +24,9 @@ import (
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
 
-// Defaults and bounds of a Config.
-const (
-	DefaultReadyAfter = 5 * time.Second
-	DefaultMaxWaiting = 512
-	MaxReadyAfter     = time.Minute
-	// MinExpiresAfter is the shortest life of a credential: a fifth of it is what
-	// there is for renewing it, through any outage of Telnyx.
-	MinExpiresAfter = time.Hour
-)
-
 // mintTime is what a caller still needs, when the credential can be used, to get a
 // token.
 const mintTime = time.Second
-
-// books is what a Finder needs of the books.
-type books interface {
-	Lookup(ctx context.Context, user string, device directory.Device) (store.Found, error)
-	Begin(ctx context.Context, i store.Intent, l store.Limits, hold time.Duration) (store.Credential, error)
-	Record(ctx context.Context, by store.By, i store.Intent, m store.Made, l store.Limits) (store.Credential, error)
-	Abandon(ctx context.Context, i store.Intent, uncertain bool) error
-	QueueDeletion(ctx context.Context, by store.By, id telnyx.CredentialID, detail string) error
-}
-
-// maker makes credentials at Telnyx, and finds them by their name.
-type maker interface {
-	Credentials(ctx context.Context, q telnyx.Query) (telnyx.Page, error)
-	CreateCredential(ctx context.Context, n telnyx.NewCredential) (telnyx.Credential, error)
-}
-
-// Config is what a Finder needs.
-type Config struct {
-	// Store is the books. Required.
-	Store books
-	// Shared makes all of a user's devices one, the default device. Otherwise each
-	// has a credential of its own.
-	Shared bool
-
-	// Telnyx makes credentials. Without it nothing is provisioned: who has no
-	// credential in the books has none. All that follows is about provisioning.
-	Telnyx maker
-	// CallTimeout is how long a call of Telnyx takes at most. Default
-	// telnyx.DefaultTimeout.
-	CallTimeout time.Duration
-	// ConnectionID is the Credential Connection at Telnyx that new credentials
-	// belong to. Required.
-	ConnectionID string
-	// Instance tells the credentials of this service from those of another in the
-	// same account. Required; see CheckInstance. With another instance, or another
-	// one's, users lose what they have.
-	Instance string
-	// Holder names this process among all that share the books. Required.
-	Holder string
-	// MaxDevices is how many devices of a user have a credential. 0 is any number.
-	MaxDevices int
-	// Replace takes the credential of the longest unused device when there would
-	// be too many. Otherwise the new device is refused.
-	Replace bool
-	// Everyone provisions for users who are in no books, too, and puts them there.
-	Everyone bool
-	// Wait makes callers wait until their new credential can be used, if their
-	// time suffices. Otherwise they are told to come back.
-	Wait bool
-	// ReadyAfter is how long Telnyx needs until a new credential can be used.
-	// Default 5 s, at most MaxReadyAfter; negative is none.
-	ReadyAfter time.Duration
-	// ExpiresAfter is the life of new credentials, at least MinExpiresAfter. Default
-	// none: it is left to Telnyx.
-	ExpiresAfter time.Duration
-	// MaxWaiting bounds how many callers wait at once, and, apart from it, how many
-	// credentials are being made. Default 512.
-	MaxWaiting int
-
-	// Now is the clock. Default time.Now.
-	Now func() time.Time
-	// OnCreate is told of every credential that was made or adopted, or could not
-	// be. It must neither block nor panic. Default none.
-	OnCreate func(took time.Duration, adopted bool, err error)
-}
 
 // A Finder finds the credential of a user's device, and makes it if there is none.
 type Finder struct {
@@ -111,6 +34,7 @@ type Finder struct {
 	limits   store.Limits
 	cache    *cache
 	flights  singleflight.Group
+	users    crowd // that credentials are being made for
 	waiting  atomic.Int64
 	inFlight atomic.Int64
 }
@@ -126,59 +50,9 @@ func NewFinder(cfg Config) (*Finder, error) {
 		return nil, fmt.Errorf("provisioning: cache: %w", err)
 	}
 	return &Finder{
-		cfg: cfg, cache: kept,
+		cfg: cfg, cache: kept, users: crowd{of: make(map[string]int)},
 		limits: store.Limits{CreateUsers: cfg.Everyone, MaxDevices: cfg.MaxDevices, Replace: cfg.Replace},
 	}, nil
-}
-
-func (cfg Config) withDefaults() Config {
-	if cfg.CallTimeout == 0 {
-		cfg.CallTimeout = telnyx.DefaultTimeout
-	}
-	switch {
-	case cfg.ReadyAfter == 0:
-		cfg.ReadyAfter = DefaultReadyAfter
-	case cfg.ReadyAfter < 0:
-		cfg.ReadyAfter = 0
-	}
-	if cfg.MaxWaiting == 0 {
-		cfg.MaxWaiting = DefaultMaxWaiting
-	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
-	if cfg.OnCreate == nil {
-		cfg.OnCreate = func(time.Duration, bool, error) {}
-	}
-	return cfg
-}
-
-var connectionForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-
-func (cfg Config) check() error {
-	switch {
-	case cfg.Store == nil:
-		return errors.New("Store is required")
-	case cfg.MaxWaiting < 0:
-		return errors.New("MaxWaiting must be positive")
-	case cfg.ReadyAfter < 0 || cfg.ReadyAfter > MaxReadyAfter:
-		return fmt.Errorf("ReadyAfter must be positive and at most %v", MaxReadyAfter)
-	case cfg.Telnyx == nil:
-		return nil
-	case cfg.CallTimeout < 0 || cfg.CallTimeout > telnyx.MaxTimeout:
-		return fmt.Errorf("CallTimeout must be positive and at most %v", telnyx.MaxTimeout)
-	case !connectionForm.MatchString(cfg.ConnectionID):
-		return errors.New("ConnectionID must be letters, digits, - and _, at most 64")
-	case CheckInstance(cfg.Instance) != nil:
-		return fmt.Errorf("Instance: %w", CheckInstance(cfg.Instance))
-	case cfg.Holder == "":
-		return errors.New("Holder is required")
-	case cfg.MaxDevices < 0:
-		return errors.New("MaxDevices must not be negative")
-	case cfg.ExpiresAfter != 0 && cfg.ExpiresAfter < MinExpiresAfter:
-		return fmt.Errorf("ExpiresAfter must be at least %v", MinExpiresAfter)
-	}
-	return nil
 }
 
 // Close ends the Finder's background work. Credentials that are being made are not
@@ -216,7 +90,7 @@ func (f *Finder) Find(ctx context.Context, q directory.Query) (telnyx.Credential
 	case found.Disabled:
 		return telnyx.CredentialID{}, directory.ErrDisabled
 	case !lives(c, now):
-		return f.provisioned(ctx, p, found.Known, q.Create)
+		return f.provisioned(ctx, q, p, found.Known)
 	case !c.UsableAt.After(now):
 		f.cache.keep(p, c, generation)
 		return c.ID, nil
@@ -232,14 +106,14 @@ func lives(c store.Credential, now time.Time) bool {
 }
 
 // provisioned has a credential made for somebody who has none.
-func (f *Finder) provisioned(ctx context.Context, p place, known, create bool) (telnyx.CredentialID, error) {
+func (f *Finder) provisioned(ctx context.Context, q directory.Query, p place, known bool) (telnyx.CredentialID, error) {
 	switch {
 	case f.cfg.Telnyx == nil || !known && !f.cfg.Everyone:
 		return telnyx.CredentialID{}, directory.ErrNoCredential
-	case !create:
+	case !q.Create:
 		return telnyx.CredentialID{}, directory.ErrNotCreated
 	}
-	c, err := f.makeOnce(ctx, p)
+	c, err := f.makeOnce(ctx, store.By{Actor: "login", RequestID: q.RequestID}, p)
 	if err != nil {
 		return telnyx.CredentialID{}, err
 	}
@@ -277,16 +151,4 @@ func (f *Finder) enter() (leave func(), ok bool) {
 		return nil, false
 	}
 	return leave, true
-}
-
-// sleep returns nil after d, or the context's error.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

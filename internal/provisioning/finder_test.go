@@ -66,6 +66,22 @@ func TestAFirstLoginMakesACredential(t *testing.T) {
 	w.wantAtTelnyx(1)
 }
 
+func TestTheEventsOfALoginHaveItsRequestID(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.finder().Find(t.Context(), directory.Query{User: alice, Device: phone, Create: true, RequestID: "r-1"}); err != nil {
+		t.Fatal(err)
+	}
+	events, err := w.books.Events(t.Context(), store.EventList{})
+	if err != nil || len(events) != 2 {
+		t.Fatalf("%d events, %v", len(events), err)
+	}
+	for _, e := range events {
+		if want := (store.By{Actor: "login", RequestID: "r-1"}); e.By != want {
+			t.Errorf("%s is by %+v, want %+v", e.Action, e.By, want)
+		}
+	}
+}
+
 func TestForWhomACredentialIsMade(t *testing.T) {
 	w := newWorld(t)
 	w.put(alice)
@@ -144,6 +160,7 @@ func TestWhoeverDoesNotWaitIsToldWhenToComeBack(t *testing.T) {
 }
 
 func TestTheMakingGoesOnWhenTheCallerLeaves(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	f := w.finder()
 	w.inject(telnyxtest.Fault{Op: telnyxtest.Create, Delay: 200 * time.Millisecond})
@@ -165,6 +182,7 @@ func TestTheMakingGoesOnWhenTheCallerLeaves(t *testing.T) {
 }
 
 func TestManyWaitButNotAnyNumber(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	f := w.finder(func(c *provisioning.Config) { c.MaxWaiting = 2 })
 	w.inject(telnyxtest.Fault{Op: telnyxtest.List, Shape: telnyxtest.Hang})
@@ -250,6 +268,7 @@ func TestAPanicIsAnError(t *testing.T) {
 }
 
 func TestTelnyxErrorsAreToldAsTheyAre(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	f := w.finder()
 	for _, op := range []string{telnyxtest.List, telnyxtest.Create} {
@@ -289,6 +308,17 @@ func TestAFinderRefusesNonsenseByName(t *testing.T) {
 		spoil(&cfg)
 		if _, err := provisioning.NewFinder(cfg); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%v, want an error that names %s", err, name)
+		}
+	}
+}
+
+func TestWhatAnInstanceMayBeCalled(t *testing.T) {
+	for instance, want := range map[string]bool{
+		"prod": true, "0": true, "eu-west-1": true, strings.Repeat("a", 32): true,
+		"": false, strings.Repeat("a", 33): false, "Prod": false, "a.b": false, "a_b": false, "a:b": false, "a b": false, "a\n": false, "é": false,
+	} {
+		if err := provisioning.CheckInstance(instance); (err == nil) != want {
+			t.Errorf("%q: %v", instance, err)
 		}
 	}
 }

@@ -52,7 +52,7 @@ func keep(ctx context.Context, l leases, name, holder string) (err error) {
 	defer crash.Into(&err)
 	tick := time.NewTicker(leaseHold / 4)
 	defer tick.Stop()
-	for failures := 0; failures < 2; { // a quarter of the hold is left then
+	for failures := 0; failures < 2; { // about half of the hold is left then
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

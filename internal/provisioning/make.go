@@ -8,108 +8,28 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tokensvc/tokensvc/internal/crash"
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/directory/store"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
 
-const (
-	// lookAgain is how soon to look whether another replica has made what this one
-	// is to make. The pause grows to lookSeldom.
-	lookAgain  = 200 * time.Millisecond
-	lookSeldom = time.Second
-	// bookTime is for the books, to write down what was made.
-	bookTime = 15 * time.Second
-)
-
-var byLogin = store.By{Actor: "login"}
-
-// telnyxTime bounds the calls for one credential: to look for it, to make it.
-func (f *Finder) telnyxTime() time.Duration { return 2 * f.cfg.CallTimeout }
-
-// hold is for how long a credential is ours to make. It is more than that takes,
-// so nobody else begins while we are at it.
-func (f *Finder) hold() time.Duration { return f.telnyxTime() + 2*bookTime }
-
-// makeOnce joins the flight that makes the credential, or starts it, and waits for
-// it for as long as the caller has time.
-func (f *Finder) makeOnce(ctx context.Context, p place) (store.Credential, error) {
-	soon := &directory.NotReadyError{RetryAfter: f.cfg.ReadyAfter}
-	leave, ok := f.enter()
-	if !ok {
-		return store.Credential{}, soon
-	}
-	defer leave()
-	landed := f.flights.DoChan(p.user+"\x00"+string(p.device), func() (any, error) {
-		return f.fly(context.WithoutCancel(ctx), p)
-	})
-	select {
-	case result := <-landed:
-		c, _ := result.Val.(store.Credential)
-		return c, result.Err
-	case <-ctx.Done():
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return store.Credential{}, soon
-		}
-		return store.Credential{}, ctx.Err()
-	}
-}
-
-// fly makes the credential once it is ours to make, unless another has made it by
-// then. A panic ends here: beyond is a goroutine of the library's, in which it
-// would end the process.
-func (f *Finder) fly(ctx context.Context, p place) (c store.Credential, err error) {
-	defer crash.Into(&err)
-	defer f.inFlight.Add(-1)
-	if f.inFlight.Add(1) > int64(f.cfg.MaxWaiting) {
-		return c, &directory.NotReadyError{RetryAfter: f.cfg.ReadyAfter}
-	}
-	i := store.Intent{Name: Name(f.cfg.Instance, p.user, p.device), User: p.user, Device: p.device, Holder: f.cfg.Holder}
-	c, ours, err := f.begin(ctx, i)
-	if err != nil || !ours {
-		return c, err
-	}
-	began := f.cfg.Now()
-	c, adopted, err := f.make(ctx, i)
-	f.cfg.OnCreate(f.cfg.Now().Sub(began), adopted, err)
-	f.Changed(store.Change{User: p.user}) // another device of the user's may have lost its own
-	return c, err
-}
-
-// begin waits until the credential is there, or is ours to make.
-func (f *Finder) begin(ctx context.Context, i store.Intent) (c store.Credential, ours bool, err error) {
-	// Whoever holds it may have died, so it is ours after a hold at the latest.
-	ctx, cancel := context.WithTimeout(ctx, f.hold()+bookTime)
-	defer cancel()
-	for pause := lookAgain; ; pause = min(2*pause, lookSeldom) {
-		c, err = f.cfg.Store.Begin(ctx, i, f.limits, f.hold())
-		switch {
-		case !errors.Is(err, store.ErrHeld):
-			return c, err == nil && c.ID.IsZero(), err
-		case !f.cfg.Wait || sleep(ctx, pause) != nil:
-			return c, false, &directory.NotReadyError{RetryAfter: f.cfg.ReadyAfter}
-		}
-	}
-}
-
 // make makes the credential that is ours to make. If it cannot, it lets others try
 // at once.
-func (f *Finder) make(ctx context.Context, i store.Intent) (c store.Credential, adopted bool, err error) {
+func (f *Finder) make(ctx context.Context, by store.By, i store.Intent) (c store.Credential, adopted bool, err error) {
 	finished := false
 	defer func() {
 		if !finished || err != nil && !decided(err) { // not finished: a panic
 			_ = f.cfg.Store.Abandon(ctx, i, mayBeThere(err)) // or the hold ends by itself
 		}
 	}()
-	c, adopted, err = f.adoptOrCreate(ctx, i)
+	c, adopted, err = f.adoptOrCreate(ctx, by, i)
 	finished = true
 	return c, adopted, err
 }
 
 // adoptOrCreate takes what an earlier try has left at Telnyx, or creates it, and
 // writes it down.
-func (f *Finder) adoptOrCreate(ctx context.Context, i store.Intent) (c store.Credential, adopted bool, err error) {
+func (f *Finder) adoptOrCreate(ctx context.Context, by store.By, i store.Intent) (c store.Credential, adopted bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, f.telnyxTime()+bookTime)
 	defer cancel()
 	calls, cancel := context.WithTimeout(ctx, f.telnyxTime())
@@ -118,14 +38,14 @@ func (f *Finder) adoptOrCreate(ctx context.Context, i store.Intent) (c store.Cre
 	if err != nil {
 		return c, false, f.refusal(err)
 	}
-	if c, err = f.adopt(ctx, i, there); err != nil || !c.ID.IsZero() {
+	if c, err = f.adopt(ctx, by, i, there); err != nil || !c.ID.IsZero() {
 		return c, true, err
 	}
 	created, err := f.cfg.Telnyx.CreateCredential(calls, f.wish(i.Name))
 	if err != nil {
 		return c, false, f.refusal(err)
 	}
-	c, err = f.cfg.Store.Record(ctx, byLogin, i, made(created, f.cfg.Now().Add(f.cfg.ReadyAfter)), f.limits)
+	c, err = f.cfg.Store.Record(ctx, by, i, made(created, f.cfg.Now().Add(f.cfg.ReadyAfter)), f.limits)
 	return c, false, err
 }
 
@@ -182,20 +102,37 @@ func (f *Finder) look(ctx context.Context, name string) ([]telnyx.Credential, er
 // adopt writes down the oldest credential that can be the user's, and has the
 // others deleted. The books refuse one that is somebody else's, or is about to be
 // deleted. It returns none if there is none.
-func (f *Finder) adopt(ctx context.Context, i store.Intent, there []telnyx.Credential) (c store.Credential, err error) {
+func (f *Finder) adopt(ctx context.Context, by store.By, i store.Intent, there []telnyx.Credential) (c store.Credential, err error) {
 	for _, one := range there {
 		if !c.ID.IsZero() {
-			err = f.cfg.Store.QueueDeletion(ctx, byLogin, one.ID, "made twice")
+			err = f.cfg.Store.QueueDeletion(ctx, by, one.ID, "made twice")
 		} else {
-			adopted := made(one, f.usable(one))
-			adopted.Adopted = true
-			c, err = f.cfg.Store.Record(ctx, byLogin, i, adopted, f.limits)
+			c, err = f.take(ctx, by, i, one)
 		}
 		if err != nil && !errors.Is(err, store.ErrTaken) && !errors.Is(err, store.ErrDeleting) {
 			return c, err
 		}
 	}
 	return c, nil
+}
+
+// take writes down that a credential is the user's that was found at Telnyx. One that
+// was being deleted may have gone since, and with it from the list of deletions, so
+// that the books do not refuse it: whoever is given that comes back for another.
+func (f *Finder) take(ctx context.Context, by store.By, i store.Intent, one telnyx.Credential) (store.Credential, error) {
+	adopted := made(one, f.usable(one))
+	adopted.Adopted = true
+	c, err := f.cfg.Store.Record(ctx, by, i, adopted, f.limits)
+	if err != nil || c.ID != one.ID {
+		return c, err
+	}
+	if _, err := f.cfg.Telnyx.Credential(ctx, c.ID); !isGone(err) { // any other error is no news of it
+		return c, nil
+	}
+	if err := ifThere(f.cfg.Store.Retire(ctx, by, c.ID, detailGone, true)); err != nil {
+		return store.Credential{}, err
+	}
+	return store.Credential{}, f.soon()
 }
 
 // usable is from when a credential can be used that was found at Telnyx, where

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -16,14 +17,14 @@ import (
 const nameDigits = 32
 
 var (
-	instanceForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+	instanceForm = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
 	digitsForm   = regexp.MustCompile(fmt.Sprintf(`^[a-z2-7]{%d}$`, nameDigits))
 )
 
 // CheckInstance says what an instance may be called.
 func CheckInstance(instance string) error {
 	if !instanceForm.MatchString(instance) {
-		return fmt.Errorf("an instance is 1 to 64 letters, digits, dots, underscores and dashes")
+		return errors.New("an instance is 1 to 32 of a-z, 0-9 and dash")
 	}
 	return nil
 }

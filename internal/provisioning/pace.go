@@ -3,6 +3,7 @@ package provisioning
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -52,4 +53,33 @@ func asked(err error) time.Duration {
 		return failed.RetryAfter
 	}
 	return 0
+}
+
+// sleep returns nil after d, or the context's error.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// await waits for d, a nudge or the end.
+func await(ctx context.Context, d time.Duration, nudge <-chan struct{}) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-nudge:
+	case <-ctx.Done():
+	}
+}
+
+// jittered is d or up to a quarter less, so that those that failed together do not
+// come again together.
+func jittered(d time.Duration) time.Duration {
+	return d - rand.N(d/4+1) //nolint:gosec // spreads load, guards nothing
 }

@@ -17,10 +17,10 @@ import (
 var (
 	// ErrTooManyGone says that more than 10, and more than a tenth, of the books'
 	// credentials are not in the account. Nothing has been changed.
-	ErrTooManyGone = errors.New("a large part of the books is not in this account: is it the right one?")
+	ErrTooManyGone = errors.New("a large part of the directory is not in this account: is the API key that account's?")
 	// ErrTooManyOrphans says that there are more than 10 orphans, and more than
 	// there are credentials in the books. Nothing has been changed.
-	ErrTooManyOrphans = errors.New("this account has more orphans than the books have credentials: are they the right books?")
+	ErrTooManyOrphans = errors.New("this account has more orphans than the directory has credentials: is it the right directory?")
 )
 
 const (
@@ -149,21 +149,31 @@ func (r *Reconciler) Run(ctx context.Context, o Options) (report Report, err err
 
 // Schedule runs a reconciliation every so often, until ctx is done: one for all
 // replicas together. One that fails is tried again, by anyone, after a tenth of the
-// time. done is told how each went.
+// time. done is told how each went, and of what keeps it from being begun.
 func (r *Reconciler) Schedule(ctx context.Context, every time.Duration, o Options, done func(Report, error)) {
 	for ctx.Err() == nil {
 		wait := min(every/10, mostPause)
-		if ours, err := r.turn(ctx, every); err == nil && ours {
-			report, err := r.Run(ctx, o)
-			done(report, err)
-			wait = every
-			if err != nil {
-				wait = every / 10
-				_, _ = r.turn(context.WithoutCancel(ctx), wait) // ends sooner
-			}
+		ours, err := r.turn(ctx, every)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			done(Report{}, fmt.Errorf("finding out whose turn it is: %w", err))
+		case ours:
+			wait = r.scheduled(ctx, every, o, done)
 		}
 		await(ctx, max(wait, time.Second), nil)
 	}
+}
+
+// scheduled runs the reconciliation whose turn it is, and returns when the next is
+// due.
+func (r *Reconciler) scheduled(ctx context.Context, every time.Duration, o Options, done func(Report, error)) time.Duration {
+	report, err := r.Run(ctx, o)
+	done(report, err)
+	if err == nil {
+		return every
+	}
+	_, _ = r.turn(context.WithoutCancel(ctx), every/10) // or it ends later
+	return every / 10
 }
 
 // turn takes the lease for being the one who has reconciled, or is about to.

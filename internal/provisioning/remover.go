@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -36,7 +35,7 @@ type outbox interface {
 	ClaimDeletions(ctx context.Context, n int, hold time.Duration) ([]store.Deletion, error)
 	Deleted(ctx context.Context, by store.By, id telnyx.CredentialID, detail string) error
 	Postpone(ctx context.Context, id telnyx.CredentialID, until time.Time) error
-	Counts(ctx context.Context) (store.Counts, error)
+	Pending(ctx context.Context) (n int64, oldest time.Time, err error)
 }
 
 type deleter interface {
@@ -107,27 +106,16 @@ func (r *Remover) Nudge() {
 func (r *Remover) Run(ctx context.Context) {
 	pause := removeEvery
 	for ctx.Err() == nil {
-		asked, err := r.round(ctx)
+		err := r.round(ctx)
 		nudge := r.nudge
 		if err == nil {
 			pause = removeEvery
 		} else if ctx.Err() == nil {
 			r.cfg.OnError(err)
-			pause = min(max(2*pause, asked), mostPause)
+			pause = min(max(2*pause, asked(err)), mostPause)
 			nudge = nil // whoever nudges does not know of the trouble
 		}
 		await(ctx, jittered(pause), nudge)
-	}
-}
-
-// await waits for d, a nudge or the end.
-func await(ctx context.Context, d time.Duration, nudge <-chan struct{}) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-nudge:
-	case <-ctx.Done():
 	}
 }
 
@@ -135,14 +123,13 @@ func await(ctx context.Context, d time.Duration, nudge <-chan struct{}) {
 // failed, are not due yet, or are another's at the moment. The error says why it
 // could not go on.
 func (r *Remover) Work(ctx context.Context) (left int, err error) {
-	_, err = r.round(ctx)
-	counts, failed := r.cfg.Store.Counts(ctx)
-	return int(counts.Deletions), errors.Join(err, failed)
+	err = r.round(ctx)
+	pending, _, failed := r.cfg.Store.Pending(ctx)
+	return int(pending), errors.Join(err, failed)
 }
 
-// round makes what is due until nothing is, or until there is trouble, and returns
-// how long Telnyx asks to wait then.
-func (r *Remover) round(ctx context.Context) (wait time.Duration, err error) {
+// round makes what is due until nothing is, or until there is trouble.
+func (r *Remover) round(ctx context.Context) error {
 	var failures atomic.Int32 // in a row
 	var all errgroup.Group    // one that stops leaves the others to what they are at
 	for range removers {
@@ -151,11 +138,7 @@ func (r *Remover) round(ctx context.Context) (wait time.Duration, err error) {
 			return r.work(ctx, &failures)
 		})
 	}
-	err = all.Wait()
-	if failed, ok := errors.AsType[*telnyx.Error](err); ok {
-		wait = failed.RetryAfter
-	}
-	return wait, err
+	return all.Wait()
 }
 
 func (r *Remover) work(ctx context.Context, failures *atomic.Int32) error {
@@ -206,17 +189,7 @@ func (r *Remover) backoff(attempts int, err error) time.Duration {
 	if doublings := max(attempts-1, 0); doublings < 16 {
 		wait = min(leastBackoff<<doublings, mostBackoff)
 	}
-	wait = jittered(wait)
-	if failed, ok := errors.AsType[*telnyx.Error](err); ok {
-		wait = max(wait, failed.RetryAfter)
-	}
-	return wait
-}
-
-// jittered is d or up to a quarter less, so that those that failed together do not
-// come again together.
-func jittered(d time.Duration) time.Duration {
-	return d - rand.N(d/4+1) //nolint:gosec // spreads load, guards nothing
+	return max(jittered(wait), asked(err))
 }
 
 // isGone reports whether Telnyx does not know the credential.

@@ -63,7 +63,7 @@ func TestADeletionIsTriedUntilItIsDone(t *testing.T) {
 			w.disable(alice)
 			fault.Op = telnyxtest.Delete
 			w.inject(fault)
-			for range 12 {
+			for range 6 {
 				w.remover().Work(t.Context())
 				w.advance(10*time.Minute + time.Second)
 			}
@@ -78,6 +78,7 @@ func TestADeletionIsTriedUntilItIsDone(t *testing.T) {
 }
 
 func TestTheWaitBeforeADeletionDoubles(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.assign(alice, phone)
 	w.disable(alice)
@@ -99,6 +100,7 @@ func TestTheWaitBeforeADeletionDoubles(t *testing.T) {
 }
 
 func TestARateLimitIsHonoured(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for i := range 20 {
 		user := fmt.Sprintf("main:%d", i)
@@ -137,6 +139,7 @@ func TestAnotherFinishesWhatADeadRemoverHasClaimed(t *testing.T) {
 }
 
 func TestRunDeletesWhenItIsNudgedAndAfterTheBooksWereAway(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	id := w.assign(alice, phone)
 	var troubles, deletions atomic.Int32

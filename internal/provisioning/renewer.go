@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// renewAhead is the part of its life that a credential is renewed with.
+	// A credential is renewed when one renewAhead-th of its life is left.
 	renewAhead = 5
 	// renewEvery is how often to look for credentials to renew. There are at least
 	// MinExpiresAfter/renewAhead for each.

@@ -76,7 +76,22 @@ const callTimeout = 2 * time.Second
 
 func (w *world) clientWith(key func() secret.Text) *telnyx.Client {
 	w.t.Helper()
-	c, err := telnyx.New(telnyx.Config{BaseURL: w.telnyx.URL(), APIKey: key, Timeout: callTimeout})
+	return w.clientOf(telnyx.Config{APIKey: key, Timeout: callTimeout})
+}
+
+// impatient is a client of Telnyx's that gives up at once, for what is never
+// answered.
+func (w *world) impatient() *telnyx.Client {
+	w.t.Helper()
+	return w.clientOf(telnyx.Config{
+		APIKey: func() secret.Text { return secret.New(telnyxtest.DefaultAPIKey) }, Timeout: callTimeout / 5,
+	})
+}
+
+func (w *world) clientOf(cfg telnyx.Config) *telnyx.Client {
+	w.t.Helper()
+	cfg.BaseURL = w.telnyx.URL()
+	c, err := telnyx.New(cfg)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -132,7 +132,7 @@ type NewCredential struct {
 
 func (n NewCredential) check() error {
 	switch {
-	case !isConnection(n.ConnectionID):
+	case !IsConnectionID(n.ConnectionID):
 		return errors.New("ConnectionID is required: letters, digits, - and _, at most 64")
 	case !isText(n.Name):
 		return fmt.Errorf("Name must be printable text of at most %d bytes", MaxTextBytes)
@@ -166,10 +166,12 @@ func wireTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0
 
 func isResource(s string) bool {
 	connection, ok := strings.CutPrefix(s, "connection:")
-	return ok && isConnection(connection)
+	return ok && IsConnectionID(connection)
 }
 
-func isConnection(s string) bool {
+// IsConnectionID reports whether the text can name a Credential Connection: 1 to 64
+// letters, digits, dashes and underscores.
+func IsConnectionID(s string) bool {
 	return s != "" && len(s) <= 64 && !strings.ContainsFunc(s, func(r rune) bool {
 		return !('0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || r == '-' || r == '_')
 	})
