@@ -140,11 +140,11 @@ func (s *service) administer(metrics *handler.Metrics) error {
 	if a.Issuer != "" {
 		cfg.Issuer, cfg.Verifier, cfg.Require = s.issuer(a.Issuer), s.verifier, a.Require
 	}
-	admin, err := handler.NewAdmin(cfg)
-	if err != nil {
+	var err error
+	if s.admin, err = handler.NewAdmin(cfg); err != nil {
 		return err
 	}
-	s.ops.Administer(admin)
+	s.ops.Administer(s.admin)
 	return nil
 }
 
