@@ -175,7 +175,7 @@ func TestTheTrailSaysWhoDidWhat(t *testing.T) {
 		o.users("disable u1")
 		var said []string
 		for line := range strings.Lines(o.users("events u1 -json").out) {
-			var e bookedEvent
+			var e handler.EventAnswer
 			if err := json.Unmarshal([]byte(line), &e); err != nil {
 				t.Fatal(err)
 			}

@@ -22,9 +22,12 @@ const (
 	// MinAdminToken is the least that an admin token has, in bytes.
 	MinAdminToken = 32
 
-	maxImportBytes = 16 << 20
-	maxImports     = 2 // at once: each keeps its list in memory
-	importTimeout  = 2 * time.Minute
+	// MaxImportBytes is the longest list that is taken at once, and ImportTimeout
+	// how long that may take.
+	MaxImportBytes = 16 << 20
+	ImportTimeout  = 2 * time.Minute
+
+	maxImports = 2 // at once: each keeps its list in memory
 	// answerTime is what is left of a connection's time, when that is over, to say
 	// so.
 	answerTime = 10 * time.Second
@@ -57,7 +60,7 @@ type AdminConfig struct {
 
 	// InFlight bounds how many requests are served at once; more are refused.
 	InFlight int
-	// Timeout bounds one request. An import has two minutes.
+	// Timeout bounds one request. An import has ImportTimeout.
 	Timeout time.Duration
 	Metrics *Metrics
 	Log     zerolog.Logger
@@ -101,7 +104,7 @@ func NewAdmin(cfg AdminConfig) (*Admin, error) {
 		}
 	}
 	a := &Admin{
-		intake: every(cfg.InFlight, cfg.Timeout), imports: every(maxImports, importTimeout),
+		intake: every(cfg.InFlight, cfg.Timeout), imports: every(maxImports, ImportTimeout),
 		store: cfg.Store, issuers: slices.Clone(cfg.Issuers), token: cfg.Token, changed: cfg.Changed,
 	}
 	if cfg.Issuer.Name != "" {

@@ -17,7 +17,7 @@ func (a *Admin) listDevices(ctx context.Context, c *call) error {
 		return err
 	}
 	return c.answerOf(u.Version, http.StatusOK, struct {
-		Devices []deviceAnswer `json:"devices"`
+		Devices []DeviceAnswer `json:"devices"`
 	}{each(u.Credentials, shownDevice)})
 }
 
