@@ -181,6 +181,7 @@ func (a *Admin) router() chi.Router {
 		{http.MethodPost, "/import", &a.imports, a.importList},
 	} {
 		e := a.administered(route.answer)
+		a.metrics.administered(adminRoute + route.pattern)
 		r.MethodFunc(route.method, route.pattern, func(w http.ResponseWriter, r *http.Request) {
 			route.through.serve(adminRoute+route.pattern, e, false, w, r)
 		})
