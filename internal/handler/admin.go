@@ -49,6 +49,11 @@ type AdminConfig struct {
 	// browser puts them by itself. Default none.
 	Issuer   authz.Issuer
 	Verifier verifier
+	// Opaque says that the Issuer is asked about bearers that are no JWTs. Others'
+	// are not accepted, so without it no issuer is asked about one: it may be an
+	// admin token, of before it was replaced or of another service, which is nobody
+	// else's business. With it the Issuer gets to see those too.
+	Opaque bool
 	// Require is what those people's claims must say, all of it: at least one
 	// thing, or everybody with a softphone would administer. The Issuer's own
 	// rules and their mode are about tokens, and do not count.
@@ -77,6 +82,7 @@ type Admin struct {
 	token    func() secret.Text // or nil
 	issuer   authz.Issuer
 	verifier verifier // nil if no issuer vouches for admins
+	opaque   bool     // bearers of theirs may be no JWTs
 	policy   atomic.Pointer[authz.Policy]
 	changed  func(user string)
 	routes   chi.Router
@@ -111,7 +117,7 @@ func NewAdmin(cfg AdminConfig) (*Admin, error) {
 		if err := checkAdminIssuer(cfg); err != nil {
 			return nil, err
 		}
-		a.issuer, a.verifier = cfg.Issuer, cfg.Verifier
+		a.issuer, a.verifier, a.opaque = cfg.Issuer, cfg.Verifier, cfg.Opaque
 		if err := a.SetRequire(cfg.Require); err != nil {
 			return nil, err
 		}
