@@ -69,7 +69,7 @@ func reconcileStatus(t terminal, r provisioning.Report, applied bool, err error)
 }
 
 func (c Config) reconcile(ctx context.Context, rate float64, o provisioning.Options) (r provisioning.Report, err error) {
-	s, err := c.openPrepared(ctx)
+	s, err := c.openPrepared(ctx, false)
 	if err != nil {
 		return r, err
 	}

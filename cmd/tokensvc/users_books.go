@@ -5,8 +5,6 @@ import (
 	"errors"
 	"flag"
 	"io"
-	"io/fs"
-	"os"
 
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/directory/roster"
@@ -60,7 +58,7 @@ func (w *whereBooks) declare(flags *flag.FlagSet) {
 }
 
 // open opens the books. Those that there are none of yet are made if they are to
-// be filled: of somebody else's, at a path misspelt, nothing should be made.
+// be filled.
 func (w *whereBooks) open(ctx context.Context, environ []string, fill bool) (books, error) {
 	switch {
 	case w.server != "" && w.config != "":
@@ -76,13 +74,6 @@ func (w *whereBooks) open(ctx context.Context, environ []string, fill bool) (boo
 		return nil, usageError{joined(problems)}
 	case !cfg.Directory.isDatabase():
 		return nil, usageError{errNoDatabase}
-	case cfg.Directory.Kind == "sqlite" && !fill && !isThere(cfg.Directory.Value):
-		return nil, errors.New("there is no database yet: serve, users add and users import make it")
 	}
-	return cfg.openBooks(ctx)
-}
-
-func isThere(path string) bool {
-	_, err := os.Stat(path)
-	return !errors.Is(err, fs.ErrNotExist)
+	return cfg.openBooks(ctx, fill)
 }

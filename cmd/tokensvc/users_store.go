@@ -20,8 +20,8 @@ type storeBooks struct {
 	by      store.By
 }
 
-func (c Config) openBooks(ctx context.Context) (books, error) {
-	s, err := c.openPrepared(ctx)
+func (c Config) openBooks(ctx context.Context, fill bool) (books, error) {
+	s, err := c.openPrepared(ctx, fill)
 	if err != nil {
 		return nil, err
 	}
