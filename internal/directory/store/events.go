@@ -25,7 +25,7 @@ func (s *Store) Events(ctx context.Context, l EventList) ([]Event, error) {
 		return nil, err
 	}
 	if l.Before < 0 || !printable(l.User, MaxKeyBytes) {
-		return nil, fmt.Errorf("%w: no such number or user can be", ErrInvalid)
+		return nil, invalid("no such number or user can be")
 	}
 	where, args := `number < $1`, []any{l.Before, limit}
 	if l.Before == 0 {

@@ -2,13 +2,11 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/tokensvc/tokensvc/internal/directory"
-	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
 
 // An Intent is a credential that is being created at Telnyx. It is written down
@@ -53,11 +51,11 @@ func (s *Store) Begin(ctx context.Context, i Intent, l Limits, hold time.Duratio
 		if err != nil {
 			return err
 		}
-		if held := u.on(i.Device); held.live(now) {
+		if held, _ := u.On(i.Device); held.Live(moment(now)) {
 			has = held
 			return nil
 		}
-		if len(u.tooMany(i.Device, now, l)) > 0 && !l.Replace {
+		if len(u.tooMany(i.Device, moment(now), l)) > 0 && !l.Replace {
 			return directory.ErrTooManyDevices
 		}
 		return c.hold(i, now, hold)
@@ -77,7 +75,7 @@ func (i Intent) check() error {
 		return fmt.Errorf("%w: %w", directory.ErrNoCredential, err)
 	}
 	if i.Name == "" || i.Holder == "" {
-		return fmt.Errorf("%w: an intent needs a name and a holder", ErrInvalid)
+		return invalid("an intent needs a name and a holder")
 	}
 	return nil
 }
@@ -130,7 +128,7 @@ func (s *Store) Abandon(ctx context.Context, i Intent, uncertain bool) error {
 // error is ErrInvalid, for more than MaxPage names, or directory.ErrUnavailable.
 func (s *Store) Intents(ctx context.Context, names []string) (map[string]Intent, error) {
 	if len(names) > MaxPage {
-		return nil, fmt.Errorf("%w: a page has up to %d", ErrInvalid, MaxPage)
+		return nil, invalid("a page has up to %d", MaxPage)
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
@@ -143,9 +141,8 @@ func (s *Store) intents(ctx context.Context, names []string) (map[string]Intent,
 	if err != nil {
 		return nil, err
 	}
-	//nolint:gosec // one of two constants is added
 	rows, err := s.reads.QueryContext(ctx, `SELECT name, user_key, device, holder, held_until, began_at FROM intents
-		WHERE name IN (`+s.each()+`)`, list(names))
+		WHERE name `+s.inList(), asJSON(names))
 	if err != nil {
 		return nil, err
 	}
@@ -161,32 +158,4 @@ func (s *Store) intents(ctx context.Context, names []string) (map[string]Intent,
 		found[i.Name] = i
 	}
 	return found, rows.Err()
-}
-
-// each is the query that gives the texts of a list, which is $1.
-func (s *Store) each() string {
-	if s.postgres != nil {
-		return `SELECT value FROM json_array_elements_text($1)`
-	}
-	return `SELECT value FROM json_each($1)`
-}
-
-// list is a parameter that holds any number of texts.
-func list(texts []string) string {
-	if texts == nil {
-		return "[]"
-	}
-	text, err := json.Marshal(texts)
-	if err != nil {
-		panic(err) // of strings it knows how
-	}
-	return string(text)
-}
-
-func texts(ids []telnyx.CredentialID) []string {
-	all := make([]string, len(ids))
-	for n, id := range ids {
-		all[n] = id.String()
-	}
-	return all
 }

@@ -80,7 +80,7 @@ func (s *Store) Users(ctx context.Context, l List) (users []User, next string, e
 		return nil, "", err
 	}
 	if !printable(l.After, MaxKeyBytes) || !printable(l.Search, MaxKeyBytes) {
-		return nil, "", fmt.Errorf("%w: After and Search have at most %d bytes of printable characters", ErrInvalid, MaxKeyBytes)
+		return nil, "", invalid("After and Search have at most %d bytes of printable characters", MaxKeyBytes)
 	}
 	where, args := `user_key > $1`, []any{l.After, limit + 1}
 	if l.Search != "" {
@@ -117,7 +117,7 @@ func pageOf(limit int) (int, error) {
 	case limit == 0:
 		return defaultPage, nil
 	case limit < 0 || limit > MaxPage:
-		return 0, fmt.Errorf("%w: a page has 1 to %d", ErrInvalid, MaxPage)
+		return 0, invalid("a page has 1 to %d", MaxPage)
 	}
 	return limit, nil
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 
 	"github.com/tokensvc/tokensvc/internal/directory"
@@ -112,4 +113,32 @@ func (r *credentialRow) credential() (Credential, error) {
 		ID: id, User: r.user, Device: directory.Device(r.device), SIPUsername: r.sipUsername, Provisioned: r.provisioned == 1,
 		CreatedAt: moment(r.created), UsableAt: moment(r.usable), ExpiresAt: moment(r.expires), VendedAt: moment(r.vendedAt),
 	}, nil
+}
+
+// inList is the part of a condition that reads texts from the first argument.
+func (s *Store) inList() string {
+	if s.postgres != nil {
+		return `IN (SELECT jsonb_array_elements_text($1::jsonb))`
+	}
+	return `IN (SELECT value FROM json_each($1))`
+}
+
+// asJSON is an argument with many values: however many, it is one.
+func asJSON[T any](values []T) string {
+	if len(values) == 0 {
+		return "[]"
+	}
+	text, err := json.Marshal(values)
+	if err != nil {
+		panic("store: texts and numbers make no JSON: " + err.Error())
+	}
+	return string(text)
+}
+
+func texts(ids []telnyx.CredentialID) []string {
+	all := make([]string, len(ids))
+	for n, id := range ids {
+		all[n] = id.String()
+	}
+	return all
 }
