@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/directory/roster"
@@ -210,7 +209,7 @@ func (i *taking) add(ctx context.Context) error {
 	for _, v := range verdicts {
 		switch {
 		case v.Err != nil:
-			i.fail(v.Line, strings.TrimPrefix(v.Err.Error(), store.ErrInvalid.Error()+": "))
+			i.fail(v.Line, v.Problem())
 		case v.Did == store.RowCreated:
 			i.tally.Created++
 		case v.Did == store.RowUpdated:

@@ -10,7 +10,6 @@ import (
 	"mime"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/tokensvc/tokensvc/internal/directory/roster"
@@ -119,7 +118,7 @@ func (i *imported) count(verdicts []store.Verdict) {
 	for _, v := range verdicts {
 		switch {
 		case v.Err != nil:
-			i.fail(v.Line, strings.TrimPrefix(v.Err.Error(), store.ErrInvalid.Error()+": "))
+			i.fail(v.Line, v.Problem())
 		case v.Did == store.RowCreated:
 			i.Created++
 		case v.Did == store.RowUpdated:

@@ -54,6 +54,14 @@ type Verdict struct {
 	Err  error
 }
 
+// Problem is why the row was refused, in a sentence for whoever wrote it.
+func (v Verdict) Problem() string {
+	if wrong, ok := errors.AsType[*invalidError](v.Err); ok {
+		return wrong.problem
+	}
+	return v.Err.Error()
+}
+
 // An Import puts many users into the books. It is for one goroutine.
 //
 // In one import no user and device may come twice, and no credential. What is

@@ -34,8 +34,9 @@ type Limits struct {
 // caller the one who is to create it, until hold is over. A credential that has
 // expired counts as none, for MaxDevices too. What was begun ends with Record or
 // Abandon. Errors: directory.ErrDisabled; directory.ErrNoCredential, if the user
-// is not in the books and may not be; directory.ErrTooManyDevices; ErrHeld, if
-// somebody has begun already, the same holder included;
+// is not in the books and may not be, or nobody and no device can be called so;
+// ErrInvalid, if the intent has no name or no holder; directory.ErrTooManyDevices;
+// ErrHeld, if somebody has begun already, the same holder included;
 // directory.ErrUnavailable.
 func (s *Store) Begin(ctx context.Context, i Intent, l Limits, hold time.Duration) (Credential, error) {
 	if err := i.check(); err != nil {

@@ -24,7 +24,7 @@ const (
 	sqliteReaders      = 4
 
 	// answerTimeout bounds a reading that somebody waits for, and changeTimeout a
-	// change. SQLite waits as long for a lock of another process.
+	// change. SQLite waits as long as answerTimeout for a lock of another process.
 	answerTimeout = 3 * time.Second
 	changeTimeout = 10 * time.Second
 	// connectTimeout bounds the making of a connection to PostgreSQL.
@@ -186,7 +186,8 @@ func (s *Store) Close() error {
 }
 
 // unavailable makes any error of a database one that callers know. Those of ours
-// pass, a context's included: whose time is up has had no answer.
+// pass. A context's error is one of the database's: whoever's time is up has had
+// no answer.
 func unavailable(err error) error {
 	if err == nil || isOurs(err) {
 		return err

@@ -59,7 +59,8 @@ func (s *Store) Lookup(ctx context.Context, user string, device directory.Device
 	return Found{Known: true, Disabled: disabledAt > 0, Credential: credential}, unavailable(err)
 }
 
-// User returns a user with its credentials, ordered by device, or ErrNotFound.
+// User returns a user with its credentials, ordered by device. The error is ErrNotFound
+// or directory.ErrUnavailable.
 func (s *Store) User(ctx context.Context, key string) (User, error) {
 	if checkKey(key) != nil {
 		return User{}, ErrNotFound
@@ -122,7 +123,8 @@ func pageOf(limit int) (int, error) {
 	return limit, nil
 }
 
-// Credential returns a credential of the books, or ErrNotFound.
+// Credential returns a credential of the books. The error is ErrNotFound
+// or directory.ErrUnavailable.
 func (s *Store) Credential(ctx context.Context, id telnyx.CredentialID) (Credential, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()

@@ -24,12 +24,12 @@ type Made struct {
 // Record ends an intent: what was made is the user's device's. If the device has
 // got one meanwhile, that is returned. Whatever was made and is not needed, or may
 // not be given to the user any more, is put on the list of what to delete, with
-// the error too.
+// the error too, unless it was found and had been kept by order.
 //
 // Errors: directory.ErrDisabled; directory.ErrNoCredential, if the user is not in
-// the books and may not be; directory.ErrTooManyDevices. With the following
-// nothing has changed, and the intent goes on: ErrTaken; ErrDeleting;
-// directory.ErrUnavailable, after which it may be recorded all the same.
+// the books and may not be, or as with Begin; directory.ErrTooManyDevices. With the following
+// nothing has changed, and the intent goes on: ErrInvalid, also if what was made
+// can be in no books; ErrTaken; ErrDeleting; directory.ErrUnavailable, after which it may be recorded all the same.
 func (s *Store) Record(ctx context.Context, by By, i Intent, m Made, l Limits) (Credential, error) {
 	if err := errors.Join(i.check(), Assignment{ID: m.ID, SIPUsername: m.SIPUsername}.check(i.Device)); err != nil {
 		return Credential{}, err
