@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 
 	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/directory"
@@ -161,13 +160,4 @@ func each[T, U any](all []T, show func(T) U) []U {
 		list[i] = show(one)
 	}
 	return list
-}
-
-// credentialOn returns what a user's device has.
-func credentialOn(u store.User, device directory.Device) (store.Credential, bool) {
-	i := slices.IndexFunc(u.Credentials, func(c store.Credential) bool { return c.Device == device })
-	if i < 0 {
-		return store.Credential{}, false
-	}
-	return u.Credentials[i], true
 }

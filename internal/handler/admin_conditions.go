@@ -88,7 +88,7 @@ func (a *Admin) deviceMatch(ctx context.Context, c *call, user string, device di
 	if err != nil {
 		return store.Match{}, err
 	}
-	if _, there := credentialOn(u, device); there == asked.none {
+	if _, there := u.On(device); there == asked.none {
 		return store.Match{}, store.ErrChanged
 	}
 	return store.Match{Version: u.Version}, nil

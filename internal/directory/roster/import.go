@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/tokensvc/tokensvc/internal/directory/store"
 )
@@ -86,7 +85,7 @@ func (i *importing) add(ctx context.Context) error {
 	for _, v := range verdicts {
 		switch {
 		case v.Err != nil:
-			i.fail(v.Line, problem(v))
+			i.fail(v.Line, v.Problem())
 		case v.Did == store.RowCreated:
 			i.tally.Created++
 		case v.Did == store.RowUpdated:
@@ -106,9 +105,4 @@ func (i *importing) add(ctx context.Context) error {
 func (i *importing) fail(line int, text string) {
 	i.tally.Failed++
 	i.wrong = append(i.wrong, LineError{Line: line, Text: text})
-}
-
-// problem is what is wrong with a row, without saying that something is.
-func problem(v store.Verdict) string {
-	return strings.TrimPrefix(v.Err.Error(), store.ErrInvalid.Error()+": ")
 }
