@@ -67,7 +67,7 @@ func importUsers(ctx context.Context, u *usersRun) error {
 	if more := count.Failed - min(said, roster.MaxProblems); more > 0 { // a service does not tell of all
 		say(u.t.err, "%s: and %s more\n", name, counted(more, "line"))
 	}
-	u.summarize(count)
+	u.summarize(count, err != nil && !errors.Is(err, roster.ErrHeader))
 	if errors.Is(err, roster.ErrHeader) {
 		err = fmt.Errorf("%s: %w", name, err)
 	}
@@ -118,7 +118,9 @@ func (u *usersRun) wrong(file string, line int, text string) {
 	say(u.t.err, "%s:%d: %s\n", oneLine(file), line, oneLine(text))
 }
 
-func (u *usersRun) summarize(count tally) {
+// summarize says what became of the list, of which a part is not known if it broke
+// off.
+func (u *usersRun) summarize(count tally, brokeOff bool) {
 	if u.json {
 		sayJSON(u.t.out, count)
 		return
@@ -127,6 +129,8 @@ func (u *usersRun) summarize(count tally) {
 	switch {
 	case count.DryRun:
 		fate = "; nothing was changed (-dry-run)"
+	case brokeOff && !u.atomic:
+		fate = ", and perhaps more or fewer: import the list again"
 	case u.atomic && count.Failed > 0:
 		fate = "; nothing was changed (-atomic)"
 	}
