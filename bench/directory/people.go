@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"syscall"
 	"time"
@@ -59,39 +58,12 @@ func (b *bench) fill(ctx context.Context, cfg store.Config, list string) (took t
 	}
 	defer file.Close()
 	began := time.Now()
-	into, err := s.BeginImport(ctx, store.By{Actor: "bench"}, store.ImportEach)
-	if err != nil {
-		return 0, err
+	var wrong error
+	count, err := roster.Import(ctx, s, store.By{Actor: "bench"}, store.ImportEach, roster.NewReader(file, roster.CSV, []string{issuer}),
+		func(line int, text string) { wrong = fmt.Errorf("line %d: %s", line, text) })
+	took = time.Since(began)
+	if err == nil && wrong == nil && count.Updated+count.Unchanged > 0 {
+		wrong = fmt.Errorf("the database was not empty: %+v", count)
 	}
-	err = addAll(ctx, into, roster.NewReader(file, roster.CSV, []string{issuer}))
-	return time.Since(began), errors.Join(err, into.End(ctx, err == nil))
-}
-
-func addAll(ctx context.Context, into *store.Import, list *roster.Reader) error {
-	rows := make([]store.Row, 0, store.MaxBatch)
-	for {
-		row, err := list.Next()
-		ended := errors.Is(err, io.EOF)
-		if err != nil && !ended {
-			return err
-		}
-		if !ended {
-			rows = append(rows, row)
-		}
-		if !ended && len(rows) < store.MaxBatch {
-			continue
-		}
-		verdicts, err := into.Add(ctx, rows)
-		if err != nil {
-			return err
-		}
-		for _, v := range verdicts {
-			if v.Did != store.RowCreated {
-				return fmt.Errorf("line %d: %s %w", v.Line, v.Did, v.Err)
-			}
-		}
-		if rows = rows[:0]; ended {
-			return nil
-		}
-	}
+	return took, errors.Join(err, wrong)
 }

@@ -34,9 +34,9 @@ func (c Config) openStore() (*store.Store, error) {
 	return store.Open(cfg)
 }
 
-// prepareStore brings a database in a file to this version's schema, and looks
-// whether a PostgreSQL has it: many use that one, so somebody decides when it
-// changes, by `tokensvc migrate`.
+// prepareStore is for serve. It brings a database in a file to this version's
+// schema, and looks whether a PostgreSQL has it: many use that one, so somebody
+// decides when it changes, by `tokensvc migrate`.
 func (c Config) prepareStore(ctx context.Context, s *store.Store) error {
 	if c.Directory.Kind == "sqlite" {
 		_, _, err := s.Migrate(ctx)
@@ -45,19 +45,47 @@ func (c Config) prepareStore(ctx context.Context, s *store.Store) error {
 	return s.Check(ctx)
 }
 
-// openPrepared is for commands that do one thing with the database.
-func (c Config) openPrepared(ctx context.Context) (*store.Store, error) {
+// errNoFile says that there is nothing to look at.
+var errNoFile = errors.New("there is no database yet: serve, users add and users import make it")
+
+// openPrepared is for commands that do one thing with the database. There may be a
+// service of an older version on it, so they change no schema. Only a file that has
+// nothing in it is made one of, if they are to fill it: somebody else's, at a path
+// misspelt, should not be.
+func (c Config) openPrepared(ctx context.Context, fill bool) (*store.Store, error) {
 	if !c.Directory.isDatabase() {
 		return nil, errNoDatabase
+	}
+	there, empty := true, false
+	if c.Directory.Kind == "sqlite" {
+		there, empty = lookAtFile(c.Directory.Value)
+	}
+	if !there && !fill {
+		return nil, errNoFile
 	}
 	s, err := c.openStore()
 	if err != nil {
 		return nil, err
 	}
-	if err := c.prepareStore(ctx, s); err != nil {
+	if fill && empty {
+		_, _, err = s.Migrate(ctx)
+	} else {
+		err = s.Check(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// lookAtFile reports whether there is a file, and whether there is nothing in it.
+// One that cannot be looked at is taken to be there.
+func lookAtFile(path string) (there, empty bool) {
+	info, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, true
+	}
+	return true, err == nil && info.Size() == 0
 }
 
 // finder is what a Finder of the directory takes. client creates credentials, if the
@@ -157,7 +185,7 @@ func (b *database) close() error {
 // yet has nobody in it.
 func (c Config) lookOnly() (finder, error) {
 	if c.Directory.Kind == "sqlite" {
-		if _, err := os.Stat(c.Directory.Value); errors.Is(err, os.ErrNotExist) {
+		if there, _ := lookAtFile(c.Directory.Value); !there {
 			return nobody{creates: c.Provision.ConnectionID != "" && c.Provision.Users == "everyone"}, nil
 		}
 	}

@@ -68,7 +68,7 @@ func reconcile(ctx context.Context, t terminal, args []string) int {
 }
 
 func (c Config) reconcile(ctx context.Context, rate float64, o provisioning.Options) (r provisioning.Report, err error) {
-	s, err := c.openPrepared(ctx)
+	s, err := c.openPrepared(ctx, false)
 	if err != nil {
 		return r, err
 	}

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/tokensvc/tokensvc/internal/authz"
 )
 
 // followRules makes the rules follow the configuration file. There is nothing to
@@ -14,7 +16,7 @@ func (s *service) followRules(path string, environ []string) {
 	if path == "" {
 		return
 	}
-	inForce := s.cfg.Issuers
+	inForce, admins := s.cfg.Issuers, s.cfg.Admin.Require
 	s.follow("rules", path, func() outcome {
 		next, problems := loadAlone(path, environ)
 		if len(problems) > 0 {
@@ -24,13 +26,35 @@ func (s *service) followRules(path string, environ []string) {
 		if err != nil {
 			return outcome{refused: err}
 		}
-		changed := !slices.EqualFunc(issuers, inForce, sameRules)
-		if changed {
-			s.handler.SetPolicy(policyOf(issuers))
-			inForce = issuers
+		require := s.adminRules(admins, next)
+		newAdmins, newRules := !reflect.DeepEqual(require, admins), !slices.EqualFunc(issuers, inForce, sameRules)
+		if newAdmins {
+			if err := s.admin.SetRequire(require); err != nil {
+				return outcome{refused: err}
+			}
 		}
-		return outcome{changed: changed, waiting: differing(s.cfg, next)}
+		if newRules {
+			s.handler.SetPolicy(policyOf(issuers))
+		}
+		inForce, admins = issuers, require
+		return outcome{changed: newRules || newAdmins, waiting: differing(s.cfg, next)}
 	})
+}
+
+// adminRules returns what people who administer must be: what the file says, if
+// it is about the issuer that vouches for them. If that is another, or at another
+// address, it takes a restart, and until then the rules stay that are about the
+// one that runs. A file with admin.issuer and no admin.require does not load, so
+// there is no half of one by which everybody would administer.
+func (s *service) adminRules(inForce []authz.Requirement, file Config) []authz.Requirement {
+	if s.admin == nil || s.cfg.Admin.Issuer == "" || s.cfg.Admin.Issuer != file.Admin.Issuer {
+		return inForce
+	}
+	is := func(i IssuerConfig) bool { return i.Name == file.Admin.Issuer && i.URL == s.issuer(i.Name).URL }
+	if !slices.ContainsFunc(file.Issuers, is) {
+		return inForce
+	}
+	return file.Admin.Require
 }
 
 // withRules returns the issuers that run, with the rules that the file has for
@@ -61,7 +85,7 @@ func sameRules(a, b IssuerConfig) bool {
 
 // differing returns the keys whose values differ, except rules.
 func differing(a, b Config) []string {
-	keys := differingIn(settings(&a, &IssuerConfig{}), settings(&b, &IssuerConfig{}))
+	keys := slices.DeleteFunc(differingIn(settings(&a, &IssuerConfig{}), settings(&b, &IssuerConfig{})), isRules)
 	if len(a.Issuers) != len(b.Issuers) {
 		return append(keys, "issuers")
 	}
@@ -76,7 +100,9 @@ func differing(a, b Config) []string {
 }
 
 // isRules reports whether the setting of that key is followed.
-func isRules(key string) bool { return key == "issuers[].require" || key == "issuers[].mode" }
+func isRules(key string) bool {
+	return slices.Contains([]string{"issuers[].require", "issuers[].mode", "admin.require"}, key)
+}
 
 // differingIn returns the keys whose values differ between two configurations'
 // settings. What is only a variable does not change while we run.

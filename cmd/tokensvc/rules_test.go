@@ -41,17 +41,7 @@ func TestRulesFollowTheFileOrStay(t *testing.T) {
 	t.Cleanup(s.client.CloseIdleConnections)
 	t.Cleanup(s.machine.Close)
 	t.Cleanup(s.handler.Close)
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() { s.verifier.Run(ctx); close(ended) }()
-	t.Cleanup(func() { stop(); <-ended })
-	for !s.verifier.Ready() {
-		select {
-		case <-t.Context().Done():
-			t.Fatal("the issuer's keys have not come")
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
+	verifying(t, s)
 	s.followRules(path, environ)
 
 	ask := func(bearer string) int {
@@ -97,6 +87,80 @@ func TestRulesFollowTheFileOrStay(t *testing.T) {
 	follow("observed again", configured(agents+"\n  mode: observe"), true, "", 200, 200)
 	follow("its mode is gone", configured(agents), true, "", 200, 403)
 	follow("no rule, which is meant", configured("  require: {}"), true, "", 200, 200)
+}
+
+// verifying runs what fetches the issuers' keys, until they are there.
+func verifying(t *testing.T, s *service) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { s.verifier.Run(ctx); close(ended) }()
+	t.Cleanup(func() { stop(); <-ended })
+	for !s.verifier.Ready() {
+		select {
+		case <-t.Context().Done():
+			t.Fatal("the issuer's keys have not come")
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// Whoever is no admin any more by the file is none, and no half of a file makes
+// everybody one.
+func TestRulesForAdminsFollowTheFileOrStay(t *testing.T) {
+	issuer := oidctest.StartT(t, oidctest.Options{Audience: "softphone"})
+	another := oidctest.StartT(t, oidctest.Options{Audience: "softphone"})
+	folder := t.TempDir()
+	configured := func(address, admin string) string {
+		return fmt.Sprintf("directory: sqlite:%s/books.db\nissuers:\n- {name: main, issuer: %q, audience: softphone}\n%s\n", folder, address, admin)
+	}
+	const byAdmins = "admin: {issuer: main, require: {groups: [admins, owners]}}"
+	path := configFile(t, configured(issuer.URL(), byAdmins))
+	environ := []string{"TELNYX_API_KEY=" + telnyxtest.DefaultAPIKey}
+	s, err := newService(mustLoad(t, path, environ...), zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.closeBooks)
+	t.Cleanup(s.handler.Close)
+	if err := s.prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	verifying(t, s)
+	s.followRules(path, environ)
+
+	ask := func(group string) int {
+		w, r := httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/admin/v1/users", nil)
+		r.Header.Set("Authorization", "Bearer "+issuer.Bearer("alice", map[string]any{"groups": []string{group}}))
+		s.ops.ServeHTTP(w, r)
+		return w.Code
+	}
+	for _, row := range []struct {
+		says, content  string
+		changed        bool
+		refused        string
+		waiting        []string
+		admins, owners int
+	}{
+		{"the same", configured(issuer.URL(), byAdmins), false, "", nil, 200, 200},
+		{"a group less", configured(issuer.URL(), "admin: {issuer: main, require: {groups: [owners]}}"), true, "", nil, 403, 200},
+		{"ends before require", configured(issuer.URL(), "admin:\n  issuer: main"), false, "admin.require: is required", nil, 403, 200},
+		{"nothing required", configured(issuer.URL(), "admin: {issuer: main, require: {}}"), false, "admin.require: ", nil, 403, 200},
+		{"a mistake", configured(issuer.URL(), "admin: {issuer: main, require: {groups: {globs: '*'}}}"), false, "unknown operator", nil, 403, 200},
+		{"ends before admin", configured(issuer.URL(), ""), false, "", []string{"admin.issuer"}, 403, 200},
+		{"its issuer elsewhere", configured(another.URL(), byAdmins), false, "", []string{"issuers[0].issuer"}, 403, 200},
+		{"as at first", configured(issuer.URL(), byAdmins), true, "", nil, 200, 200},
+	} {
+		writeKey(t, path, row.content)
+		o := s.followed[len(s.followed)-1].read()
+		if o.changed != row.changed || o.refused == nil != (row.refused == "") || !slices.Equal(o.waiting, row.waiting) ||
+			o.refused != nil && !strings.Contains(o.refused.Error(), row.refused) {
+			t.Errorf("%s: %+v, want %+v", row.says, o, row)
+		}
+		if a, b := ask("admins"), ask("owners"); a != row.admins || b != row.owners || ask("agents") != 403 {
+			t.Errorf("%s: an admin gets %d, an owner %d, want %d, %d", row.says, a, b, row.admins, row.owners)
+		}
+	}
 }
 
 const twoIssuers = `directory: claim:a

@@ -30,6 +30,7 @@ type service struct {
 	database *database // nil if the directory is no database
 	handler  *handler.Service
 	ops      *handler.Ops
+	admin    *handler.Admin // nil if nobody may use it
 	observer *observer
 	followed []*followed
 	hangup   <-chan os.Signal // to read files again; nil where nobody asks so

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/directory/store"
 	"github.com/tokensvc/tokensvc/internal/handler"
@@ -138,18 +137,19 @@ func (s *service) administer(metrics *handler.Metrics) error {
 		cfg.Token = token.Text
 	}
 	if a.Issuer != "" {
-		cfg.Issuer, cfg.Verifier, cfg.Require = s.issuer(a.Issuer), s.verifier, a.Require
+		issuer := s.issuer(a.Issuer)
+		cfg.Issuer, cfg.Verifier, cfg.Require, cfg.Opaque = issuer.Issuer, s.verifier, a.Require, issuer.Introspect.isSet()
 	}
-	admin, err := handler.NewAdmin(cfg)
-	if err != nil {
+	var err error
+	if s.admin, err = handler.NewAdmin(cfg); err != nil {
 		return err
 	}
-	s.ops.Administer(admin)
+	s.ops.Administer(s.admin)
 	return nil
 }
 
 // issuer returns the issuer of that name, which there is.
-func (s *service) issuer(name string) authz.Issuer {
+func (s *service) issuer(name string) IssuerConfig {
 	n := slices.IndexFunc(s.cfg.Issuers, func(i IssuerConfig) bool { return i.Name == name })
-	return s.cfg.Issuers[n].Issuer
+	return s.cfg.Issuers[n]
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/user"
-	"strings"
 
 	"github.com/tokensvc/tokensvc/internal/directory"
 )
@@ -25,18 +24,34 @@ type usersCommand struct {
 }
 
 var usersCommands = []usersCommand{
-	{"list", "[-search TEXT]", "Lists the people in the directory.", 0, 0, false, declareList, listUsers},
-	{"show", "USER", "Shows a user and the telephony credentials of the user's devices.", 1, 1, false, nil, showUser},
-	{"add", "USER [-name NAME] [-credential UUID [-device LABEL]]",
-		"Puts a user into the directory, or gives one that is there a name or a credential.", 1, 1, true, declareAdd, addUser},
-	{"disable", "USER", "Takes a user's access away: no further token, and the user's credentials are deleted at Telnyx.", 1, 1, false, nil, disableUser},
-	{"enable", "USER", "Lets a disabled user have tokens again, with new credentials.", 1, 1, false, nil, enableUser},
-	{"remove", "USER [-device LABEL] [-keep-credentials]",
-		"Takes a user, or one of the user's devices, out of the directory. The credentials are deleted at Telnyx.", 1, 1, false, declareRemove, removeUser},
-	{"import", "FILE [-format csv|ndjson] [-dry-run] [-atomic]",
-		"Puts the people of a list into the directory, a line each; FILE may be - for standard input. See docs/users.md.", 1, 1, true, declareImport, importUsers},
-	{"export", "[-format csv|ndjson]", "Writes the list that import reads to standard output.", 0, 0, false, declareExport, exportUsers},
-	{"events", "[USER] [-limit N]", "Lists who changed what, the newest first.", 0, 1, false, declareEvents, listEvents},
+	{name: "list", synopsis: "[-search TEXT]", about: "Lists the people in the directory.", declare: declareList, run: listUsers},
+	{
+		name: "show", synopsis: "USER", about: "Shows a user and the telephony credentials of the user's devices.",
+		least: 1, most: 1, run: showUser,
+	}, {
+		name: "add", synopsis: "USER [-name NAME] [-credential UUID [-device LABEL]]",
+		about: "Puts a user into the directory, or gives one that is there a name or a credential.",
+		least: 1, most: 1, fills: true, declare: declareAdd, run: addUser,
+	}, {
+		name: "disable", synopsis: "USER",
+		about: "Takes a user's access away: no further token, and the user's credentials are deleted at Telnyx.",
+		least: 1, most: 1, run: disableUser,
+	}, {
+		name: "enable", synopsis: "USER", about: "Lets a disabled user have tokens again, with new credentials.",
+		least: 1, most: 1, run: enableUser,
+	}, {
+		name: "remove", synopsis: "USER [-device LABEL] [-keep-credentials]",
+		about: "Takes a user, or one of the user's devices, out of the directory. The credentials are deleted at Telnyx.",
+		least: 1, most: 1, declare: declareRemove, run: removeUser,
+	}, {
+		name: "import", synopsis: "FILE [-format csv|ndjson] [-dry-run] [-atomic]",
+		about: "Puts the people of a list into the directory, a line each; FILE may be - for standard input. See docs/users.md.",
+		least: 1, most: 1, fills: true, declare: declareImport, run: importUsers,
+	}, {
+		name: "export", synopsis: "[-format csv|ndjson]", about: "Writes the list that import reads to standard output.",
+		declare: declareExport, run: exportUsers,
+	},
+	{name: "events", synopsis: "[USER] [-limit N]", about: "Lists who changed what, the newest first.", most: 1, declare: declareEvents, run: listEvents},
 }
 
 // usersRun is one run of a sub-command.
@@ -52,8 +67,8 @@ type usersRun struct {
 	keep, dryRun, atomic               bool
 }
 
-// errStatus1 says that what went wrong has been said.
-var errStatus1 = errors.New("failed")
+// errSaid says that the status is 1 and what went wrong has been said.
+var errSaid = errors.New("failed")
 
 // A usageError is what is wrong with the command line or the configuration.
 type usageError struct{ error }
@@ -122,7 +137,7 @@ func (u *usersRun) status(err error) int {
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.Is(err, errStatus1):
+	case errors.Is(err, errSaid):
 		return exitFailed
 	}
 	sayError(u.t.err, err)
@@ -173,5 +188,5 @@ func counted(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
-	return fmt.Sprintf("%d %ss", n, strings.TrimSuffix(what, "s"))
+	return fmt.Sprintf("%d %ss", n, what)
 }

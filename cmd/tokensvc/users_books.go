@@ -5,27 +5,26 @@ import (
 	"errors"
 	"flag"
 	"io"
-	"io/fs"
-	"os"
 
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/directory/roster"
+	"github.com/tokensvc/tokensvc/internal/handler"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
 
 // books are the directory's, wherever they are. A user is named as people write
 // it: with a single issuer, its name may be left out.
 type books interface {
-	users(ctx context.Context, after, search string, limit int) (page []bookedUser, next string, err error)
-	user(ctx context.Context, user string) (bookedUser, error)
+	users(ctx context.Context, after, search string, limit int) (page []handler.UserAnswer, next string, err error)
+	user(ctx context.Context, user string) (handler.UserAnswer, error)
 	// put makes a user who is not there, or gives one who is there this name.
-	put(ctx context.Context, user, name string, there bool) (bookedUser, error)
-	disable(ctx context.Context, user string) (bookedUser, error)
-	enable(ctx context.Context, user string) (bookedUser, error)
+	put(ctx context.Context, user, name string, there bool) (handler.UserAnswer, error)
+	disable(ctx context.Context, user string) (handler.UserAnswer, error)
+	enable(ctx context.Context, user string) (handler.UserAnswer, error)
 	remove(ctx context.Context, user string, keep bool) error
 	assign(ctx context.Context, user string, device directory.Device, id telnyx.CredentialID) error
 	unassign(ctx context.Context, user string, device directory.Device, keep bool) error
-	events(ctx context.Context, user string, before int64, limit int) ([]bookedEvent, error)
+	events(ctx context.Context, user string, before int64, limit int) ([]handler.EventAnswer, error)
 	// take imports a list. What is wrong with a line is told; the error is about
 	// all of it, or its rest.
 	take(ctx context.Context, list newcomers) (tally, error)
@@ -35,42 +34,6 @@ type books interface {
 // errNoUser says that the user, or the user's device, is not in the books.
 var errNoUser = errors.New("not in the directory")
 
-// A bookedUser is a user as the admin API writes it.
-type bookedUser struct {
-	User       string             `json:"user"`
-	Name       string             `json:"name"`
-	Disabled   bool               `json:"disabled"`
-	DisabledAt string             `json:"disabled_at,omitempty"`
-	CreatedAt  string             `json:"created_at"`
-	Version    int64              `json:"version"`
-	Devices    []bookedCredential `json:"devices"`
-}
-
-// A bookedCredential is a device's credential as the admin API writes it.
-type bookedCredential struct {
-	Device       string `json:"device"`
-	Credential   string `json:"credential_id"`
-	SIPUsername  string `json:"sip_username"`
-	Provisioned  bool   `json:"provisioned"`
-	CreatedAt    string `json:"created_at"`
-	UsableAt     string `json:"usable_at,omitempty"`
-	ExpiresAt    string `json:"expires_at,omitempty"`
-	LastVendedAt string `json:"last_vended_at,omitempty"`
-}
-
-// A bookedEvent is an event as the admin API writes it.
-type bookedEvent struct {
-	Number     int64  `json:"number"`
-	At         string `json:"at"`
-	Actor      string `json:"actor"`
-	RequestID  string `json:"request_id,omitempty"`
-	Action     string `json:"action"`
-	User       string `json:"user,omitempty"`
-	Device     string `json:"device,omitempty"`
-	Credential string `json:"credential_id,omitempty"`
-	Detail     string `json:"detail,omitempty"`
-}
-
 // newcomers are a list to be taken in.
 type newcomers struct {
 	from           io.Reader
@@ -79,13 +42,10 @@ type newcomers struct {
 	wrong          func(line int, text string)
 }
 
-// A tally is what became of a list's lines.
+// A tally is what became of a list's lines, or would.
 type tally struct {
-	Created   int  `json:"created"`
-	Updated   int  `json:"updated"`
-	Unchanged int  `json:"unchanged"`
-	Failed    int  `json:"failed"`
-	DryRun    bool `json:"dry_run"`
+	roster.Tally
+	DryRun bool `json:"dry_run"`
 }
 
 // whereBooks says where the directory's books are.
@@ -98,7 +58,7 @@ func (w *whereBooks) declare(flags *flag.FlagSet) {
 }
 
 // open opens the books. Those that there are none of yet are made if they are to
-// be filled: of somebody else's, at a path misspelt, nothing should be made.
+// be filled.
 func (w *whereBooks) open(ctx context.Context, environ []string, fill bool) (books, error) {
 	switch {
 	case w.server != "" && w.config != "":
@@ -114,13 +74,6 @@ func (w *whereBooks) open(ctx context.Context, environ []string, fill bool) (boo
 		return nil, usageError{joined(problems)}
 	case !cfg.Directory.isDatabase():
 		return nil, usageError{errNoDatabase}
-	case cfg.Directory.Kind == "sqlite" && !fill && !isThere(cfg.Directory.Value):
-		return nil, errors.New("there is no database yet: serve, users add and users import make it")
 	}
-	return cfg.openBooks(ctx)
-}
-
-func isThere(path string) bool {
-	_, err := os.Stat(path)
-	return !errors.Is(err, fs.ErrNotExist)
+	return cfg.openBooks(ctx, fill)
 }

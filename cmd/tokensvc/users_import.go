@@ -14,11 +14,9 @@ import (
 
 	"github.com/tokensvc/tokensvc/internal/directory/roster"
 	"github.com/tokensvc/tokensvc/internal/directory/store"
+	"github.com/tokensvc/tokensvc/internal/handler"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
-
-// maxWrong bounds how many of the lines that are wrong are shown.
-const maxWrong = 1000
 
 func declareImport(u *usersRun, flags *flag.FlagSet) {
 	flags.StringVar(&u.format, "format", "", "csv or ndjson (default by the file's name: .csv, .ndjson or .jsonl)")
@@ -59,22 +57,22 @@ func importUsers(ctx context.Context, u *usersRun) error {
 	said := 0
 	list := newcomers{from: io.TeeReader(from, bar), format: format, dryRun: u.dryRun, atomic: u.atomic}
 	list.wrong = func(line int, text string) {
-		if said++; said <= maxWrong {
+		if said++; said <= roster.MaxProblems {
 			_ = bar.Clear() // is drawn again by itself
 			u.wrong(name, line, text)
 		}
 	}
 	count, err := u.books.take(ctx, list)
 	_ = bar.Clear()
-	if more := count.Failed - min(said, maxWrong); more > 0 { // a service does not tell of all
+	if more := count.Failed - min(said, roster.MaxProblems); more > 0 { // a service does not tell of all
 		say(u.t.err, "%s: and %s more\n", name, counted(more, "line"))
 	}
-	u.summarize(count)
+	u.summarize(count, err != nil && !errors.Is(err, roster.ErrHeader))
 	if errors.Is(err, roster.ErrHeader) {
 		err = fmt.Errorf("%s: %w", name, err)
 	}
 	if err == nil && count.Failed > 0 {
-		return errStatus1
+		return errSaid
 	}
 	return err
 }
@@ -120,7 +118,9 @@ func (u *usersRun) wrong(file string, line int, text string) {
 	say(u.t.err, "%s:%d: %s\n", oneLine(file), line, oneLine(text))
 }
 
-func (u *usersRun) summarize(count tally) {
+// summarize says what became of the list, of which a part is not known if it broke
+// off.
+func (u *usersRun) summarize(count tally, brokeOff bool) {
 	if u.json {
 		sayJSON(u.t.out, count)
 		return
@@ -129,6 +129,8 @@ func (u *usersRun) summarize(count tally) {
 	switch {
 	case count.DryRun:
 		fate = "; nothing was changed (-dry-run)"
+	case brokeOff && !u.atomic:
+		fate = ", and perhaps more or fewer: import the list again"
 	case u.atomic && count.Failed > 0:
 		fate = "; nothing was changed (-atomic)"
 	}
@@ -141,11 +143,11 @@ func exportUsers(ctx context.Context, u *usersRun) error {
 		return err
 	}
 	w := roster.NewWriter(u.t.out, format)
-	err = u.eachPage(ctx, func(page []bookedUser, _ bool) error {
+	err = u.eachPage(ctx, func(page []handler.UserAnswer, _ bool) error {
 		for _, user := range page {
-			listed, err := user.listed()
+			person, err := listed(user)
 			if err == nil {
-				err = w.Write(listed)
+				err = w.Write(person)
 			}
 			if err != nil {
 				return err
@@ -156,15 +158,15 @@ func exportUsers(ctx context.Context, u *usersRun) error {
 	return err
 }
 
-// listed is the user as a list has it.
-func (u bookedUser) listed() (store.User, error) {
+// listed is a user as a list has it.
+func listed(u handler.UserAnswer) (store.User, error) {
 	user := store.User{Key: u.User, Name: u.Name}
 	if u.Disabled {
 		user.DisabledAt = time.Unix(1, 0) // whenever it was
 	}
 	for _, d := range u.Devices {
 		id, err := telnyx.ParseCredentialID(d.Credential)
-		device, failed := deviceOr(d.Device, "")
+		device, failed := deviceOr(string(d.Device), "")
 		if err := errors.Join(err, failed); err != nil {
 			return store.User{}, fmt.Errorf("%s: %w", u.User, err)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/directory/store"
+	"github.com/tokensvc/tokensvc/internal/handler"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
 
@@ -16,7 +17,7 @@ func declareList(u *usersRun, flags *flag.FlagSet) {
 }
 
 func listUsers(ctx context.Context, u *usersRun) error {
-	return u.eachPage(ctx, func(page []bookedUser, first bool) error {
+	return u.eachPage(ctx, func(page []handler.UserAnswer, first bool) error {
 		if u.json {
 			for _, user := range page {
 				sayJSON(u.t.out, user)
@@ -28,7 +29,7 @@ func listUsers(ctx context.Context, u *usersRun) error {
 }
 
 // eachPage goes through all of the users that are searched for.
-func (u *usersRun) eachPage(ctx context.Context, do func(page []bookedUser, first bool) error) error {
+func (u *usersRun) eachPage(ctx context.Context, do func(page []handler.UserAnswer, first bool) error) error {
 	after := ""
 	for first := true; first || after != ""; first = false {
 		page, next, err := u.books.users(ctx, after, u.search, store.MaxPage)
@@ -51,7 +52,7 @@ func showUser(ctx context.Context, u *usersRun) error {
 	return u.show(user)
 }
 
-func (u *usersRun) show(user bookedUser) error {
+func (u *usersRun) show(user handler.UserAnswer) error {
 	if u.json {
 		sayJSON(u.t.out, user)
 		return nil
@@ -123,7 +124,7 @@ func enableUser(ctx context.Context, u *usersRun) error {
 }
 
 // said says what has become of a user.
-func (u *usersRun) said(user bookedUser, words string) error {
+func (u *usersRun) said(user handler.UserAnswer, words string) error {
 	if u.json {
 		sayJSON(u.t.out, user)
 		return nil

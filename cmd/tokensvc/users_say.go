@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/tokensvc/tokensvc/internal/handler"
 )
 
 // table writes rows in columns, under a heading if there is one.
@@ -22,7 +24,7 @@ func table(w io.Writer, heading string, rows func(row func(cells ...string))) er
 	return t.Flush()
 }
 
-func sayUsers(w io.Writer, page []bookedUser, first bool) error {
+func sayUsers(w io.Writer, page []handler.UserAnswer, first bool) error {
 	heading := ""
 	if first {
 		heading = "USER | NAME | STATE | DEVICES"
@@ -31,22 +33,22 @@ func sayUsers(w io.Writer, page []bookedUser, first bool) error {
 		for _, u := range page {
 			var devices []string
 			for _, d := range u.Devices {
-				devices = append(devices, d.Device)
+				devices = append(devices, string(d.Device))
 			}
-			row(u.User, orDash(u.Name), u.state(), orDash(strings.Join(devices, ", ")))
+			row(u.User, orDash(u.Name), stateOf(u), orDash(strings.Join(devices, ", ")))
 		}
 	})
 }
 
-func (u bookedUser) state() string {
+func stateOf(u handler.UserAnswer) string {
 	if u.Disabled {
 		return "disabled"
 	}
 	return "enabled"
 }
 
-func sayUser(w io.Writer, u bookedUser) error {
-	state := u.state()
+func sayUser(w io.Writer, u handler.UserAnswer) error {
+	state := stateOf(u)
 	if u.Disabled {
 		state += " since " + oneLine(u.DisabledAt)
 	}
@@ -62,12 +64,12 @@ func sayUser(w io.Writer, u bookedUser) error {
 			if d.Provisioned {
 				ours = "yes"
 			}
-			row(d.Device, d.Credential, orDash(d.SIPUsername), ours, orDash(d.ExpiresAt), orDash(d.LastVendedAt))
+			row(string(d.Device), d.Credential, orDash(d.SIPUsername), ours, orDash(d.ExpiresAt), orDash(d.LastVendedAt))
 		}
 	})
 }
 
-func (u *usersRun) sayEvents(page []bookedEvent, first bool) error {
+func (u *usersRun) sayEvents(page []handler.EventAnswer, first bool) error {
 	if u.json {
 		for _, e := range page {
 			sayJSON(u.t.out, e)
@@ -80,7 +82,7 @@ func (u *usersRun) sayEvents(page []bookedEvent, first bool) error {
 	}
 	return table(u.t.out, heading, func(row func(...string)) {
 		for _, e := range page {
-			row(fmt.Sprint(e.Number), e.At, e.Actor, e.Action, orDash(e.User), orDash(e.Device), orDash(e.Credential), orDash(e.Detail))
+			row(fmt.Sprint(e.Number), e.At, e.Actor, string(e.Action), orDash(e.User), orDash(string(e.Device)), orDash(e.Credential), orDash(e.Detail))
 		}
 	})
 }

@@ -9,13 +9,11 @@ import (
 	"net/url"
 
 	"github.com/tokensvc/tokensvc/internal/directory/roster"
+	"github.com/tokensvc/tokensvc/internal/handler"
 )
 
-// maxAdminList is the longest list that the admin API takes at once.
-const maxAdminList = 16 << 20
-
 var errTooLongForOne = fmt.Errorf("a list of more than %d MiB goes to the service in parts, so not -atomic: "+
-	"leave that out, or import on the machine of the database, without -server", maxAdminList>>20)
+	"leave that out, or import on the machine of the database, without -server", handler.MaxImportBytes>>20)
 
 // take sends a list, in parts if it is long. Lines keep their numbers.
 func (b *serverBooks) take(ctx context.Context, list newcomers) (tally, error) {
@@ -23,7 +21,7 @@ func (b *serverBooks) take(ctx context.Context, list newcomers) (tally, error) {
 	if list.atomic && !list.dryRun {
 		return count, b.takeWhole(ctx, list, &count)
 	}
-	cutter := roster.NewCutter(list.from, list.format, maxAdminList)
+	cutter := roster.NewCutter(list.from, list.format, handler.MaxImportBytes)
 	for {
 		part, err := cutter.Next()
 		bad, isLine := errors.AsType[*roster.LineError](err)
@@ -45,11 +43,11 @@ func (b *serverBooks) take(ctx context.Context, list newcomers) (tally, error) {
 
 // takeWhole sends a list in one piece, which is taken as a whole or not at all.
 func (b *serverBooks) takeWhole(ctx context.Context, list newcomers, count *tally) error {
-	whole, err := io.ReadAll(io.LimitReader(list.from, maxAdminList+1))
+	whole, err := io.ReadAll(io.LimitReader(list.from, handler.MaxImportBytes+1))
 	switch {
 	case err != nil:
 		return err
-	case len(whole) > maxAdminList:
+	case len(whole) > handler.MaxImportBytes:
 		return errTooLongForOne
 	}
 	return b.send(ctx, list, whole, func(line int) int { return line }, count)
@@ -65,15 +63,9 @@ func (b *serverBooks) send(ctx context.Context, list newcomers, part []byte, num
 	case list.atomic:
 		query.Set("atomic", "true")
 	}
-	var answer struct {
-		tally
-		Errors []struct {
-			Line    int    `json:"line"`
-			Problem string `json:"problem"`
-		} `json:"errors"`
-	}
+	var answer handler.ImportAnswer
 	err := b.do(ctx, ask{
-		method: http.MethodPost, path: []string{"import"}, query: query, timeout: adminImportTimeout,
+		method: http.MethodPost, path: []string{"import"}, query: query, timeout: handler.ImportTimeout + answerTime,
 		contentType: list.format.ContentType(), body: part,
 	}, &answer)
 	if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -57,7 +58,7 @@ func offices(t *testing.T) map[string]*office {
 func adminOf(t *testing.T, environ []string) http.Handler {
 	t.Helper()
 	cfg := mustLoad(t, "", environ...)
-	s, err := cfg.openPrepared(t.Context())
+	s, err := cfg.openPrepared(t.Context(), true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +176,7 @@ func TestTheTrailSaysWhoDidWhat(t *testing.T) {
 		o.users("disable u1")
 		var said []string
 		for line := range strings.Lines(o.users("events u1 -json").out) {
-			var e bookedEvent
+			var e handler.EventAnswer
 			if err := json.Unmarshal([]byte(line), &e); err != nil {
 				t.Fatal(err)
 			}
@@ -368,6 +369,45 @@ func TestTheAdminTokenIsForWhoWasNamed(t *testing.T) {
 				t.Errorf("%d %s%s, want %s", got.status, got.out, got.err, c.says)
 			}
 		})
+	}
+}
+
+// A command that is newer than the service changes nothing of what that runs on.
+func TestNoCommandChangesTheSchemaBehindAService(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "books.db")
+	environ := inDatabase("TOKENSVC_DIRECTORY=sqlite:" + path)
+	o := &office{t: t, environ: environ}
+	if got := o.users("add alice"); got.status != exitOK {
+		t.Fatal(got)
+	}
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), `DELETE FROM tokensvc_schema WHERE version_id > 0`); err != nil { // as if it were of long ago
+		t.Fatal(err)
+	}
+	list := o.file("people.csv", "user\nbob\n")
+	for _, words := range []string{
+		"users list", "users show alice", "users export", "users events", "users add bob", "users disable alice", "users enable alice",
+		"users remove alice", "users import " + list, "users import -dry-run " + list, "reconcile",
+	} {
+		got := ranWith(t, environ, strings.Fields(words)...)
+		if got.status != exitFailed || !strings.Contains(got.err, "the database has an older schema: run tokensvc migrate") {
+			t.Errorf("%s: %+v", words, got)
+		}
+		var rows int
+		if err := db.QueryRowContext(t.Context(), `SELECT count(*) FROM tokensvc_schema WHERE version_id > 0`).Scan(&rows); err != nil || rows > 0 {
+			t.Fatalf("%s has migrated the database: %d %v", words, rows, err)
+		}
+	}
+	none := filepath.Join(t.TempDir(), "none.db")
+	for _, words := range []string{"users list", "reconcile"} {
+		got := ranWith(t, inDatabase("TOKENSVC_DIRECTORY=sqlite:"+none), strings.Fields(words)...)
+		if there, _ := lookAtFile(none); there || got.status != exitFailed || !strings.Contains(got.err, errNoFile.Error()) {
+			t.Errorf("%s, without a database: %+v", words, got)
+		}
 	}
 }
 

@@ -22,9 +22,12 @@ const (
 	// MinAdminToken is the least that an admin token has, in bytes.
 	MinAdminToken = 32
 
-	maxImportBytes = 16 << 20
-	maxImports     = 2 // at once: each keeps its list in memory
-	importTimeout  = 2 * time.Minute
+	// MaxImportBytes is the longest list that is taken at once, and ImportTimeout
+	// how long that may take.
+	MaxImportBytes = 16 << 20
+	ImportTimeout  = 2 * time.Minute
+
+	maxImports = 2 // at once: each keeps its list in memory
 	// answerTime is what is left of a connection's time, when that is over, to say
 	// so.
 	answerTime = 10 * time.Second
@@ -46,6 +49,11 @@ type AdminConfig struct {
 	// browser puts them by itself. Default none.
 	Issuer   authz.Issuer
 	Verifier verifier
+	// Opaque says that the Issuer is asked about bearers that are no JWTs. Others'
+	// are not accepted, so without it no issuer is asked about one: it may be an
+	// admin token, of before it was replaced or of another service, which is nobody
+	// else's business. With it the Issuer gets to see those too.
+	Opaque bool
 	// Require is what those people's claims must say, all of it: at least one
 	// thing, or everybody with a softphone would administer. The Issuer's own
 	// rules and their mode are about tokens, and do not count.
@@ -57,7 +65,7 @@ type AdminConfig struct {
 
 	// InFlight bounds how many requests are served at once; more are refused.
 	InFlight int
-	// Timeout bounds one request. An import has two minutes.
+	// Timeout bounds one request. An import has ImportTimeout.
 	Timeout time.Duration
 	Metrics *Metrics
 	Log     zerolog.Logger
@@ -74,6 +82,7 @@ type Admin struct {
 	token    func() secret.Text // or nil
 	issuer   authz.Issuer
 	verifier verifier // nil if no issuer vouches for admins
+	opaque   bool     // bearers of theirs may be no JWTs
 	policy   atomic.Pointer[authz.Policy]
 	changed  func(user string)
 	routes   chi.Router
@@ -101,14 +110,14 @@ func NewAdmin(cfg AdminConfig) (*Admin, error) {
 		}
 	}
 	a := &Admin{
-		intake: every(cfg.InFlight, cfg.Timeout), imports: every(maxImports, importTimeout),
+		intake: every(cfg.InFlight, cfg.Timeout), imports: every(maxImports, ImportTimeout),
 		store: cfg.Store, issuers: slices.Clone(cfg.Issuers), token: cfg.Token, changed: cfg.Changed,
 	}
 	if cfg.Issuer.Name != "" {
 		if err := checkAdminIssuer(cfg); err != nil {
 			return nil, err
 		}
-		a.issuer, a.verifier = cfg.Issuer, cfg.Verifier
+		a.issuer, a.verifier, a.opaque = cfg.Issuer, cfg.Verifier, cfg.Opaque
 		if err := a.SetRequire(cfg.Require); err != nil {
 			return nil, err
 		}
@@ -178,6 +187,7 @@ func (a *Admin) router() chi.Router {
 		{http.MethodPost, "/import", &a.imports, a.importList},
 	} {
 		e := a.administered(route.answer)
+		a.metrics.administered(adminRoute + route.pattern)
 		r.MethodFunc(route.method, route.pattern, func(w http.ResponseWriter, r *http.Request) {
 			route.through.serve(adminRoute+route.pattern, e, false, w, r)
 		})

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 
 	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/directory"
@@ -74,17 +73,19 @@ func orOK(created bool) int {
 	return http.StatusOK
 }
 
-type userAnswer struct {
+// UserAnswer is a user as the admin API tells of one.
+type UserAnswer struct {
 	User       string         `json:"user"`
 	Name       string         `json:"name"`
 	Disabled   bool           `json:"disabled"`
 	DisabledAt string         `json:"disabled_at,omitempty"`
 	CreatedAt  string         `json:"created_at"`
 	Version    int64          `json:"version"`
-	Devices    []deviceAnswer `json:"devices"`
+	Devices    []DeviceAnswer `json:"devices"`
 }
 
-type deviceAnswer struct {
+// DeviceAnswer is what a user's device has.
+type DeviceAnswer struct {
 	Device       directory.Device `json:"device"`
 	Credential   string           `json:"credential_id"`
 	SIPUsername  string           `json:"sip_username"`
@@ -98,10 +99,11 @@ type deviceAnswer struct {
 // credentialAnswer is a device and whose it is.
 type credentialAnswer struct {
 	User string `json:"user"`
-	deviceAnswer
+	DeviceAnswer
 }
 
-type eventAnswer struct {
+// EventAnswer is a change that was made.
+type EventAnswer struct {
 	Number     int64            `json:"number"`
 	At         string           `json:"at"`
 	Actor      string           `json:"actor"`
@@ -113,15 +115,27 @@ type eventAnswer struct {
 	Detail     string           `json:"detail,omitempty"`
 }
 
-func shownUser(u store.User) userAnswer {
-	return userAnswer{
+// UsersAnswer is a page of users.
+type UsersAnswer struct {
+	Users []UserAnswer `json:"users"`
+	Next  string       `json:"next_cursor,omitempty"` // "" if these are the last
+}
+
+// EventsAnswer is a page of events.
+type EventsAnswer struct {
+	Events []EventAnswer `json:"events"`
+}
+
+// ShownUser is what is told of a user.
+func ShownUser(u store.User) UserAnswer {
+	return UserAnswer{
 		User: u.Key, Name: u.Name, Disabled: !u.DisabledAt.IsZero(), DisabledAt: timestamp(u.DisabledAt),
 		CreatedAt: timestamp(u.CreatedAt), Version: u.Version, Devices: each(u.Credentials, shownDevice),
 	}
 }
 
-func shownDevice(c store.Credential) deviceAnswer {
-	return deviceAnswer{
+func shownDevice(c store.Credential) DeviceAnswer {
+	return DeviceAnswer{
 		Device: c.Device, Credential: c.ID.String(), SIPUsername: c.SIPUsername, Provisioned: c.Provisioned,
 		CreatedAt: timestamp(c.CreatedAt), UsableAt: timestamp(c.UsableAt), ExpiresAt: timestamp(c.ExpiresAt), LastVendedAt: timestamp(c.VendedAt),
 	}
@@ -131,8 +145,9 @@ func shownCredential(c store.Credential) credentialAnswer {
 	return credentialAnswer{c.User, shownDevice(c)}
 }
 
-func shownEvent(e store.Event) eventAnswer {
-	return eventAnswer{
+// ShownEvent is what is told of an event.
+func ShownEvent(e store.Event) EventAnswer {
+	return EventAnswer{
 		Number: e.Number, At: timestamp(e.At), Actor: e.By.Actor, RequestID: e.By.RequestID, Action: e.Action,
 		User: e.User, Device: e.Device, Credential: shown(e.Credential), Detail: e.Detail,
 	}
@@ -145,13 +160,4 @@ func each[T, U any](all []T, show func(T) U) []U {
 		list[i] = show(one)
 	}
 	return list
-}
-
-// credentialOn returns what a user's device has.
-func credentialOn(u store.User, device directory.Device) (store.Credential, bool) {
-	i := slices.IndexFunc(u.Credentials, func(c store.Credential) bool { return c.Device == device })
-	if i < 0 {
-		return store.Credential{}, false
-	}
-	return u.Credentials[i], true
 }

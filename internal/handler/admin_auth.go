@@ -1,9 +1,11 @@
 package handler
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/base64"
 	"errors"
 	"net/http"
 	"strings"
@@ -20,6 +22,9 @@ func (a *Admin) admit(ctx context.Context, ev *event, r *http.Request) error {
 	}
 	if a.verifier == nil {
 		return notTheToken(r.Header["Authorization"])
+	}
+	if !a.opaque && isOpaque(r.Header["Authorization"]) { // an old admin token, for one
+		return &authz.InvalidError{Reason: authz.ReasonMalformed}
 	}
 	var err error
 	ev.who, err = a.verifier.Verify(ctx, adminEvidence(r))
@@ -46,6 +51,22 @@ func (a *Admin) isToken(authorization []string) bool {
 	}
 	sent, want := sha256.Sum256([]byte(strings.Trim(text, " "))), sha256.Sum256([]byte(token.Reveal()))
 	return subtle.ConstantTimeCompare(sent[:], want[:]) == 1
+}
+
+// isOpaque reports whether the one credential of a request is a bearer that is no
+// JWT, which another issuer than the admins' might be asked about.
+func isOpaque(authorization []string) bool {
+	if len(authorization) != 1 {
+		return false
+	}
+	scheme, text, _ := strings.Cut(authorization[0], " ")
+	text = strings.Trim(text, " ")
+	if text == "" || !strings.EqualFold(scheme, "Bearer") && !strings.EqualFold(scheme, proofHeader) {
+		return false
+	}
+	first, _, dotted := strings.Cut(text, ".")
+	decoded, err := base64.RawURLEncoding.DecodeString(first)
+	return !dotted || err != nil || !bytes.Contains(decoded, []byte(`"alg"`))
 }
 
 // notTheToken is why somebody is not let in by whom only the token is expected.

@@ -76,7 +76,5 @@ func (a *Admin) listEvents(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.answer(http.StatusOK, struct {
-		Events []eventAnswer `json:"events"`
-	}{each(events, shownEvent)})
+	return c.answer(http.StatusOK, EventsAnswer{each(events, ShownEvent)})
 }

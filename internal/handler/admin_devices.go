@@ -17,7 +17,7 @@ func (a *Admin) listDevices(ctx context.Context, c *call) error {
 		return err
 	}
 	return c.answerOf(u.Version, http.StatusOK, struct {
-		Devices []deviceAnswer `json:"devices"`
+		Devices []DeviceAnswer `json:"devices"`
 	}{each(u.Credentials, shownDevice)})
 }
 
@@ -30,7 +30,7 @@ func (a *Admin) getDevice(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	held, there := credentialOn(u, device)
+	held, there := u.On(device)
 	if !there {
 		return store.ErrNotFound
 	}
@@ -68,7 +68,7 @@ func (a *Admin) putDevice(ctx context.Context, c *call) error {
 // change was made all the same: then there is no ETag.
 func (a *Admin) answerAssigned(ctx context.Context, c *call, assigned store.Credential, status int) error {
 	u, err := a.store.User(ctx, assigned.User)
-	now, _ := credentialOn(u, assigned.Device)
+	now, _ := u.On(assigned.Device)
 	if err != nil || now.ID != assigned.ID {
 		return c.answer(status, shownDevice(assigned))
 	}

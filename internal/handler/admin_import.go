@@ -2,23 +2,16 @@ package handler
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/tokensvc/tokensvc/internal/directory/roster"
 	"github.com/tokensvc/tokensvc/internal/directory/store"
 )
-
-// maxProblems bounds how many lines an import's answer tells what is wrong with.
-const maxProblems = 100
 
 // importList takes a list into the directory. It reads all of it first: then one
 // that is too long changes nothing, and a slow sender keeps nobody from the books.
@@ -32,29 +25,32 @@ func (a *Admin) importList(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	list, err := bodyOf(c.w, c.r, maxImportBytes)
+	list, err := bodyOf(c.w, c.r, MaxImportBytes)
 	if request, ok := errors.AsType[*requestError](err); ok && request.outcome == TooLarge {
-		return &requestError{outcome: TooLarge, detail: fmt.Sprintf("A list has at most %d MiB: send it in parts.", maxImportBytes>>20)}
+		return &requestError{outcome: TooLarge, detail: fmt.Sprintf("A list has at most %d MiB: send it in parts.", MaxImportBytes>>20)}
 	}
 	if err != nil {
 		return err
 	}
-	report, err := a.take(ctx, c.by, mode, roster.NewReader(bytes.NewReader(list), format, a.issuers))
+	report := ImportAnswer{Errors: []LineProblem{}}
+	report.Tally, err = roster.Import(ctx, a.store, c.by, mode, roster.NewReader(bytes.NewReader(list), format, a.issuers), report.fail)
 	if mode != store.ImportDryRun {
 		a.changed("") // also after an error, before which much may have been done
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, roster.ErrHeader):
+		return badRequest("The list cannot be read: " + err.Error() + ".")
+	case err != nil:
 		return err
-	}
-	if whole && report.Failed > 0 {
-		report.Created, report.Updated, report.Unchanged = 0, 0, 0
+	case whole && report.Failed > 0: // also of one that only would be
+		report.Tally = roster.Tally{Failed: report.Failed}
 	}
 	return c.answer(http.StatusOK, report)
 }
 
 // extend gives the connection an import's time, in place of every request's.
 func (c *call) extend() {
-	connection, end := http.NewResponseController(c.w), time.Now().Add(importTimeout)
+	connection, end := http.NewResponseController(c.w), time.Now().Add(ImportTimeout)
 	// What cannot be extended has no end, or its end is noticed by whoever reads.
 	_ = connection.SetReadDeadline(end)
 	_ = connection.SetWriteDeadline(end.Add(answerTime))
@@ -90,99 +86,23 @@ func (c *call) format() (roster.Format, error) {
 	return 0, &requestError{outcome: UnsupportedMediaType, detail: "The body must be text/csv or application/x-ndjson."}
 }
 
-// imported is what became of a list.
-type imported struct {
-	Created   int           `json:"created"`
-	Updated   int           `json:"updated"`
-	Unchanged int           `json:"unchanged"`
-	Failed    int           `json:"failed"`
-	Errors    []lineProblem `json:"errors"`
+// ImportAnswer is what became of a list.
+type ImportAnswer struct {
+	roster.Tally
+	Errors    []LineProblem `json:"errors"` // of roster.MaxProblems lines at most
 	Truncated bool          `json:"errors_truncated"`
 }
 
-type lineProblem struct {
+// A LineProblem is what is wrong with a line, in words that are not the line's.
+type LineProblem struct {
 	Line    int    `json:"line"`
 	Problem string `json:"problem"`
 }
 
-// fail notes what is wrong with a line, in words that are not the line's.
-func (i *imported) fail(line int, problem string) {
-	i.Failed++
-	if len(i.Errors) == maxProblems {
+func (i *ImportAnswer) fail(line int, problem string) {
+	if len(i.Errors) == roster.MaxProblems {
 		i.Truncated = true
 		return
 	}
-	i.Errors = append(i.Errors, lineProblem{line, problem})
-}
-
-func (i *imported) count(verdicts []store.Verdict) {
-	for _, v := range verdicts {
-		switch {
-		case v.Err != nil:
-			i.fail(v.Line, strings.TrimPrefix(v.Err.Error(), store.ErrInvalid.Error()+": "))
-		case v.Did == store.RowCreated:
-			i.Created++
-		case v.Did == store.RowUpdated:
-			i.Updated++
-		default:
-			i.Unchanged++
-		}
-	}
-}
-
-// take has the store take a list, in batches. What becomes of it is in the report,
-// and an error is about all of it.
-func (a *Admin) take(ctx context.Context, by store.By, mode store.ImportMode, list *roster.Reader) (*imported, error) {
-	into, err := a.store.BeginImport(ctx, by, mode)
-	if err != nil {
-		return nil, err
-	}
-	report := &imported{Errors: []lineProblem{}}
-	if err := report.addAll(ctx, into, list); err != nil {
-		return nil, errors.Join(err, into.End(ctx, false))
-	}
-	if err := into.End(ctx, report.Failed == 0); err != nil {
-		return nil, err
-	}
-	slices.SortStableFunc(report.Errors, func(a, b lineProblem) int { return cmp.Compare(a.Line, b.Line) })
-	return report, nil
-}
-
-func (i *imported) addAll(ctx context.Context, into *store.Import, list *roster.Reader) error {
-	for {
-		rows, err := i.batch(list)
-		ended := errors.Is(err, io.EOF)
-		if err != nil && !ended {
-			return err
-		}
-		verdicts, err := into.Add(ctx, rows)
-		if err != nil {
-			return err
-		}
-		i.count(verdicts)
-		if ended {
-			return nil
-		}
-	}
-}
-
-// batch reads as many rows as the store takes at once. At the list's end the error
-// is io.EOF.
-func (i *imported) batch(list *roster.Reader) ([]store.Row, error) {
-	rows := make([]store.Row, 0, store.MaxBatch)
-	for len(rows) < store.MaxBatch {
-		row, err := list.Next()
-		if wrong, ok := errors.AsType[*roster.LineError](err); ok {
-			i.fail(wrong.Line, wrong.Text)
-			continue
-		}
-		if errors.Is(err, roster.ErrHeader) {
-			return nil, badRequest("The list cannot be read: " + err.Error() + ".")
-		}
-		if err != nil {
-			return rows, err
-		}
-		rows = append(rows, row)
-	}
-	return rows, nil
+	i.Errors = append(i.Errors, LineProblem{line, problem})
 }

@@ -141,7 +141,7 @@ func TestAListThatCannotBeReadChangesNothing(t *testing.T) {
 func TestOnlySoManyErrorsAreTold(t *testing.T) {
 	o := openOffice(t, nil)
 	r := decode[report](t, o.load("", csvList, strings.NewReader("user\n"+strings.Repeat("\" \"\n", 1500))).body)
-	if r.Failed != 1500 || len(r.Errors) != 100 || !r.Truncated || r.Errors[99].Line != 101 {
+	if r.Failed != 1500 || len(r.Errors) != 1000 || !r.Truncated || r.Errors[999].Line != 1001 {
 		t.Errorf("%d failed, of which %d are told", r.Failed, len(r.Errors))
 	}
 }

@@ -263,6 +263,51 @@ func TestWhoMayAdminister(t *testing.T) {
 	}
 }
 
+// An admin token that is wrong, or was replaced, is not shown to an issuer that is
+// asked about opaque bearers, unless its people administer with such.
+func TestWhoIsAskedAboutABearerOfAdmins(t *testing.T) {
+	jwts := oidctest.StartT(t, oidctest.Options{Audience: audience})
+	opaques := oidctest.StartT(t, oidctest.Options{Audience: audience, Client: oidctest.Client{ID: "tokensvc", Secret: "a secret"}})
+	issuers := []authz.Issuer{
+		{Name: "jwts", URL: jwts.URL(), Audiences: []string{audience}},
+		{Name: "opaques", URL: opaques.URL(), Audiences: []string{audience}, Introspection: &authz.Introspection{
+			ClientID: "tokensvc", ClientSecret: func() secret.Text { return secret.New("a secret") }, Endpoint: opaques.URL() + "/introspect",
+		}},
+	}
+	fetched := make(chan error, len(issuers))
+	verifier, err := authz.New(authz.Config{Issuers: issuers, OnFetch: func(_ string, err error) { fetched <- err }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { verifier.Run(ctx); close(ended) }()
+	t.Cleanup(func() { stop(); <-ended })
+	if err := <-fetched; err != nil { // the keys of the first
+		t.Fatal(err)
+	}
+	admins := map[string]any{"groups": []string{"admins"}}
+	opaque := opaques.Opaque("alice", admins)
+	for i, asked := range []bool{false, true} {
+		o := openOffice(t, func(c *handler.AdminConfig) {
+			c.Issuers, c.Issuer, c.Verifier, c.Opaque = []string{"jwts", "opaques"}, issuers[i], verifier, asked
+			c.Require = []authz.Requirement{{Claim: "groups", AnyOf: []any{"admins"}}}
+		})
+		before := opaques.Introspections()
+		for bearer, want := range map[string]string{
+			adminToken: "", "another-" + adminToken: "invalid_token", "an.old." + adminToken: "invalid_token",
+			opaque: map[bool]string{false: "invalid_token"}[asked], jwts.Bearer("alice", admins): map[bool]string{true: "denied"}[asked],
+		} {
+			if got := o.send("GET", "/users", nil, "Authorization", "Bearer "+bearer); got.code != want {
+				t.Errorf("%s, with %s: %d %s, want %q", issuers[i].Name, bearer, got.status, got.body, want)
+			}
+		}
+		if n := opaques.Introspections() - before; (n > 0) != asked {
+			t.Errorf("%s vouches: the other was asked %d times", issuers[i].Name, n)
+		}
+	}
+}
+
 func TestAPageMayNotAskWhatItMay(t *testing.T) {
 	o := openOffice(t, nil)
 	for _, method := range []string{"GET", "PUT", "DELETE"} {
@@ -402,12 +447,15 @@ func TestAnAdminsRequestIsLoggedAndCounted(t *testing.T) {
 	o.do("GET", "/nowhere/"+strings.Repeat("x", 100), "")
 	families, err := o.registry.Gather()
 	o.must(err)
-	routes := make(map[string]bool)
+	routes, none := make(map[string]bool), 0
 	for _, f := range families {
 		if f.GetName() != "tokensvc_requests_total" {
 			continue
 		}
 		for _, m := range f.GetMetric() {
+			if strings.HasPrefix(m.GetLabel()[1].GetValue(), "/admin/v1/") && m.GetCounter().GetValue() == 0 {
+				none++
+			}
 			if m.GetCounter().GetValue() > 0 {
 				routes[m.GetLabel()[1].GetValue()+" "+m.GetLabel()[0].GetValue()] = true
 			}
@@ -415,6 +463,9 @@ func TestAnAdminsRequestIsLoggedAndCounted(t *testing.T) {
 	}
 	if len(routes) != 2 || !routes["/admin/v1/users/{user} answered"] || !routes["/admin/v1/* not_found"] {
 		t.Errorf("counted %v", routes)
+	}
+	if none < 50 || none > 200 {
+		t.Errorf("%d series of what has not happened yet, want some for each route", none)
 	}
 }
 

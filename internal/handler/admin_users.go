@@ -24,10 +24,7 @@ func (a *Admin) listUsers(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.answer(http.StatusOK, struct {
-		Users []userAnswer `json:"users"`
-		Next  string       `json:"next_cursor,omitempty"`
-	}{each(users, shownUser), cursorAfter(next)})
+	return c.answer(http.StatusOK, UsersAnswer{each(users, ShownUser), cursorAfter(next)})
 }
 
 func (a *Admin) getUser(ctx context.Context, c *call) error {
@@ -39,7 +36,7 @@ func (a *Admin) getUser(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.answerOf(u.Version, http.StatusOK, shownUser(u))
+	return c.answerOf(u.Version, http.StatusOK, ShownUser(u))
 }
 
 func (a *Admin) putUser(ctx context.Context, c *call) error {
@@ -60,7 +57,7 @@ func (a *Admin) putUser(ctx context.Context, c *call) error {
 		return err
 	}
 	a.changed(user)
-	return c.answerOf(u.Version, orOK(created), shownUser(u))
+	return c.answerOf(u.Version, orOK(created), ShownUser(u))
 }
 
 func (a *Admin) deleteUser(ctx context.Context, c *call) error {
@@ -114,5 +111,5 @@ func (a *Admin) switchUser(ctx context.Context, c *call, to func(context.Context
 		return err
 	}
 	a.changed(user)
-	return c.answerOf(u.Version, http.StatusOK, shownUser(u))
+	return c.answerOf(u.Version, http.StatusOK, ShownUser(u))
 }

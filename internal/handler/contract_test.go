@@ -103,6 +103,7 @@ func TestTheContractNamesEveryRoute(t *testing.T) {
 	s := &Service{}
 	s.public = s.routes(Config{Origins: []string{"https://phone.example.com"}}, false)
 	ops, admin := NewOps(nil, prometheus.NewRegistry()), &Admin{}
+	admin.metrics = NewMetrics(prometheus.NewRegistry())
 	admin.routes = admin.router()
 	ops.Administer(admin)
 	for _, routes := range []chi.Routes{s.public, ops.routes} {

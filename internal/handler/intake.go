@@ -11,7 +11,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/tokensvc/tokensvc/internal/crash"
-	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
 
 // endpoint answers one request, or returns why it does not, in which case it has
@@ -28,8 +27,7 @@ type intake struct {
 	timeout  time.Duration
 	room     int64 // how many requests may be in flight
 	inFlight atomic.Int64
-	dpop     bool                                 // callers are told that bearers may be bound to a key
-	issued   func(telnyx.CredentialID, time.Time) // or nil
+	dpop     bool // callers are told that bearers may be bound to a key
 }
 
 // serve has an endpoint answer one request. fromProxy says that the request came
@@ -65,12 +63,8 @@ func (i *intake) attempt(ctx context.Context, e endpoint, ev *event, w http.Resp
 }
 
 func (i *intake) finish(ev *event) {
-	now := i.now()
-	took := now.Sub(ev.began)
+	took := i.now().Sub(ev.began)
 	i.metrics.request(ev, took)
-	if ev.outcome == Issued && i.issued != nil {
-		i.issued(ev.credential, now)
-	}
 	line := i.log.WithLevel(ev.level()).EmbedObject(ev).Dur("duration_ms", took.Round(time.Microsecond))
 	if p, ok := errors.AsType[*crash.Error](ev.err); ok {
 		line.Bytes("stack", p.Stack)

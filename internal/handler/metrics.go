@@ -62,6 +62,13 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	return m
 }
 
+// administered has what usually becomes of a route of the admin API be 0 at first.
+func (m *Metrics) administered(route string) {
+	for _, o := range []Outcome{Answered, Unauthenticated, InvalidToken, Denied, DirectoryUnavailable, Internal} {
+		m.requests.WithLabelValues(route, string(o))
+	}
+}
+
 func (m *Metrics) request(ev *event, took time.Duration) {
 	requests, known := m.outcomes[ev.outcome]
 	seconds := m.tokenSeconds

@@ -81,6 +81,7 @@ type Service struct {
 	directory finder
 	vendor    vendor
 	shares    *shares
+	issued    func(telnyx.CredentialID, time.Time)
 	openAPI   []byte
 	basePath  string
 
@@ -93,6 +94,9 @@ type Service struct {
 func New(cfg Config) (*Service, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Issued == nil {
+		cfg.Issued = func(telnyx.CredentialID, time.Time) {}
 	}
 	switch {
 	case cfg.Verifier == nil || cfg.Policy == nil || cfg.Directory == nil || cfg.Vendor == nil || cfg.Metrics == nil:
@@ -109,9 +113,9 @@ func New(cfg Config) (*Service, error) {
 	s := &Service{
 		intake: intake{
 			metrics: cfg.Metrics, log: cfg.Log, now: cfg.Now,
-			timeout: cfg.Timeout, room: int64(cfg.InFlight), dpop: cfg.DPoP, issued: cfg.Issued,
+			timeout: cfg.Timeout, room: int64(cfg.InFlight), dpop: cfg.DPoP,
 		},
-		verifier: cfg.Verifier, directory: cfg.Directory, vendor: cfg.Vendor, shares: shares,
+		verifier: cfg.Verifier, directory: cfg.Directory, vendor: cfg.Vendor, shares: shares, issued: cfg.Issued,
 		openAPI: cfg.OpenAPI, basePath: cfg.BasePath, directoryName: cfg.DirectoryName,
 	}
 	s.policy.Store(cfg.Policy)

@@ -54,15 +54,22 @@ type issued struct {
 	RequestID string           `json:"request_id"`
 }
 
-// hand writes the token, bare if the caller prefers plain text.
+// hand writes the token, and tells that it has.
 func (s *Service) hand(w http.ResponseWriter, r *http.Request, ev *event, token telnyx.LoginToken) error {
 	if err := r.Context().Err(); err != nil { // nobody is there to take it
 		return err
 	}
 	ev.outcome = Issued
+	s.writeToken(w, r, ev, token)
+	s.issued(ev.credential, s.now())
+	return nil
+}
+
+// writeToken writes the token, bare if the caller prefers plain text.
+func (s *Service) writeToken(w http.ResponseWriter, r *http.Request, ev *event, token telnyx.LoginToken) {
 	if prefersText(r.Header.Values("Accept")) {
 		write(w, http.StatusOK, "text/plain; charset=utf-8", []byte(token.JWT.Reveal()))
-		return nil
+		return
 	}
 	life := token.ExpiresAt.Sub(s.now())
 	writeJSON(w, http.StatusOK, "application/json", issued{
@@ -73,7 +80,6 @@ func (s *Service) hand(w http.ResponseWriter, r *http.Request, ev *event, token 
 		Device:    ev.device,
 		RequestID: ev.requestID,
 	})
-	return nil
 }
 
 // refreshIn is when to come for the next token: after 75 to 85 % of the life

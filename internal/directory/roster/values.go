@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/tokensvc/tokensvc/internal/directory"
@@ -52,18 +51,13 @@ func (v values) row(issuers []string) (store.Row, error) {
 	if row.User, err = directory.ParseUserKey(v.text[user], issuers); err != nil {
 		return store.Row{}, fmt.Errorf("user: %w", err)
 	}
-	if !usableName(row.Name) {
+	if !store.IsName(row.Name) {
 		return store.Row{}, fmt.Errorf("name: a name is at most %d bytes of printable characters", store.MaxNameBytes)
 	}
 	if row.Disabled, err = parseDisabled(v.text[disabled]); err != nil {
 		return store.Row{}, err
 	}
 	return row, v.credential(&row)
-}
-
-// usableName reports whether people can read it.
-func usableName(s string) bool {
-	return len(s) <= store.MaxNameBytes && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
 func parseDisabled(s string) (*bool, error) {
@@ -94,8 +88,8 @@ func (v values) credential(row *store.Row) (err error) {
 			return fmt.Errorf("device: %w", err)
 		}
 	}
-	if !usableName(row.SIPUsername) || strings.Contains(row.SIPUsername, " ") {
-		return fmt.Errorf("sip_username: it is at most %d bytes of printable characters without spaces", store.MaxNameBytes)
+	if !store.IsSIPUsername(row.SIPUsername) {
+		return fmt.Errorf("sip_username: it is at most %d bytes of printable characters without spaces", store.MaxSIPUsernameBytes)
 	}
 	return nil
 }

@@ -3,15 +3,13 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
 
-// maxSIPUsername bounds in bytes what Telnyx may call a credential.
-const maxSIPUsername = 256
+const learntDetail = "SIP user name or expiry filled in"
 
 // An Assignment is a credential that somebody knows to be at Telnyx.
 type Assignment struct {
@@ -22,15 +20,12 @@ type Assignment struct {
 
 func (a Assignment) check(device directory.Device) error {
 	if a.ID.IsZero() {
-		return fmt.Errorf("%w: a credential's id is missing", ErrInvalid)
+		return invalid("a credential's id is missing")
 	}
-	if !printable(a.SIPUsername, maxSIPUsername) {
-		return fmt.Errorf("%w: a SIP user name is up to %d bytes of printable characters", ErrInvalid, maxSIPUsername)
+	if !IsSIPUsername(a.SIPUsername) {
+		return invalid("a SIP user name is at most %d bytes of printable characters without spaces", MaxSIPUsernameBytes)
 	}
-	if _, err := directory.ParseDevice(string(device)); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	return nil
+	return checkDevice(device)
 }
 
 // Assign gives a credential to a user's device. The one that the device had is
@@ -72,11 +67,11 @@ func (s *Store) Assign(ctx context.Context, by By, key string, device directory.
 // is not there; ErrChanged; directory.ErrUnavailable.
 func (s *Store) Unassign(ctx context.Context, by By, key string, device directory.Device, keep bool, m Match) error {
 	_, err := s.changeUser(ctx, by, key, m, func(c *change, u User) (User, error) {
-		held := u.on(device)
-		if held.ID.IsZero() {
+		held, there := u.On(device)
+		if !there {
 			return User{}, ErrNotFound
 		}
-		if err := c.release(held, keep); err != nil {
+		if err := c.release(held, kept(keep), ""); err != nil {
 			return User{}, err
 		}
 		return u, c.touch(key)
@@ -84,37 +79,56 @@ func (s *Store) Unassign(ctx context.Context, by By, key string, device director
 	return err
 }
 
-// on returns the device's credential, or the zero Credential.
-func (u User) on(device directory.Device) Credential {
+// On returns what the device has.
+func (u User) On(device directory.Device) (Credential, bool) {
 	for _, credential := range u.Credentials {
 		if credential.Device == device {
-			return credential
+			return credential, true
 		}
 	}
-	return Credential{}
+	return Credential{}, false
 }
+
+// Live reports whether there is a credential and it has not expired. One that has
+// is as good as none.
+func (c Credential) Live(now time.Time) bool {
+	return !c.ID.IsZero() && (c.ExpiresAt.IsZero() || c.ExpiresAt.After(now))
+}
+
+// replaced is the fate of a credential in whose place there is another: what we
+// did not create is not ours to delete.
+func (c Credential) replaced() fate { return kept(!c.Provisioned) }
 
 // holding returns what the device has, if the credential may become the device's:
 // nobody else has it, and it is not being deleted.
 func (c *change) holding(u User, device directory.Device, id telnyx.CredentialID) (Credential, error) {
-	owners, err := credentialsIn(c.ctx, c, `credential_id = $1`, id.String())
-	if err != nil {
+	if err := c.free(id, u.Key, device); err != nil {
 		return Credential{}, err
-	}
-	if len(owners) > 0 && (owners[0].User != u.Key || owners[0].Device != device) {
-		return Credential{}, ErrTaken
 	}
 	deleting, err := c.deleting(id)
 	if err == nil && deleting {
 		err = ErrDeleting
 	}
-	return u.on(device), err
+	held, _ := u.On(device)
+	return held, err
 }
 
-// deleting reports whether the credential is on the list of what to delete.
-func (c *change) deleting(id telnyx.CredentialID) (is bool, err error) {
-	err = c.row(`SELECT EXISTS (SELECT 1 FROM deletions WHERE credential_id = $1)`, id.String()).Scan(&is)
-	return is, err
+// owner returns a credential with whose it is, if it is somebody's.
+func (c *change) owner(id telnyx.CredentialID) (Credential, bool, error) {
+	owners, err := credentialsIn(c.ctx, c, `credential_id = $1`, id.String())
+	if err != nil || len(owners) == 0 {
+		return Credential{}, false, err
+	}
+	return owners[0], true, nil
+}
+
+// free returns ErrTaken if another user or device has the credential.
+func (c *change) free(id telnyx.CredentialID, user string, device directory.Device) error {
+	has, taken, err := c.owner(id)
+	if err == nil && taken && (has.User != user || has.Device != device) {
+		err = ErrTaken
+	}
+	return err
 }
 
 // learn writes down what an assignment knows more of a credential.
@@ -137,7 +151,7 @@ func (c *change) learn(held Credential, a Assignment) (Credential, error) {
 // assign puts a credential in the place of the one that the device had, if any.
 func (c *change) assign(held, assigned Credential) (Credential, error) {
 	if !held.ID.IsZero() {
-		if err := c.release(held, !held.Provisioned); err != nil {
+		if err := c.release(held, held.replaced(), ""); err != nil {
 			return Credential{}, err
 		}
 	}
@@ -157,39 +171,10 @@ func (c *change) insertCredential(new Credential, action Action, detail string) 
 	if new.Provisioned {
 		provisioned = 1
 	}
-	if err := c.exec(`DELETE FROM kept WHERE credential_id = $1`, new.ID.String()); err != nil {
+	if err := c.unkeep(new.ID.String()); err != nil {
 		return err
 	}
 	return c.exec(`INSERT INTO credentials (`+credentialColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
 		new.ID.String(), new.User, string(new.Device), new.SIPUsername, provisioned,
 		millis(new.CreatedAt), millis(new.UsableAt), millis(new.ExpiresAt), millis(new.VendedAt))
-}
-
-// release makes a credential nobody's: it is deleted at Telnyx, or with keep just
-// forgotten. The user's version is the caller's to touch.
-func (c *change) release(held Credential, keep bool) error {
-	detail := ""
-	if keep {
-		detail = keptDetail
-	}
-	if err := c.exec(`DELETE FROM credentials WHERE credential_id = $1`, held.ID.String()); err != nil {
-		return err
-	}
-	if _, err := c.note(Event{Action: CredentialReleased, User: held.User, Device: held.Device, Credential: held.ID, Detail: detail}); err != nil {
-		return err
-	}
-	switch {
-	case keep && held.Provisioned: // it bears our name, and is no orphan
-		return c.exec(`INSERT INTO kept (credential_id) VALUES ($1) ON CONFLICT (credential_id) DO NOTHING`, held.ID.String())
-	case keep:
-		return nil
-	}
-	return c.queue(held.ID, held.User, held.Device)
-}
-
-// queue puts a credential on the list of what to delete at Telnyx, if it is not
-// there yet.
-func (c *change) queue(id telnyx.CredentialID, user string, device directory.Device) error {
-	return c.exec(`INSERT INTO deletions (credential_id, user_key, device, since, due_at) VALUES ($1, $2, $3, $4, $4)
-		ON CONFLICT (credential_id) DO NOTHING`, id.String(), user, string(device), c.at)
 }

@@ -28,7 +28,7 @@ type Deletion struct {
 // The error is ErrInvalid, if n is not 1 to MaxPage, or directory.ErrUnavailable.
 func (s *Store) ClaimDeletions(ctx context.Context, n int, hold time.Duration) ([]Deletion, error) {
 	if n < 1 || n > MaxPage {
-		return nil, fmt.Errorf("%w: a page has 1 to %d", ErrInvalid, MaxPage)
+		return nil, invalid("a page has 1 to %d", MaxPage)
 	}
 	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
 	defer cancel()
@@ -76,11 +76,14 @@ func scanDeletions(rows *sql.Rows) ([]Deletion, error) {
 	return all, rows.Err()
 }
 
-// Deleted takes a credential off the list: it is not at Telnyx any more. One that
-// is not on the list changes nothing. The only error is
-// directory.ErrUnavailable.
+// Deleted takes a credential off the list: it is not at Telnyx any more, and need
+// not be kept there either. One that is not on the list is no event. The only error
+// is directory.ErrUnavailable.
 func (s *Store) Deleted(ctx context.Context, by By, id telnyx.CredentialID, detail string) error {
 	return s.change(ctx, by, func(c *change) error {
+		if err := c.unkeep(id.String()); err != nil {
+			return err
+		}
 		e := Event{Action: CredentialDeleted, Credential: id, Detail: detail}
 		err := c.row(`DELETE FROM deletions WHERE credential_id = $1 RETURNING user_key, device`, id.String()).Scan(&e.User, &e.Device)
 		if errors.Is(err, sql.ErrNoRows) {
@@ -107,22 +110,29 @@ func (s *Store) Postpone(ctx context.Context, id telnyx.CredentialID, until time
 	return unavailable(err)
 }
 
+// Pending returns how many deletions are still to be made at Telnyx, and since when
+// the oldest is waiting; zero if there is none. The only error is
+// directory.ErrUnavailable.
+func (s *Store) Pending(ctx context.Context) (n int64, oldest time.Time, err error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	var since int64
+	err = s.reads.QueryRowContext(ctx, `SELECT count(*), COALESCE(min(since), 0) FROM deletions`).Scan(&n, &since)
+	return n, moment(since), unavailable(err)
+}
+
 // QueueDeletion puts a credential on the list that is at Telnyx and nobody's. One
 // that is on it changes nothing. The error is ErrTaken, if it is somebody's, or
 // directory.ErrUnavailable.
 func (s *Store) QueueDeletion(ctx context.Context, by By, id telnyx.CredentialID, detail string) error {
 	return s.change(ctx, by, func(c *change) error {
-		owners, err := credentialsIn(c.ctx, c, `credential_id = $1`, id.String())
-		if err == nil && len(owners) > 0 {
-			err = ErrTaken
-		}
-		if err != nil {
-			return err
+		if _, taken, err := c.owner(id); err != nil || taken {
+			return cmp.Or(err, ErrTaken)
 		}
 		if deleting, err := c.deleting(id); err != nil || deleting {
 			return err
 		}
-		_, err = c.note(Event{Action: CredentialReleased, Credential: id, Detail: detail})
+		_, err := c.note(Event{Action: CredentialReleased, Credential: id, Detail: detail})
 		return errors.Join(err, c.queue(id, "", ""))
 	})
 }
@@ -132,23 +142,17 @@ func (s *Store) QueueDeletion(ctx context.Context, by By, id telnyx.CredentialID
 // ErrNotFound, if nobody has it, or directory.ErrUnavailable.
 func (s *Store) Retire(ctx context.Context, by By, id telnyx.CredentialID, detail string, gone bool) error {
 	return s.change(ctx, by, func(c *change) error {
-		owners, err := credentialsIn(c.ctx, c, `credential_id = $1`, id.String())
-		if err == nil && len(owners) == 0 {
+		held, there, err := c.owner(id)
+		if err == nil && !there {
 			err = ErrNotFound
 		}
 		if err != nil {
 			return err
 		}
-		return errors.Join(c.retire(owners[0], detail, gone), c.touch(owners[0].User))
+		to := toDelete
+		if gone {
+			to = isGone
+		}
+		return errors.Join(c.release(held, to, detail), c.touch(held.User))
 	})
-}
-
-// retire makes a credential nobody's. The user's version is the caller's to touch.
-func (c *change) retire(held Credential, detail string, keep bool) error {
-	_, err := c.note(Event{Action: CredentialReleased, User: held.User, Device: held.Device, Credential: held.ID, Detail: detail})
-	err = errors.Join(err, c.exec(`DELETE FROM credentials WHERE credential_id = $1`, held.ID.String()))
-	if err != nil || keep {
-		return err
-	}
-	return c.queue(held.ID, held.User, held.Device)
 }

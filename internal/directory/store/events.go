@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math"
 
@@ -25,7 +26,7 @@ func (s *Store) Events(ctx context.Context, l EventList) ([]Event, error) {
 		return nil, err
 	}
 	if l.Before < 0 || !printable(l.User, MaxKeyBytes) {
-		return nil, fmt.Errorf("%w: no such number or user can be", ErrInvalid)
+		return nil, invalid("no such number or user can be")
 	}
 	where, args := `number < $1`, []any{l.Before, limit}
 	if l.Before == 0 {
@@ -60,6 +61,9 @@ func eventsIn(ctx context.Context, q querier, condition string, args ...any) ([]
 	return events, rows.Err()
 }
 
+// errUnreadable says that an event of the books is none that we have written.
+var errUnreadable = errors.New("an event cannot be read")
+
 func scanEvent(rows *sql.Rows) (Event, error) {
 	var e Event
 	var at int64
@@ -73,7 +77,7 @@ func scanEvent(rows *sql.Rows) (Event, error) {
 	}
 	var err error
 	if e.Credential, err = telnyx.ParseCredentialID(id); err != nil {
-		return Event{}, fmt.Errorf("event %d: %w", e.Number, err)
+		return Event{}, fmt.Errorf("%w: number %d: %w", errUnreadable, e.Number, err)
 	}
 	return e, nil
 }

@@ -170,3 +170,17 @@ func TestWhoeverFollowsLosesItsDatabase(t *testing.T) {
 		late.want(soon, store.Change{All: true})
 	}
 }
+
+// As from a hand at the database. It must not keep what comes after from being told.
+func TestAnEventThatCannotBeRead(t *testing.T) {
+	t.Parallel() // it waits, mostly
+	onBoth(t, func(t *testing.T, b *books) {
+		s := b.open(t)
+		f := follow(t, s)
+		b.exec(t, `INSERT INTO events (number, at, actor, action, credential_id) VALUES (1, 0, '', 'user_changed', 'nonsense')`)
+		b.exec(t, `UPDATE counter SET value = 1`)
+		f.want(soon, store.Change{All: true})
+		put(t, s, "main:alice", "")
+		f.want(soon, store.Change{User: "main:alice"})
+	})
+}

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"hash/maphash"
 	"strconv"
 	"time"
@@ -55,6 +54,14 @@ type Verdict struct {
 	Err  error
 }
 
+// Problem is why the row was refused, in a sentence for whoever wrote it.
+func (v Verdict) Problem() string {
+	if wrong, ok := errors.AsType[*invalidError](v.Err); ok {
+		return wrong.problem
+	}
+	return v.Err.Error()
+}
+
 // An Import puts many users into the books. It is for one goroutine.
 //
 // In one import no user and device may come twice, and no credential. What is
@@ -98,7 +105,7 @@ func (s *Store) BeginImport(ctx context.Context, by By, mode ImportMode) (*Impor
 	case ImportDryRun:
 		i.pretend = newPretence(i.seed)
 	default:
-		return nil, fmt.Errorf("%w: no mode of an import", ErrInvalid)
+		return nil, invalid("no mode of an import")
 	}
 	return i, nil
 }
@@ -128,7 +135,7 @@ func (i *Import) Add(ctx context.Context, rows []Row) ([]Verdict, error) {
 	case i.over != nil:
 		return nil, i.over
 	case len(rows) > MaxBatch || i.rows+len(rows) > MaxRows:
-		return nil, fmt.Errorf("%w: at most %d rows at once, and %d in all", ErrInvalid, MaxBatch, MaxRows)
+		return nil, invalid("at most %d rows at once, and %d in all", MaxBatch, MaxRows)
 	}
 	i.rows += len(rows)
 	verdicts := make([]Verdict, len(rows))
@@ -205,7 +212,7 @@ func (i *Import) End(ctx context.Context, commit bool) error {
 	case broken != nil:
 		return broken
 	case i.refused:
-		return fmt.Errorf("%w: of an import that is written whole, rows were refused", ErrInvalid)
+		return invalid("of an import that is written whole, rows were refused")
 	}
 	whole.ctx = ctx
 	return unavailable(whole.commit())
@@ -218,7 +225,7 @@ func (i *Import) check(r Row) error {
 	}
 	device := maphash.Comparable(i.seed, [2]string{r.User, string(r.Device)})
 	if line, twice := i.devices[device]; twice {
-		return fmt.Errorf("%w: the same user and device as in line %d", ErrInvalid, line)
+		return invalid("the same user and device as in line %d", line)
 	}
 	i.devices[device] = r.Line
 	if r.Credential.IsZero() {
@@ -226,7 +233,7 @@ func (i *Import) check(r Row) error {
 	}
 	id := maphash.Comparable(i.seed, r.Credential)
 	if line, twice := i.credentials[id]; twice {
-		return fmt.Errorf("%w: the same credential as in line %d", ErrInvalid, line)
+		return invalid("the same credential as in line %d", line)
 	}
 	i.credentials[id] = r.Line
 	return nil
@@ -243,7 +250,7 @@ func (r Row) check() error {
 		return nil
 	}
 	if r.Disabled != nil && *r.Disabled {
-		return fmt.Errorf("%w: a disabled user has no credential", ErrInvalid)
+		return invalid("a disabled user has no credential")
 	}
 	return Assignment{ID: r.Credential, SIPUsername: r.SIPUsername}.check(r.Device)
 }

@@ -17,8 +17,8 @@ type batch struct {
 	at, last int64 // as of a change
 	events   []Event
 	put      map[telnyx.CredentialID]Credential // to be written, new or not
-	dropped  map[telnyx.CredentialID]bool       // to be taken out, before the others are put
-	queued   []Credential                       // to be deleted at Telnyx
+	assigned []string                           // ids that were given to somebody, who may have lost them again
+	released map[telnyx.CredentialID]released   // to be taken out, before the others are put
 }
 
 type account struct {
@@ -42,7 +42,7 @@ func (s *Store) readBatch(ctx context.Context, q querier, rows []Row, good []int
 	}
 	b := &batch{
 		users: make(map[string]*account, len(keys)), owners: make(map[telnyx.CredentialID]owner), deleting: make(map[telnyx.CredentialID]bool),
-		put: make(map[telnyx.CredentialID]Credential, len(ids)), dropped: make(map[telnyx.CredentialID]bool),
+		put: make(map[telnyx.CredentialID]Credential, len(ids)), released: make(map[telnyx.CredentialID]released),
 	}
 	users, err := usersIn(ctx, q, `user_key `+s.inList(), asJSON(keys))
 	if err != nil {
@@ -151,7 +151,7 @@ func (b *batch) able(u *account, enable bool) {
 		return
 	}
 	for _, held := range u.Credentials {
-		b.release(u, held, false)
+		b.release(u, held, toDelete)
 	}
 	u.Credentials, u.DisabledAt = nil, moment(b.at)
 	b.note(u, Event{Action: UserDisabled})
@@ -174,7 +174,7 @@ func (b *batch) replace(u *account, n int, r Row) Did {
 	held := &u.Credentials[n]
 	switch {
 	case held.ID != r.Credential:
-		b.release(u, *held, !held.Provisioned)
+		b.release(u, *held, held.replaced())
 		*held = b.assign(u, r)
 	case r.SIPUsername != "" && r.SIPUsername != held.SIPUsername:
 		held.SIPUsername = r.SIPUsername
@@ -188,23 +188,22 @@ func (b *batch) replace(u *account, n int, r Row) Did {
 
 func (b *batch) assign(u *account, r Row) Credential {
 	assigned := Credential{ID: r.Credential, User: u.Key, Device: r.Device, SIPUsername: r.SIPUsername, CreatedAt: moment(b.at)}
+	b.assigned = append(b.assigned, assigned.ID.String())
 	b.put[assigned.ID], b.owners[assigned.ID] = assigned, owner{u.Key, r.Device}
 	b.note(u, Event{Action: CredentialAssigned, Device: r.Device, Credential: r.Credential})
 	return assigned
 }
 
 // release is that of a change.
-func (b *batch) release(u *account, held Credential, keep bool) {
+func (b *batch) release(u *account, held Credential, to fate) {
 	delete(b.put, held.ID)
 	delete(b.owners, held.ID)
-	b.dropped[held.ID] = true
-	detail := keptDetail
-	if !keep {
-		detail = ""
+	r := released{held, to}
+	b.released[held.ID] = r
+	if to == toDelete {
 		b.deleting[held.ID] = true
-		b.queued = append(b.queued, held)
 	}
-	b.note(u, Event{Action: CredentialReleased, Device: held.Device, Credential: held.ID, Detail: detail})
+	b.note(u, r.event(""))
 }
 
 // note remembers an event of the user's.

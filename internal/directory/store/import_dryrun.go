@@ -83,7 +83,7 @@ func (p *pretence) after(b *batch) {
 		}
 		p.users[key] = would
 	}
-	for id := range b.dropped {
+	for id := range b.released {
 		p.gone[maphash.Comparable(p.seed, id)] = b.deleting[id]
 	}
 }

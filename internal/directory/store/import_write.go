@@ -2,34 +2,24 @@ package store
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
+	"maps"
 	"slices"
-	"strings"
 )
 
-// rows go into a table. All have the same columns; a value is a string or an
-// int64.
-type rows struct {
-	into     string
-	columns  []string
-	conflict string
-	values   [][]any
-}
-
-// write writes down what became of the batch. What was dropped goes first: it may
+// write writes down what became of the batch. What was released goes first: it may
 // be another's by now.
 func (c *change) write(b *batch) error {
-	if err := c.writeRows(b.userRows()); err != nil {
+	if err := c.insert(b.userRows()); err != nil {
 		return err
 	}
-	for id := range b.dropped {
-		if err := c.exec(`DELETE FROM credentials WHERE credential_id = $1`, id.String()); err != nil {
-			return err
-		}
+	if err := c.takeOut(slices.Collect(maps.Values(b.released))...); err != nil {
+		return err
 	}
-	for _, r := range []rows{b.credentialRows(), b.deletionRows(), b.eventRows(c)} {
-		if err := c.writeRows(r); err != nil {
+	if err := c.unkeep(b.assigned...); err != nil {
+		return err
+	}
+	for _, r := range []insertion{b.credentialRows(), b.eventRows(c)} {
+		if err := c.insert(r); err != nil {
 			return err
 		}
 	}
@@ -37,8 +27,8 @@ func (c *change) write(b *batch) error {
 	return nil
 }
 
-func (b *batch) userRows() rows {
-	r := rows{
+func (b *batch) userRows() insertion {
+	r := insertion{
 		into: "users", columns: []string{"user_key", "name", "created_at", "disabled_at", "version"},
 		conflict: `ON CONFLICT (user_key) DO UPDATE SET name = excluded.name, disabled_at = excluded.disabled_at, version = excluded.version`,
 	}
@@ -50,8 +40,8 @@ func (b *batch) userRows() rows {
 	return r
 }
 
-func (b *batch) credentialRows() rows {
-	r := rows{
+func (b *batch) credentialRows() insertion {
+	r := insertion{
 		into: "credentials", columns: []string{"credential_id", "user_key", "device", "sip_username", "created_at"},
 		conflict: `ON CONFLICT (credential_id) DO UPDATE SET sip_username = excluded.sip_username`,
 	}
@@ -61,19 +51,8 @@ func (b *batch) credentialRows() rows {
 	return r
 }
 
-func (b *batch) deletionRows() rows {
-	r := rows{
-		into: "deletions", columns: []string{"credential_id", "user_key", "device", "since", "due_at"},
-		conflict: `ON CONFLICT (credential_id) DO NOTHING`,
-	}
-	for _, c := range b.queued {
-		r.values = append(r.values, []any{c.ID.String(), c.User, string(c.Device), b.at, b.at})
-	}
-	return r
-}
-
-func (b *batch) eventRows(c *change) rows {
-	r := rows{
+func (b *batch) eventRows(c *change) insertion {
+	r := insertion{
 		into:    "events",
 		columns: []string{"number", "at", "actor", "request_id", "action", "user_key", "device", "credential_id", "detail"},
 	}
@@ -108,74 +87,4 @@ func (s *Store) finishImport(ctx context.Context) {
 		defer cancel()
 		_, _ = s.writes.ExecContext(ctx, usualPragmas)
 	}
-}
-
-// writeRows writes rows. PostgreSQL gets them in one statement: what costs there
-// is the way. SQLite gets each in one: for a statement of many it would keep a
-// copy of every page, to take them all back.
-func (c *change) writeRows(r rows) error {
-	if len(r.values) == 0 {
-		return nil
-	}
-	if c.store.postgres != nil {
-		return c.exec(r.statement(r.fromJSON()), asJSON(r.values))
-	}
-	// In the order of the keys, neighbours are on the same page.
-	slices.SortFunc(r.values, func(a, b []any) int {
-		if key, ok := a[0].(string); ok {
-			return strings.Compare(key, b[0].(string)) //nolint:errcheck // as the other
-		}
-		return 0
-	})
-	one, err := c.PrepareContext(c.ctx, r.statement(`VALUES (`+r.each(func(n int) string { return fmt.Sprintf("$%d", n+1) })+`)`))
-	if err != nil {
-		return err
-	}
-	defer one.Close()
-	for _, values := range r.values {
-		if _, err := one.ExecContext(c.ctx, values...); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (r rows) statement(values string) string {
-	return `INSERT INTO ` + r.into + ` (` + strings.Join(r.columns, ", ") + `) ` + values + ` ` + r.conflict
-}
-
-// each joins what is said of each column.
-func (r rows) each(say func(n int) string) string {
-	all := make([]string, len(r.columns))
-	for n := range all {
-		all[n] = say(n)
-	}
-	return strings.Join(all, ", ")
-}
-
-// fromJSON is how PostgreSQL reads rows from one argument.
-func (r rows) fromJSON() string {
-	return `SELECT ` + r.each(func(n int) string {
-		if _, number := r.values[0][n].(int64); number {
-			return fmt.Sprintf("CAST(j.value ->> %d AS BIGINT)", n)
-		}
-		return fmt.Sprintf("j.value ->> %d", n)
-	}) + ` FROM jsonb_array_elements($1::jsonb) AS j (value)`
-}
-
-// inList is the part of a condition that reads texts from the first argument.
-func (s *Store) inList() string {
-	if s.postgres != nil {
-		return `IN (SELECT jsonb_array_elements_text($1::jsonb))`
-	}
-	return `IN (SELECT value FROM json_each($1))`
-}
-
-// asJSON is an argument with many values: however many, it is one.
-func asJSON(values any) string {
-	text, err := json.Marshal(values)
-	if err != nil {
-		panic("store: texts and numbers make no JSON: " + err.Error())
-	}
-	return string(text)
 }

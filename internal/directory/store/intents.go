@@ -2,13 +2,11 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/tokensvc/tokensvc/internal/directory"
-	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
 
 // An Intent is a credential that is being created at Telnyx. It is written down
@@ -36,8 +34,9 @@ type Limits struct {
 // caller the one who is to create it, until hold is over. A credential that has
 // expired counts as none, for MaxDevices too. What was begun ends with Record or
 // Abandon. Errors: directory.ErrDisabled; directory.ErrNoCredential, if the user
-// is not in the books and may not be; directory.ErrTooManyDevices; ErrHeld, if
-// somebody has begun already, the same holder included;
+// is not in the books and may not be, or nobody and no device can be called so;
+// ErrInvalid, if the intent has no name or no holder; directory.ErrTooManyDevices;
+// ErrHeld, if somebody has begun already, the same holder included;
 // directory.ErrUnavailable.
 func (s *Store) Begin(ctx context.Context, i Intent, l Limits, hold time.Duration) (Credential, error) {
 	if err := i.check(); err != nil {
@@ -53,11 +52,11 @@ func (s *Store) Begin(ctx context.Context, i Intent, l Limits, hold time.Duratio
 		if err != nil {
 			return err
 		}
-		if held := u.on(i.Device); held.live(now) {
+		if held, _ := u.On(i.Device); held.Live(moment(now)) {
 			has = held
 			return nil
 		}
-		if len(u.tooMany(i.Device, now, l)) > 0 && !l.Replace {
+		if len(u.tooMany(i.Device, moment(now), l)) > 0 && !l.Replace {
 			return directory.ErrTooManyDevices
 		}
 		return c.hold(i, now, hold)
@@ -77,7 +76,7 @@ func (i Intent) check() error {
 		return fmt.Errorf("%w: %w", directory.ErrNoCredential, err)
 	}
 	if i.Name == "" || i.Holder == "" {
-		return fmt.Errorf("%w: an intent needs a name and a holder", ErrInvalid)
+		return invalid("an intent needs a name and a holder")
 	}
 	return nil
 }
@@ -130,7 +129,7 @@ func (s *Store) Abandon(ctx context.Context, i Intent, uncertain bool) error {
 // error is ErrInvalid, for more than MaxPage names, or directory.ErrUnavailable.
 func (s *Store) Intents(ctx context.Context, names []string) (map[string]Intent, error) {
 	if len(names) > MaxPage {
-		return nil, fmt.Errorf("%w: a page has up to %d", ErrInvalid, MaxPage)
+		return nil, invalid("a page has up to %d", MaxPage)
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
@@ -143,9 +142,8 @@ func (s *Store) intents(ctx context.Context, names []string) (map[string]Intent,
 	if err != nil {
 		return nil, err
 	}
-	//nolint:gosec // one of two constants is added
 	rows, err := s.reads.QueryContext(ctx, `SELECT name, user_key, device, holder, held_until, began_at FROM intents
-		WHERE name IN (`+s.each()+`)`, list(names))
+		WHERE name `+s.inList(), asJSON(names))
 	if err != nil {
 		return nil, err
 	}
@@ -161,32 +159,4 @@ func (s *Store) intents(ctx context.Context, names []string) (map[string]Intent,
 		found[i.Name] = i
 	}
 	return found, rows.Err()
-}
-
-// each is the query that gives the texts of a list, which is $1.
-func (s *Store) each() string {
-	if s.postgres != nil {
-		return `SELECT value FROM json_array_elements_text($1)`
-	}
-	return `SELECT value FROM json_each($1)`
-}
-
-// list is a parameter that holds any number of texts.
-func list(texts []string) string {
-	if texts == nil {
-		return "[]"
-	}
-	text, err := json.Marshal(texts)
-	if err != nil {
-		panic(err) // of strings it knows how
-	}
-	return string(text)
-}
-
-func texts(ids []telnyx.CredentialID) []string {
-	all := make([]string, len(ids))
-	for n, id := range ids {
-		all[n] = id.String()
-	}
-	return all
 }

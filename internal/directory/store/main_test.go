@@ -183,6 +183,10 @@ func (b *books) consistent(t *testing.T) {
 		"what was made nobody's is to be deleted, or kept": `WITH last AS (SELECT credential_id, max(number) AS number FROM events WHERE credential_id <> '' GROUP BY credential_id)
 			SELECT count(*) FROM last l JOIN events e ON e.number = l.number LEFT JOIN deletions d ON d.credential_id = l.credential_id
 			WHERE (e.action = 'credential_released' AND e.detail NOT LIKE '%kept at Telnyx' AND e.detail <> 'is not at Telnyx') <> (d.credential_id IS NOT NULL)`,
+		"what is kept is nobody's": `SELECT count(*) FROM kept WHERE credential_id IN (SELECT credential_id FROM credentials)`,
+		"what was to be kept is": `WITH last AS (SELECT credential_id, max(number) AS number FROM events WHERE credential_id <> '' GROUP BY credential_id)
+			SELECT count(*) FROM last l JOIN events e ON e.number = l.number LEFT JOIN kept k ON k.credential_id = l.credential_id
+			WHERE (e.action = 'credential_released' AND e.detail LIKE '%kept at Telnyx') <> (k.credential_id IS NOT NULL)`,
 	} {
 		if n := b.number(t, query); n != 0 {
 			t.Errorf("not true of %d: %s", n, says)

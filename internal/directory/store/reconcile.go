@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,7 @@ const (
 // than MaxPage ids, or directory.ErrUnavailable.
 func (s *Store) See(ctx context.Context, run int64, ids []telnyx.CredentialID) (map[telnyx.CredentialID]Known, error) {
 	if len(ids) > MaxPage {
-		return nil, fmt.Errorf("%w: a page has up to %d", ErrInvalid, MaxPage)
+		return nil, invalid("a page has up to %d", MaxPage)
 	}
 	known := make(map[telnyx.CredentialID]Known, len(ids))
 	for _, id := range ids {
@@ -33,14 +34,14 @@ func (s *Store) See(ctx context.Context, run int64, ids []telnyx.CredentialID) (
 	}
 	// A change, for no credential may go from here to there between the two.
 	err := s.change(ctx, By{}, func(c *change) error {
-		seen := list(texts(ids))
-		if err := c.know(known, KnownDeleting, `SELECT credential_id FROM deletions WHERE credential_id IN (`+s.each()+`)`, seen); err != nil {
+		of, seen := ` WHERE credential_id `+s.inList(), asJSON(texts(ids))
+		if err := c.know(known, KnownDeleting, `SELECT credential_id FROM deletions`+of, seen); err != nil {
 			return err
 		}
-		if err := c.know(known, KnownKept, `SELECT credential_id FROM kept WHERE credential_id IN (`+s.each()+`)`, seen); err != nil {
+		if err := c.know(known, KnownKept, `SELECT credential_id FROM kept`+of, seen); err != nil {
 			return err
 		}
-		return c.know(known, KnownRecorded, `UPDATE credentials SET seen_in = $2 WHERE credential_id IN (`+s.each()+`) RETURNING credential_id`, seen, run)
+		return c.know(known, KnownRecorded, `UPDATE credentials SET seen_in = $2`+of+` RETURNING credential_id`, seen, run)
 	})
 	if err != nil {
 		return nil, err
@@ -88,14 +89,11 @@ func (s *Store) Unseen(ctx context.Context, run int64, recordedBefore time.Time,
 // if it is nobody's, or directory.ErrUnavailable.
 func (s *Store) Renewed(ctx context.Context, by By, id telnyx.CredentialID, expires time.Time) error {
 	return s.change(ctx, by, func(c *change) error {
-		owners, err := credentialsIn(c.ctx, c, `credential_id = $1`, id.String())
-		switch {
-		case err != nil:
-			return err
-		case len(owners) == 0:
-			return ErrNotFound
+		held, there, err := c.owner(id)
+		if err != nil || !there {
+			return cmp.Or(err, ErrNotFound)
 		}
-		_, err = c.renew(owners[0], expires)
+		_, err = c.renew(held, expires)
 		return err
 	})
 }

@@ -24,12 +24,12 @@ type Made struct {
 // Record ends an intent: what was made is the user's device's. If the device has
 // got one meanwhile, that is returned. Whatever was made and is not needed, or may
 // not be given to the user any more, is put on the list of what to delete, with
-// the error too.
+// the error too, unless it was found and had been kept by order.
 //
 // Errors: directory.ErrDisabled; directory.ErrNoCredential, if the user is not in
-// the books and may not be; directory.ErrTooManyDevices. With the following
-// nothing has changed, and the intent goes on: ErrTaken; ErrDeleting;
-// directory.ErrUnavailable, after which it may be recorded all the same.
+// the books and may not be, or as with Begin; directory.ErrTooManyDevices. With the following
+// nothing has changed, and the intent goes on: ErrInvalid, also if what was made
+// can be in no books; ErrTaken; ErrDeleting; directory.ErrUnavailable, after which it may be recorded all the same.
 func (s *Store) Record(ctx context.Context, by By, i Intent, m Made, l Limits) (Credential, error) {
 	if err := errors.Join(i.check(), Assignment{ID: m.ID, SIPUsername: m.SIPUsername}.check(i.Device)); err != nil {
 		return Credential{}, err
@@ -53,7 +53,7 @@ func (c *change) record(i Intent, m Made, l Limits) (has Credential, refused, er
 	if err != nil {
 		return Credential{}, nil, err
 	}
-	if err := errors.Join(c.free(i, m.ID), c.exec(`DELETE FROM intents WHERE name = $1`, i.Name)); err != nil {
+	if err := errors.Join(c.free(m.ID, i.User, i.Device), c.exec(`DELETE FROM intents WHERE name = $1`, i.Name)); err != nil {
 		return Credential{}, nil, err
 	}
 	u, there, err := c.whoAsks(i.User, l)
@@ -63,15 +63,15 @@ func (c *change) record(i Intent, m Made, l Limits) (has Credential, refused, er
 	if err != nil {
 		return Credential{}, nil, err
 	}
-	held := u.on(i.Device)
+	held, _ := u.On(i.Device)
 	if held.ID == m.ID { // recorded before, or renewed by somebody who did not get to say so
 		has, err = c.renew(held, m.ExpiresAt)
 		return has, nil, err
 	}
-	if held.live(now) {
+	if held.Live(moment(now)) {
 		return held, nil, c.discard(i, m, "the device has one already")
 	}
-	tooMany := u.tooMany(i.Device, now, l)
+	tooMany := u.tooMany(i.Device, moment(now), l)
 	if len(tooMany) > 0 && !l.Replace {
 		return Credential{}, directory.ErrTooManyDevices, c.discard(i, m, directory.ErrTooManyDevices.Error())
 	}
@@ -80,15 +80,6 @@ func (c *change) record(i Intent, m Made, l Limits) (has Credential, refused, er
 		UsableAt: moment(millis(m.UsableAt)), ExpiresAt: moment(millis(m.ExpiresAt)),
 	}
 	return has, nil, c.give(u, there, held, tooMany, has, m.Adopted)
-}
-
-// free returns ErrTaken if another device or user has the credential.
-func (c *change) free(i Intent, id telnyx.CredentialID) error {
-	owners, err := credentialsIn(c.ctx, c, `credential_id = $1`, id.String())
-	if err == nil && len(owners) > 0 && (owners[0].User != i.User || owners[0].Device != i.Device) {
-		err = ErrTaken
-	}
-	return err
 }
 
 // give writes down that the user has the credential, and takes back what makes
@@ -103,16 +94,12 @@ func (c *change) give(u User, there bool, expired Credential, tooMany []Credenti
 		}
 	}
 	if !expired.ID.IsZero() {
-		if err := c.retire(expired, "has expired", false); err != nil {
+		if err := c.release(expired, toDelete, "has expired"); err != nil {
 			return err
 		}
 	}
 	for _, unused := range tooMany {
-		detail := "makes room for another device"
-		if !unused.Provisioned {
-			detail += ", " + keptDetail
-		}
-		if err := c.retire(unused, detail, !unused.Provisioned); err != nil {
+		if err := c.release(unused, unused.replaced(), "makes room for another device"); err != nil {
 			return err
 		}
 	}
@@ -123,27 +110,23 @@ func (c *change) give(u User, there bool, expired Credential, tooMany []Credenti
 	return errors.Join(c.insertCredential(has, action, ""), c.touch(u.Key))
 }
 
-// discard puts what was made, and is nobody's, on the list of what to delete.
+// discard puts what was made, and is nobody's, on the list of what to delete,
+// unless it was found and had been kept by order.
 func (c *change) discard(i Intent, m Made, why string) error {
-	if deleting, err := c.deleting(m.ID); err != nil || deleting {
+	if settled, err := c.settled(m.ID); err != nil || settled {
 		return err
 	}
 	_, err := c.note(Event{Action: CredentialReleased, User: i.User, Device: i.Device, Credential: m.ID, Detail: why})
 	return errors.Join(err, c.queue(m.ID, i.User, i.Device))
 }
 
-// live reports whether there is a credential, and it has not expired.
-func (c Credential) live(now int64) bool {
-	return !c.ID.IsZero() && (c.ExpiresAt.IsZero() || c.ExpiresAt.UnixMilli() > now)
-}
-
 // tooMany returns which of the user's credentials would have to go for the device
 // to have one: the longest unused.
-func (u User) tooMany(device directory.Device, now int64, l Limits) []Credential {
+func (u User) tooMany(device directory.Device, now time.Time, l Limits) []Credential {
 	if l.MaxDevices <= 0 {
 		return nil
 	}
-	others := slices.DeleteFunc(slices.Clone(u.Credentials), func(c Credential) bool { return c.Device == device || !c.live(now) })
+	others := slices.DeleteFunc(slices.Clone(u.Credentials), func(c Credential) bool { return c.Device == device || !c.Live(now) })
 	slices.SortStableFunc(others, func(a, b Credential) int {
 		return cmp.Compare(a.usedAt(), b.usedAt())
 	})

@@ -40,8 +40,6 @@ var (
 
 // Bounds.
 const (
-	// MaxNameBytes bounds a user's name.
-	MaxNameBytes = 256
 	// MaxPage is the most that one call lists.
 	MaxPage = 1000
 	// MaxBatch is the most rows of one Import.Add.
@@ -57,7 +55,8 @@ type Config struct {
 	// Password is asked for whenever a connection to PostgreSQL is made. Default
 	// none.
 	Password func() (secret.Text, error)
-	// Connections bounds how many are open to PostgreSQL. Default 16.
+	// Connections bounds how many are open to PostgreSQL, besides one that Follow
+	// listens on. Default 16.
 	Connections int
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
@@ -83,7 +82,7 @@ type Credential struct {
 	CreatedAt   time.Time // in the books
 	UsableAt    time.Time // from when Telnyx gives tokens for it; zero for always
 	ExpiresAt   time.Time // zero for never
-	VendedAt    time.Time // when a token of it was last handed out, to within a minute or so; zero for never
+	VendedAt    time.Time // when a token of it was last handed out, known some ten seconds later; zero for never
 }
 
 // By says who makes a change.

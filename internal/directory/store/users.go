@@ -3,48 +3,7 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
-	"unicode"
-	"unicode/utf8"
 )
-
-// ErrInvalid says that what a caller gives can be in no books: too long, empty,
-// not printable, or a page or a batch of an impossible size. Callers check what
-// people type; this is the second line, and PostgreSQL would choke on a NUL.
-var ErrInvalid = errors.New("not a value for the directory")
-
-// MaxKeyBytes bounds a user's key: the longest issuer's name, a colon and the
-// longest value, and some room.
-const MaxKeyBytes = 300
-
-// Details of events: a release of what is not deleted at Telnyx, and an assignment
-// of what the device had already.
-const (
-	keptDetail   = "kept at Telnyx"
-	learntDetail = "known better"
-)
-
-// printable reports whether the text is up to most bytes of printable characters,
-// or empty.
-func printable(text string, most int) bool {
-	return len(text) <= most && utf8.ValidString(text) &&
-		!strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) })
-}
-
-func checkKey(key string) error {
-	if key == "" || !printable(key, MaxKeyBytes) {
-		return fmt.Errorf("%w: a user's key is 1 to %d bytes of printable characters", ErrInvalid, MaxKeyBytes)
-	}
-	return nil
-}
-
-func checkName(name string) error {
-	if !printable(name, MaxNameBytes) {
-		return fmt.Errorf("%w: a name is up to %d bytes of printable characters", ErrInvalid, MaxNameBytes)
-	}
-	return nil
-}
 
 // refuses returns ErrChanged if the condition does not hold for the user, who is
 // there or not.
@@ -115,7 +74,7 @@ func (s *Store) Enable(ctx context.Context, by By, key string, m Match) (User, e
 func (s *Store) Remove(ctx context.Context, by By, key string, keep bool, m Match) error {
 	_, err := s.changeUser(ctx, by, key, m, func(c *change, u User) (User, error) {
 		for _, credential := range u.Credentials {
-			if err := c.release(credential, keep); err != nil {
+			if err := c.release(credential, kept(keep), ""); err != nil {
 				return User{}, err
 			}
 		}
@@ -174,7 +133,7 @@ func (c *change) rename(u User, name string) (User, error) {
 
 func (c *change) disable(u User) (User, error) {
 	for _, credential := range u.Credentials {
-		if err := c.release(credential, false); err != nil {
+		if err := c.release(credential, toDelete, ""); err != nil {
 			return User{}, err
 		}
 	}

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// maxVended bounds how many vendings wait to be written down. It is a fifth more
-	// than there are in a busy minute; of more than that, some go unrecorded.
+	// maxVended bounds how many credentials wait to have it written down that they
+	// were vended. Of more than that within flushEvery, some go unrecorded.
 	maxVended = 100_000
 	// flushEvery is how often they are written down.
 	flushEvery = 10 * time.Second
