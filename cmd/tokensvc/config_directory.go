@@ -1,7 +1,6 @@
 package main
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"github.com/tokensvc/tokensvc/internal/directory/store"
 	"github.com/tokensvc/tokensvc/internal/provisioning"
 	"github.com/tokensvc/tokensvc/internal/secret"
+	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
 
 // DirectoryConfig says where a user's telephony credentials are found.
@@ -122,11 +122,11 @@ func directorySettings(c *Config) []setting {
 			help:  "Whether one more is refused, or replaces the one that was unused for longest, whose credential is deleted.",
 		}, {
 			key: "provision.connection_id", variable: "TOKENSVC_PROVISION_CONNECTION_ID", unset: "none: no credential is created",
-			field: asOne(&c.Provision.ConnectionID, oneText, "the id of a Credential Connection, in quotes in YAML: letters, digits, - and _", only(connectionID.MatchString)),
+			field: asOne(&c.Provision.ConnectionID, oneText, "the id of a Credential Connection, in quotes in YAML: letters, digits, - and _", only(telnyx.IsConnectionID)),
 			help:  "Connection at Telnyx on which a credential is created when somebody without one logs in.",
 		}, {
 			key: "provision.instance", variable: "TOKENSVC_PROVISION_INSTANCE", unset: "required with the previous",
-			field: asOne(&c.Provision.Instance, oneText, "1 to 32 lower case letters, digits and dashes", only(instanceName.MatchString)),
+			field: asOne(&c.Provision.Instance, oneText, "1 to 32 lower case letters, digits and dashes", only(func(s string) bool { return provisioning.CheckInstance(s) == nil })),
 			help:  "Name of this service in the names of the credentials that it creates. Another service on the same Telnyx account must have another: each deletes its own.",
 		}, {
 			key: "provision.users", variable: "TOKENSVC_PROVISION_USERS", byDefault: "everyone",
@@ -137,7 +137,7 @@ func directorySettings(c *Config) []setting {
 			field: asOneOf(&c.Provision.FirstLogin, "wait", "retry"),
 			help:  "Whether the first login waits until the new credential is usable, or is told to come back (`provisioning`).",
 		}, {
-			key: "provision.ready_after", variable: "TOKENSVC_PROVISION_READY_AFTER", byDefault: "5s",
+			key: "provision.ready_after", variable: "TOKENSVC_PROVISION_READY_AFTER", byDefault: provisioning.DefaultReadyAfter.String(),
 			field: asDurationOrNone(&c.Provision.ReadyAfter, provisioning.MaxReadyAfter),
 			help:  "How long Telnyx takes until a new credential is usable.",
 		}, {
@@ -167,11 +167,6 @@ func directorySettings(c *Config) []setting {
 		},
 	}
 }
-
-var (
-	connectionID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-	instanceName = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
-)
 
 func asDirectory(into *DirectoryConfig) field {
 	f := field{shape: oneText, expects: "sqlite:PATH, postgres://…, file:PATH or claim:NAME", current: func() any { return *into }}

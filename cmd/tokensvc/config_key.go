@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/tokensvc/tokensvc/internal/authz"
+	"github.com/tokensvc/tokensvc/internal/handler"
 	"github.com/tokensvc/tokensvc/internal/secret"
 )
 
@@ -16,7 +17,6 @@ const (
 	maxAPIKey         = 512      // bytes
 	maxSecretFile     = 4096     // bytes: a key or secret and white space around it
 	minNonceKey       = 32       // bytes, as many as the MAC has
-	minAdminToken     = 32       // bytes, so that nobody guesses it
 	maxClientSecret   = 1024     // bytes
 	maxPrivateKeyFile = 16 << 10 // bytes: RSA of 8192 bits, twice over
 )
@@ -49,7 +49,7 @@ func readDatabasePassword(path string) (secret.Text, error) {
 }
 
 func readAdminToken(path string) (secret.Text, error) {
-	return readLine(path, minAdminToken, "the admin token")
+	return readLine(path, handler.MinAdminToken, "the admin token")
 }
 
 // readLine reads a secret that is a line of printable ASCII.

@@ -135,7 +135,7 @@ func (o *bookObserver) troubled(what string) func(error) {
 // reconciled is told of every comparison with Telnyx. One that did not come to its
 // end has found nothing that could be told.
 func (o *bookObserver) reconciled(r provisioning.Report, err error) {
-	if err == nil || errors.Is(err, provisioning.ErrTooManyGone) || errors.Is(err, provisioning.ErrTooManyOrphans) {
+	if r.Pages > 0 && (err == nil || errors.Is(err, provisioning.ErrTooManyGone) || errors.Is(err, provisioning.ErrTooManyOrphans)) {
 		for kind, n := range map[provisioning.Kind]int{
 			provisioning.Orphan: r.Orphans, provisioning.Gone: r.Gone, provisioning.Expired: r.Expired,
 		} {
