@@ -45,7 +45,7 @@ func (p parts) checkDatabase(ctx context.Context) checked {
 	counts, failed := s.Counts(ctx)
 	switch err := cmp.Or(err, failed); {
 	case errors.Is(err, store.ErrOlderSchema):
-		return amiss(part, kind+": of an older version", "run tokensvc migrate")
+		return amiss(part, kind+": has not been brought to this version", "run tokensvc migrate")
 	case errors.Is(err, store.ErrNewerSchema):
 		return amiss(part, kind+": of a newer version", "run that version of tokensvc, or one after it")
 	case err != nil:

@@ -79,7 +79,7 @@ func (o *bookObserver) directoryIs(err error) {
 	default:
 		o.up.Set(0)
 		if before == nil || *before != text {
-			o.log.Error().Err(err).Msg("the directory cannot be used")
+			o.log.Error().Err(err).Msg("the directory does not answer; it is asked again and again")
 		}
 	}
 }

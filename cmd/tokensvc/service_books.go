@@ -25,15 +25,11 @@ func (s *service) prepare(ctx context.Context) error {
 		return nil
 	}
 	err := s.cfg.prepareStore(ctx, s.database.store)
-	s.observer.directoryIs(err)
-	if errors.Is(err, directory.ErrUnavailable) && s.cfg.Directory.Kind == "postgres" {
-		s.log.Warn().Err(err).Msg("the database does not answer yet")
+	if err == nil || errors.Is(err, directory.ErrUnavailable) && s.cfg.Directory.Kind == "postgres" {
+		s.observer.directoryIs(err)
 		return nil
 	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("directory: %w", err), s.database.close())
-	}
-	return nil
+	return errors.Join(fmt.Errorf("directory: %w", err), s.database.close())
 }
 
 // bookkeeping is what goes on beside the requests until its context is done.
