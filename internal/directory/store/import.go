@@ -16,7 +16,7 @@ type ImportMode int
 
 // The modes.
 const (
-	ImportEach   ImportMode = iota // each Add is written: what is right is kept, whatever else is wrong
+	ImportEach   ImportMode = iota // written as it is added: what is right is kept, whatever else is wrong
 	ImportAtomic                   // all is written at the End, or nothing; nobody else changes the books meanwhile
 	ImportDryRun                   // nothing is written, and nobody held up
 )
@@ -77,6 +77,7 @@ type Import struct {
 	devices     map[uint64]int // the line of a user and device
 	credentials map[uint64]int // the line of a credential
 
+	written time.Time // of ImportEach: when the last change was over
 	whole   *change   // of ImportAtomic
 	pretend *pretence // of ImportDryRun
 	refused bool      // a row was
@@ -127,67 +128,6 @@ func (s *Store) beginImport(ctx context.Context, by By) (*change, error) {
 	return c, nil
 }
 
-// Add takes up to MaxBatch rows and returns a verdict on each. An error is about
-// all of them, none of which is taken then: ErrInvalid, if they are too many, or
-// directory.ErrUnavailable, after which no more is taken.
-func (i *Import) Add(ctx context.Context, rows []Row) ([]Verdict, error) {
-	switch {
-	case i.over != nil:
-		return nil, i.over
-	case len(rows) > MaxBatch || i.rows+len(rows) > MaxRows:
-		return nil, invalid("at most %d rows at once, and %d in all", MaxBatch, MaxRows)
-	}
-	i.rows += len(rows)
-	verdicts := make([]Verdict, len(rows))
-	good := make([]int, 0, len(rows)) // indexes of the rows that go on
-	for n, row := range rows {
-		verdicts[n] = Verdict{Line: row.Line, Err: i.check(row)}
-		if verdicts[n].Err == nil {
-			good = append(good, n)
-		}
-	}
-	if i.over = i.decide(ctx, rows, good, verdicts); i.over != nil {
-		return nil, i.over
-	}
-	for _, v := range verdicts {
-		i.refused = i.refused || v.Err != nil
-	}
-	return verdicts, nil
-}
-
-func (i *Import) decide(ctx context.Context, rows []Row, good []int, verdicts []Verdict) error {
-	if len(good) == 0 {
-		return nil
-	}
-	write := func(c *change) error {
-		b, err := i.store.readBatch(c.ctx, c, rows, good)
-		if err != nil {
-			return err
-		}
-		b.at, b.last = c.at, c.last
-		b.decide(rows, good, verdicts)
-		return c.write(b)
-	}
-	switch i.mode {
-	case ImportEach:
-		return i.store.change(ctx, i.by, write)
-	case ImportAtomic:
-		i.whole.ctx = ctx
-		return unavailable(write(i.whole))
-	}
-	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
-	defer cancel()
-	b, err := i.store.readBatch(ctx, i.store.reads, rows, good)
-	if err != nil {
-		return unavailable(err)
-	}
-	b.at = i.store.now().UnixMilli()
-	i.pretend.before(b, rows, good)
-	b.decide(rows, good, verdicts)
-	i.pretend.after(b)
-	return nil
-}
-
 // End ends the import; a second End does nothing. An ImportAtomic is written with
 // commit, and else forgotten, as it is when a row was refused, which with commit
 // is an ErrInvalid. The other error is directory.ErrUnavailable.
@@ -216,41 +156,4 @@ func (i *Import) End(ctx context.Context, commit bool) error {
 	}
 	whole.ctx = ctx
 	return unavailable(whole.commit())
-}
-
-// check says what is wrong with a row by itself, or beside those before it.
-func (i *Import) check(r Row) error {
-	if err := r.check(); err != nil {
-		return err
-	}
-	device := maphash.Comparable(i.seed, [2]string{r.User, string(r.Device)})
-	if line, twice := i.devices[device]; twice {
-		return invalid("the same user and device as in line %d", line)
-	}
-	i.devices[device] = r.Line
-	if r.Credential.IsZero() {
-		return nil
-	}
-	id := maphash.Comparable(i.seed, r.Credential)
-	if line, twice := i.credentials[id]; twice {
-		return invalid("the same credential as in line %d", line)
-	}
-	i.credentials[id] = r.Line
-	return nil
-}
-
-func (r Row) check() error {
-	if err := checkKey(r.User); err != nil {
-		return err
-	}
-	if err := checkName(r.Name); err != nil {
-		return err
-	}
-	if r.Credential.IsZero() {
-		return nil
-	}
-	if r.Disabled != nil && *r.Disabled {
-		return invalid("a disabled user has no credential")
-	}
-	return Assignment{ID: r.Credential, SIPUsername: r.SIPUsername}.check(r.Device)
 }
