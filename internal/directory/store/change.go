@@ -3,7 +3,11 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // A change is a transaction of one who changes the books, and of nobody else at
@@ -35,7 +39,11 @@ func (s *Store) change(ctx context.Context, by By, do func(c *change) error) err
 
 // begin begins a change and waits until no other is under way.
 func (s *Store) begin(ctx context.Context, by By) (*change, error) {
-	tx, err := s.writes.BeginTx(ctx, nil)
+	var tx *sql.Tx
+	err := s.patiently(ctx, func() (err error) {
+		tx, err = s.writes.BeginTx(ctx, nil)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -46,6 +54,36 @@ func (s *Store) begin(ctx context.Context, by By) (*change, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// SQLite looks ever less often whether another process is done with its change:
+// within longestWait at least every longestPause.
+const (
+	longestPause = 15 * time.Millisecond
+	longestWait  = 33 * time.Millisecond
+)
+
+// patiently does something that waits for the other processes that change a SQLite
+// database, for as long as answerTimeout. SQLite by itself would soon look for a gap
+// between their changes only every tenth of a second, so it is asked anew before.
+func (s *Store) patiently(ctx context.Context, do func() error) error {
+	began := time.Now()
+	for {
+		err := do()
+		busy, ok := errors.AsType[*sqlite.Error](err)
+		if !ok || busy.Code()&0xff != sqlite3.SQLITE_BUSY || time.Since(began) > answerTimeout || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// write executes a statement outside of a change.
+func (s *Store) write(ctx context.Context, query string, args ...any) (result sql.Result, err error) {
+	err = s.patiently(ctx, func() (err error) {
+		result, err = s.writes.ExecContext(ctx, query, args...)
+		return err
+	})
+	return result, err
 }
 
 // channel is what replicas listen to on PostgreSQL.

@@ -43,12 +43,15 @@ func (s *Store) ClaimDeletions(ctx context.Context, n int, hold time.Duration) (
 	if s.postgres != nil { // the array is made once, before anything is changed
 		in = ` = ANY (ARRAY(` + due + ` FOR UPDATE SKIP LOCKED))`
 	}
-	rows, err := s.writes.QueryContext(ctx, `UPDATE deletions SET due_at = $2, attempts = attempts + 1 WHERE credential_id`+in+`
-		RETURNING credential_id, user_key, device, since, attempts`, now, now+hold.Milliseconds(), n)
-	if err != nil {
-		return nil, unavailable(err)
-	}
-	claimed, err := scanDeletions(rows)
+	var claimed []Deletion
+	err = s.patiently(ctx, func() error {
+		rows, err := s.writes.QueryContext(ctx, `UPDATE deletions SET due_at = $2, attempts = attempts + 1 WHERE credential_id`+in+`
+			RETURNING credential_id, user_key, device, since, attempts`, now, now+hold.Milliseconds(), n)
+		if err == nil {
+			claimed, err = scanDeletions(rows)
+		}
+		return err
+	})
 	return claimed, unavailable(err)
 }
 
@@ -106,7 +109,7 @@ func (s *Store) Postpone(ctx context.Context, id telnyx.CredentialID, until time
 		return unavailable(err)
 	}
 	due := now + until.Sub(s.now()).Milliseconds() // by everybody's clock
-	_, err = s.writes.ExecContext(ctx, `UPDATE deletions SET due_at = $1 WHERE credential_id = $2`, due, id.String())
+	_, err = s.write(ctx, `UPDATE deletions SET due_at = $1 WHERE credential_id = $2`, due, id.String())
 	return unavailable(err)
 }
 

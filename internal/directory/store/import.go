@@ -16,7 +16,7 @@ type ImportMode int
 
 // The modes.
 const (
-	ImportEach   ImportMode = iota // each Add is written: what is right is kept, whatever else is wrong
+	ImportEach   ImportMode = iota // written as it is added: what is right is kept, whatever else is wrong
 	ImportAtomic                   // all is written at the End, or nothing; nobody else changes the books meanwhile
 	ImportDryRun                   // nothing is written, and nobody held up
 )
@@ -77,6 +77,7 @@ type Import struct {
 	devices     map[uint64]int // the line of a user and device
 	credentials map[uint64]int // the line of a credential
 
+	written time.Time // of ImportEach: when the last change was over
 	whole   *change   // of ImportAtomic
 	pretend *pretence // of ImportDryRun
 	refused bool      // a row was
@@ -127,9 +128,10 @@ func (s *Store) beginImport(ctx context.Context, by By) (*change, error) {
 	return c, nil
 }
 
-// Add takes up to MaxBatch rows and returns a verdict on each. An error is about
-// all of them, none of which is taken then: ErrInvalid, if they are too many, or
-// directory.ErrUnavailable, after which no more is taken.
+// Add takes up to MaxBatch rows and returns a verdict on each. With an error come
+// the verdicts on those before the first that was not taken, of an ImportEach; of
+// others none was. It is ErrInvalid, if they are too many, of which none is taken,
+// or directory.ErrUnavailable, after which no more is taken.
 func (i *Import) Add(ctx context.Context, rows []Row) ([]Verdict, error) {
 	switch {
 	case i.over != nil:
@@ -146,46 +148,110 @@ func (i *Import) Add(ctx context.Context, rows []Row) ([]Verdict, error) {
 			good = append(good, n)
 		}
 	}
-	if i.over = i.decide(ctx, rows, good, verdicts); i.over != nil {
-		return nil, i.over
+	decided, err := i.decide(ctx, rows, good, verdicts)
+	if err != nil {
+		i.over = err
+		if i.mode != ImportEach {
+			return nil, err
+		}
+		verdicts = verdicts[:good[decided]]
 	}
 	for _, v := range verdicts {
 		i.refused = i.refused || v.Err != nil
 	}
-	return verdicts, nil
+	return verdicts, err
 }
 
-func (i *Import) decide(ctx context.Context, rows []Row, good []int, verdicts []Verdict) error {
-	if len(good) == 0 {
-		return nil
-	}
-	write := func(c *change) error {
-		b, err := i.store.readBatch(c.ctx, c, rows, good)
-		if err != nil {
-			return err
+// decide returns how many of the good rows have their verdict.
+func (i *Import) decide(ctx context.Context, rows []Row, good []int, verdicts []Verdict) (decided int, err error) {
+	for decided < len(good) && err == nil {
+		n, left := 0, good[decided:]
+		switch i.mode {
+		case ImportEach:
+			n, err = i.writeSome(ctx, rows, left, verdicts)
+		case ImportAtomic:
+			i.whole.ctx = ctx
+			n, err = i.step(i.whole, rows, left, verdicts)
+			err = unavailable(err)
+		case ImportDryRun:
+			n, err = i.pretendStep(ctx, rows, left, verdicts)
+			err = unavailable(err)
 		}
-		b.at, b.last = c.at, c.last
-		b.decide(rows, good, verdicts)
-		return c.write(b)
+		decided += n
 	}
-	switch i.mode {
-	case ImportEach:
-		return i.store.change(ctx, i.by, write)
-	case ImportAtomic:
-		i.whole.ctx = ctx
-		return unavailable(write(i.whole))
+	return decided, err
+}
+
+const (
+	// stepRows is how many rows are read, decided and written at once.
+	stepRows = 1000
+	// holdUp is how long one change of an ImportEach takes more rows, and handOver
+	// how much later the next one begins: who waits for the books gets them.
+	holdUp   = 250 * time.Millisecond
+	handOver = longestPause + 5*time.Millisecond
+)
+
+// writeSome writes as many of the good rows as there is time for, and returns how
+// many these are. The more there are, the less is written twice: most of them are
+// on the same pages as others.
+func (i *Import) writeSome(ctx context.Context, rows []Row, good []int, verdicts []Verdict) (written int, err error) {
+	i.handOver(ctx)
+	err = i.store.change(ctx, i.by, func(c *change) error {
+		for began := time.Now(); written == 0 || written < len(good) && time.Since(began) < holdUp; {
+			n, err := i.step(c, rows, good[written:], verdicts)
+			if err != nil {
+				return err
+			}
+			written += n
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
 	}
+	i.written = time.Now()
+	return written, nil
+}
+
+// handOver waits until whoever waited for the last change to be over has begun.
+func (i *Import) handOver(ctx context.Context) {
+	wait := time.NewTimer(time.Until(i.written.Add(handOver)))
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-ctx.Done():
+	}
+}
+
+// step decides and writes some of the good rows, and returns how many.
+func (i *Import) step(c *change, rows []Row, good []int, verdicts []Verdict) (n int, err error) {
+	good = good[:min(len(good), stepRows)]
+	b, err := i.store.readBatch(c.ctx, c, rows, good)
+	if err != nil {
+		return 0, err
+	}
+	b.at, b.last = c.at, c.last
+	b.decide(rows, good, verdicts)
+	if err := c.write(b); err != nil {
+		return 0, err
+	}
+	return len(good), nil
+}
+
+// pretendStep is step for a dry run.
+func (i *Import) pretendStep(ctx context.Context, rows []Row, good []int, verdicts []Verdict) (n int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
 	defer cancel()
+	good = good[:min(len(good), stepRows)]
 	b, err := i.store.readBatch(ctx, i.store.reads, rows, good)
 	if err != nil {
-		return unavailable(err)
+		return 0, err
 	}
 	b.at = i.store.now().UnixMilli()
 	i.pretend.before(b, rows, good)
 	b.decide(rows, good, verdicts)
 	i.pretend.after(b)
-	return nil
+	return len(good), nil
 }
 
 // End ends the import; a second End does nothing. An ImportAtomic is written with

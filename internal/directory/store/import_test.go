@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/directory/store"
@@ -279,6 +280,70 @@ func TestAnImportSaysWhoMadeIt(t *testing.T) {
 		c := must[store.Credential](t)(s.Credential(t.Context(), id))
 		if c.SIPUsername != "gencred1" || c.Provisioned || c.CreatedAt.IsZero() {
 			t.Errorf("the credential is %+v", c)
+		}
+	})
+}
+
+// What fails half-way is told apart from what was done.
+func TestADatabaseThatIsFullInTheMiddleOfAnImport(t *testing.T) {
+	b := sqliteBooks(t)
+	s := b.open(t)
+	i := must[*store.Import](t)(s.BeginImport(t.Context(), by, store.ImportEach))
+	if err := store.ExecWriting(t.Context(), s, fmt.Sprint("PRAGMA max_page_count = ", b.number(t, `PRAGMA page_count`)+150)); err != nil {
+		t.Fatal(err)
+	}
+	verdicts, err := i.Add(t.Context(), many(store.MaxBatch))
+	if word(err) != "unavailable" {
+		t.Fatalf("there is room for all: %v", err)
+	}
+	for _, v := range verdicts {
+		if v.Did != store.RowCreated {
+			t.Fatalf("a verdict is %+v", v)
+		}
+	}
+	if _, err := i.Add(t.Context(), many(1)); word(err) != "unavailable" {
+		t.Errorf("more is taken: %v", err)
+	}
+	if err := i.End(t.Context(), true); err != nil {
+		t.Error(err)
+	}
+	if n := b.number(t, `SELECT count(*) FROM users`); n != int64(len(verdicts)) {
+		t.Errorf("%d are there, and of %d it was said", n, len(verdicts))
+	}
+	b.consistent(t)
+}
+
+// Other processes change the same books, and one imports as fast as it can.
+func TestAnImportKeepsNobodyWaitingForLong(t *testing.T) {
+	onBoth(t, func(t *testing.T, b *books) {
+		s, other := b.open(t), b.open(t)
+		ended := make(chan error, 1)
+		go func() {
+			i, err := s.BeginImport(t.Context(), by, store.ImportEach)
+			for all := many(4 * store.MaxBatch); err == nil && len(all) > 0; all = all[store.MaxBatch:] {
+				_, err = i.Add(t.Context(), all[:store.MaxBatch])
+			}
+			ended <- errors.Join(err, i.End(t.Context(), true))
+		}()
+		for n := 0; ; n++ {
+			err := within(t, 500*time.Millisecond, "a change", func() error {
+				_, _, err := other.PutUser(t.Context(), by, fmt.Sprint("main:other", n), "", anyone)
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			select {
+			case err := <-ended:
+				if err != nil {
+					t.Error(err)
+				}
+				if users := b.number(t, `SELECT count(*) FROM users`); users != int64(4*store.MaxBatch+n+1) {
+					t.Errorf("there are %d users, and %d of others", users, n+1)
+				}
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,8 +38,11 @@ func (c *change) insert(r insertion) error {
 		return err
 	}
 	defer one.Close()
+	// When the context is done, so is the transaction. To watch it for each row,
+	// too, would take a goroutine a row.
+	ctx := context.WithoutCancel(c.ctx)
 	for _, values := range r.values {
-		if _, err := one.ExecContext(c.ctx, values...); err != nil {
+		if _, err := one.ExecContext(ctx, values...); err != nil {
 			return err
 		}
 	}

@@ -121,7 +121,7 @@ func (s *Store) Abandon(ctx context.Context, i Intent, uncertain bool) error {
 	if uncertain {
 		statement = `UPDATE intents SET held_until = 0 WHERE name = $1 AND holder = $2`
 	}
-	_, err := s.writes.ExecContext(ctx, statement, i.Name, i.Holder)
+	_, err := s.write(ctx, statement, i.Name, i.Holder)
 	return unavailable(err)
 }
 

@@ -17,7 +17,7 @@ func (s *Store) TryLease(ctx context.Context, name, holder string, hold time.Dur
 	if err != nil {
 		return false, unavailable(err)
 	}
-	result, err := s.writes.ExecContext(ctx, `INSERT INTO leases (name, holder, held_until) VALUES ($1, $2, $3)
+	result, err := s.write(ctx, `INSERT INTO leases (name, holder, held_until) VALUES ($1, $2, $3)
 		ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, held_until = excluded.held_until
 		WHERE leases.holder = excluded.holder OR leases.held_until <= $4`, name, holder, now+hold.Milliseconds(), now)
 	if err != nil {
@@ -32,7 +32,7 @@ func (s *Store) TryLease(ctx context.Context, name, holder string, hold time.Dur
 func (s *Store) ReleaseLease(ctx context.Context, name, holder string) error {
 	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
 	defer cancel()
-	_, err := s.writes.ExecContext(ctx, `DELETE FROM leases WHERE name = $1 AND holder = $2`, name, holder)
+	_, err := s.write(ctx, `DELETE FROM leases WHERE name = $1 AND holder = $2`, name, holder)
 	return unavailable(err)
 }
 

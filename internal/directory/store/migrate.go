@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -70,6 +71,16 @@ func (s *Store) Migrate(ctx context.Context) (before, after int64, err error) {
 // up applies what is missing. Where several do it at once on SQLite, which has no
 // lock for it, one fails at what another has just done, and goes on after that.
 func (s *Store) up(ctx context.Context, p *goose.Provider, has int64) (int64, error) {
+	if s.postgres == nil { // nobody asks anew for goose
+		wait := func(ctx context.Context, d time.Duration) error {
+			_, err := s.writes.ExecContext(ctx, fmt.Sprintf(`PRAGMA busy_timeout = %d`, d.Milliseconds()))
+			return err
+		}
+		if err := wait(ctx, answerTimeout); err != nil {
+			return has, err
+		}
+		defer wait(context.WithoutCancel(ctx), longestWait) //nolint:errcheck // then others wait longer
+	}
 	for {
 		_, failed := p.Up(ctx)
 		now, err := s.schema(ctx)

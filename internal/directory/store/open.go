@@ -79,15 +79,15 @@ func (s *Store) openSQLite(path string) (err error) {
 	if path, err = prepareFile(path); err != nil {
 		return fmt.Errorf("opening the database: %w", unavailable(err))
 	}
-	if s.writes, err = openFile(path, 1, "journal_mode(WAL)"); err != nil {
+	if s.writes, err = openFile(path, 1, longestWait, "journal_mode(WAL)"); err != nil {
 		return err
 	}
-	if s.reads, err = openFile(path, sqliteReaders, "query_only(1)"); err != nil {
+	if s.reads, err = openFile(path, sqliteReaders, answerTimeout, "query_only(1)"); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
 	defer cancel()
-	if err := s.writes.PingContext(ctx); err != nil {
+	if err := s.patiently(ctx, func() error { return s.writes.PingContext(ctx) }); err != nil {
 		return errors.Join(fmt.Errorf("opening the database: %w", unavailable(err)), s.reads.Close(), s.writes.Close())
 	}
 	return nil
@@ -109,10 +109,11 @@ func prepareFile(path string) (string, error) {
 	return path, file.Close()
 }
 
-// openFile prepares connections to a file. None is made yet.
-func openFile(path string, connections int, pragmas ...string) (*sql.DB, error) {
+// openFile prepares connections to a file, each of which waits so long for another
+// process. None is made yet.
+func openFile(path string, connections int, wait time.Duration, pragmas ...string) (*sql.DB, error) {
 	query := url.Values{"_pragma": append(pragmas,
-		fmt.Sprintf("busy_timeout(%d)", answerTimeout.Milliseconds()), "foreign_keys(1)", "synchronous(FULL)")}
+		fmt.Sprintf("busy_timeout(%d)", wait.Milliseconds()), "foreign_keys(1)", "synchronous(FULL)")}
 	query.Set("_txlock", "immediate")
 	address := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: query.Encode()}
 	db, err := sql.Open("sqlite", address.String())

@@ -43,7 +43,7 @@ const (
 	// MaxPage is the most that one call lists.
 	MaxPage = 1000
 	// MaxBatch is the most rows of one Import.Add.
-	MaxBatch = 1000
+	MaxBatch = 5000
 )
 
 // Config is what a Store needs.

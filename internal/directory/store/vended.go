@@ -17,6 +17,8 @@ const (
 	maxVended = 100_000
 	// flushEvery is how often they are written down.
 	flushEvery = 10 * time.Second
+	// flushBatch is how many are written down in one change.
+	flushBatch = 1000
 )
 
 // vended is when tokens were last handed out, as far as it is not in the database
@@ -70,7 +72,7 @@ func (s *Store) Run(ctx context.Context) {
 // changes the books waits long.
 func (s *Store) flushVended(ctx context.Context) error {
 	all := s.vended.take()
-	for ids := range slices.Chunk(slices.Sorted(maps.Keys(all)), MaxBatch) {
+	for ids := range slices.Chunk(slices.Sorted(maps.Keys(all)), flushBatch) {
 		if err := s.flush(ctx, ids, all); err != nil {
 			for id, at := range all {
 				s.vended.add(id, at)
