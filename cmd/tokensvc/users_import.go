@@ -130,7 +130,7 @@ func (u *usersRun) summarize(count tally, brokeOff bool) {
 	case count.DryRun:
 		fate = "; nothing was changed (-dry-run)"
 	case brokeOff && !u.atomic:
-		fate = ", and perhaps more or fewer: import the list again"
+		fate = " so far, and perhaps some more: import the list again"
 	case u.atomic && count.Failed > 0:
 		fate = "; nothing was changed (-atomic)"
 	}

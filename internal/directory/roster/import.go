@@ -26,10 +26,9 @@ const MaxProblems = 1000
 // is told, in the order of the lines, in words of ours.
 //
 // The error is about all of it: ErrHeader, directory.ErrUnavailable, or what the
-// list's reader said. Of an ImportEach the lines that were counted before it may be
-// in the books or not, so the Tally then says at most what was done: to import the
-// list again is harmless. Of an ImportAtomic that was not written, the Tally has
-// only what failed.
+// list's reader said. Of an ImportEach the Tally then has what is written for
+// certain, and some of the lines after it may be too: to import the list again is
+// harmless. Of an ImportAtomic that was not written, it has only what failed.
 func Import(ctx context.Context, s *store.Store, by store.By, mode store.ImportMode, list *Reader, wrong func(line int, text string)) (Tally, error) {
 	into, err := s.BeginImport(ctx, by, mode)
 	if err != nil {

@@ -43,9 +43,16 @@ func printable(text string, most int) bool {
 		!strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
+// joiners part and join letters within a word, as names in Persian and in Indic
+// scripts need, and parts of an emoji. They have no look of their own, so in a key
+// they could make two people look like one.
+var joiners = strings.NewReplacer("\u200C", "", "\u200D", "")
+
 // IsName reports whether a user may be called so: up to MaxNameBytes of printable
-// characters. It may be empty.
-func IsName(text string) bool { return printable(text, MaxNameBytes) }
+// characters and joiners. It may be empty.
+func IsName(text string) bool {
+	return len(text) <= MaxNameBytes && utf8.ValidString(text) && printable(joiners.Replace(text), MaxNameBytes)
+}
 
 // IsSIPUsername reports whether a credential may be called so: up to
 // MaxSIPUsernameBytes of printable characters without spaces. It may be empty.

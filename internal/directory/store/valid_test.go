@@ -24,6 +24,24 @@ func TestWhatACredentialMayBeCalled(t *testing.T) {
 	})
 }
 
+func TestWhatAUserMayBeCalled(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		for text, want := range map[string]bool{
+			"": true, "Alice Ng": true, "علی\u200cرضا": true, "👩\u200d💻": true, "a\u200b": false, "a\u202eb": false, "a\x00": false, "\xff": false,
+			"\xc3\u200d\xa9": false, strings.Repeat("a", store.MaxNameBytes-3) + "\u200d": true, strings.Repeat("a", store.MaxNameBytes) + "\u200d": false,
+		} {
+			_, _, err := s.PutUser(t.Context(), by, "main:alice", text, store.Match{})
+			if store.IsName(text) != want || (word(err) == "ok") != want {
+				t.Errorf("%.20q: %v, want %v", text, err, want)
+			}
+			_, _, err = s.PutUser(t.Context(), by, "main:b"+text, "", store.Match{})
+			if strings.ContainsAny(text, "\u200c\u200d") && word(err) != "invalid" {
+				t.Errorf("%.20q in a key: %v", text, err)
+			}
+		}
+	})
+}
+
 func TestTheProblemOfAVerdict(t *testing.T) {
 	each(t, func(t *testing.T, s *store.Store) {
 		i := must[*store.Import](t)(s.BeginImport(t.Context(), by, store.ImportEach))
