@@ -77,6 +77,8 @@ func sayLines(w io.Writer, lines []string) {
 // maxLine bounds what is shown of a text that is not ours.
 const maxLine = 500 // characters
 
+const zeroWidthNonJoiner, zeroWidthJoiner = '\u200c', '\u200d'
+
 // oneLine makes one line of a text, which may hold words of somebody else's: a
 // terminal obeys what it is shown.
 func oneLine(text string) string {
@@ -86,7 +88,7 @@ func oneLine(text string) string {
 		if n++; n > maxLine {
 			return b.String() + " …"
 		}
-		if unicode.IsPrint(r) {
+		if unicode.IsPrint(r) || r == zeroWidthJoiner || r == zeroWidthNonJoiner { // names have these
 			b.WriteRune(r)
 			continue
 		}

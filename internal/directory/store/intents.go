@@ -142,8 +142,8 @@ func (s *Store) intents(ctx context.Context, names []string) (map[string]Intent,
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.reads.QueryContext(ctx, `SELECT name, user_key, device, holder, held_until, began_at FROM intents
-		WHERE name `+s.inList(), asJSON(names))
+	query := `SELECT name, user_key, device, holder, held_until, began_at FROM intents WHERE name ` + s.inList()
+	rows, err := s.reads.QueryContext(ctx, query, asJSON(names))
 	if err != nil {
 		return nil, err
 	}
