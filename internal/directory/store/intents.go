@@ -142,6 +142,7 @@ func (s *Store) intents(ctx context.Context, names []string) (map[string]Intent,
 	if err != nil {
 		return nil, err
 	}
+	//nolint:gosec // one of two constants is added
 	rows, err := s.reads.QueryContext(ctx, `SELECT name, user_key, device, holder, held_until, began_at FROM intents
 		WHERE name `+s.inList(), asJSON(names))
 	if err != nil {
