@@ -142,8 +142,9 @@ func (s *Store) intents(ctx context.Context, names []string) (map[string]Intent,
 	if err != nil {
 		return nil, err
 	}
-	query := `SELECT name, user_key, device, holder, held_until, began_at FROM intents WHERE name ` + s.inList()
-	rows, err := s.reads.QueryContext(ctx, query, asJSON(names))
+	//nolint:gosec // one of two constants is added
+	rows, err := s.reads.QueryContext(ctx, `SELECT name, user_key, device, holder, held_until, began_at FROM intents
+		WHERE name `+s.inList(), asJSON(names))
 	if err != nil {
 		return nil, err
 	}
