@@ -140,6 +140,21 @@ func (f *Finder) ready(ctx context.Context, c store.Credential) (telnyx.Credenti
 	if err := sleep(ctx, wait); err != nil {
 		return telnyx.CredentialID{}, err
 	}
+	return f.still(ctx, c)
+}
+
+// still returns a credential that was waited for, unless it has been taken away
+// meanwhile.
+func (f *Finder) still(ctx context.Context, c store.Credential) (telnyx.CredentialID, error) {
+	found, err := f.cfg.Store.Lookup(ctx, c.User, c.Device)
+	switch {
+	case err != nil:
+		return telnyx.CredentialID{}, err
+	case found.Disabled:
+		return telnyx.CredentialID{}, directory.ErrDisabled
+	case found.Credential.ID != c.ID:
+		return telnyx.CredentialID{}, directory.ErrNoCredential
+	}
 	return c.ID, nil
 }
 

@@ -339,3 +339,42 @@ func TestNames(t *testing.T) {
 		seen[name] = row[1]
 	}
 }
+
+func TestWhoLosesACredentialWhileItIsWaitedForDoesNotGetIt(t *testing.T) {
+	for name, row := range map[string]struct {
+		lose func(w *world) error
+		want error
+	}{
+		"disabled": {func(w *world) error {
+			_, err := w.books.Disable(w.t.Context(), byTest, alice, store.Match{})
+			return err
+		}, directory.ErrDisabled},
+		"removed": {func(w *world) error {
+			return w.books.Remove(w.t.Context(), byTest, alice, false, store.Match{})
+		}, directory.ErrNoCredential},
+		"unassigned": {func(w *world) error {
+			return w.books.Unassign(w.t.Context(), byTest, alice, phone, false, store.Match{})
+		}, directory.ErrNoCredential},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			f := w.finder(readyAfter(time.Second))
+			got := make(chan error)
+			go func() {
+				_, err := w.find(f, alice, phone)
+				got <- err
+			}()
+			until(t, "the credential", func() bool {
+				counts, err := w.books.Counts(t.Context())
+				return err == nil && counts.Credentials == 1
+			})
+			if err := row.lose(w); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-got; !errors.Is(err, row.want) {
+				t.Errorf("got %v, want %v", err, row.want)
+			}
+		})
+	}
+}
