@@ -13,6 +13,7 @@ package provisioning
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -51,7 +52,7 @@ func NewFinder(cfg Config) (*Finder, error) {
 	}
 	return &Finder{
 		cfg: cfg, cache: kept, users: crowd{of: make(map[string]int)},
-		limits: store.Limits{CreateUsers: cfg.Everyone, MaxDevices: cfg.MaxDevices, Replace: cfg.Replace},
+		limits: store.Limits{CreateUsers: cfg.Everyone, MaxDevices: cfg.MaxDevices, Replace: cfg.Replace, ReplaceUnusedFor: cfg.ReplaceUnusedFor},
 	}, nil
 }
 
@@ -111,13 +112,27 @@ func (f *Finder) provisioned(ctx context.Context, q directory.Query, p place, kn
 	case f.cfg.Telnyx == nil || !known && !f.cfg.Everyone:
 		return telnyx.CredentialID{}, directory.ErrNoCredential
 	case !q.Create:
-		return telnyx.CredentialID{}, directory.ErrNotCreated
+		return telnyx.CredentialID{}, f.wouldCreate(ctx, p)
 	}
 	c, err := f.makeOnce(ctx, store.By{Actor: "login", RequestID: q.RequestID}, p)
 	if err != nil {
 		return telnyx.CredentialID{}, err
 	}
 	return f.ready(ctx, c)
+}
+
+// wouldCreate is what becomes of somebody who has none and does not ask for one.
+func (f *Finder) wouldCreate(ctx context.Context, p place) error {
+	u, err := f.cfg.Store.User(ctx, p.user)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return directory.ErrNotCreated
+	case err != nil:
+		return err
+	case !u.HasRoom(p.device, f.cfg.Now(), f.limits):
+		return directory.ErrTooManyDevices
+	}
+	return directory.ErrNotCreated
 }
 
 // ready returns the credential when it can be used.
