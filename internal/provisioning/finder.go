@@ -34,6 +34,7 @@ type Finder struct {
 	cfg      Config
 	limits   store.Limits
 	cache    *cache
+	young    young
 	flights  singleflight.Group
 	users    crowd // that credentials are being made for
 	waiting  atomic.Int64
@@ -50,15 +51,22 @@ func NewFinder(cfg Config) (*Finder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("provisioning: cache: %w", err)
 	}
+	young, err := newYoung(cfg.Now)
+	if err != nil {
+		return nil, fmt.Errorf("provisioning: cache of what is new: %w", err)
+	}
 	return &Finder{
-		cfg: cfg, cache: kept, users: crowd{of: make(map[string]int)},
+		cfg: cfg, cache: kept, young: young, users: crowd{of: make(map[string]int)},
 		limits: store.Limits{CreateUsers: cfg.Everyone, MaxDevices: cfg.MaxDevices, Replace: cfg.Replace, ReplaceUnusedFor: cfg.ReplaceUnusedFor},
 	}, nil
 }
 
 // Close ends the Finder's background work. Credentials that are being made are not
 // waited for: what is left of them is found again.
-func (f *Finder) Close() { f.cache.close() }
+func (f *Finder) Close() {
+	f.cache.close()
+	f.young.kept.StopAllGoroutines()
+}
 
 // Changed drops what was read of the books before the change. It is to be called
 // for every change, of whichever replica.
@@ -93,6 +101,7 @@ func (f *Finder) Find(ctx context.Context, q directory.Query) (telnyx.Credential
 	case !lives(c, now):
 		return f.provisioned(ctx, q, p, found.Known)
 	case !c.UsableAt.After(now):
+		f.young.note(c)
 		f.cache.keep(p, c, generation)
 		return c.ID, nil
 	default:
@@ -137,6 +146,7 @@ func (f *Finder) wouldCreate(ctx context.Context, p place) error {
 
 // ready returns the credential when it can be used.
 func (f *Finder) ready(ctx context.Context, c store.Credential) (telnyx.CredentialID, error) {
+	f.young.note(c)
 	// The time it was written down at may be that of another replica's clock. It
 	// is never more than ReadyAfter away.
 	wait := min(c.UsableAt.Sub(f.cfg.Now()), f.cfg.ReadyAfter)
