@@ -147,7 +147,7 @@ func TestWhoeverOnlyLooksIsToldOfADeviceTooMany(t *testing.T) {
 	refusing, replacing := w.finder(twoDevices), w.finder(twoDevices, replace)
 	look := func(f *provisioning.Finder, device directory.Device, want error) {
 		t.Helper()
-		if _, err := f.Find(t.Context(), directory.Query{User: alice, Device: device}); err != want { //nolint:errorlint // one that wraps it is another
+		if _, err := f.Find(t.Context(), directory.Query{User: alice, Device: device}); err != want {
 			t.Errorf("%s: %v, want %v", device, err, want)
 		}
 	}
