@@ -27,10 +27,17 @@ func TestOneDeviceTooMany(t *testing.T) {
 		status int
 	}{{"refuse", http.StatusForbidden}, {"replace", http.StatusOK}} {
 		t.Run(row.mode, func(t *testing.T) {
-			l := newBooks(t, ready, inFile(t), setting{"TOKENSVC_MAX_DEVICES", "1"}, setting{"TOKENSVC_AT_MAX_DEVICES", row.mode})
-			c := call(t, startService(t, l.env))
+			database := inFile(t)
+			l := newBooks(t, ready, database, setting{"TOKENSVC_MAX_DEVICES", "1"}, setting{"TOKENSVC_AT_MAX_DEVICES", row.mode})
+			s := startService(t, l.env)
+			c := call(t, s)
 			alice := bearing(l.issuer.Bearer("alice", nil))
 			first := l.wantIssued(t, c.send(alice))
+			wantProblem(t, c.send(alice, sendingJSON(`{"device":"mobile"}`)), http.StatusForbidden, "no_credential") // the first is in use
+			s.stop(t)
+			executeInFile(t, database, "UPDATE credentials SET created_at = 1, vended_at = 1")
+			s = startService(t, l.env)
+			c = call(t, s)
 			got := c.send(alice, sendingJSON(`{"device":"mobile"}`))
 			if row.status == http.StatusOK {
 				l.wantIssued(t, got)

@@ -182,6 +182,19 @@ func TestTheFirstLoginMayBeToldToComeBack(t *testing.T) {
 	l.issuedWithin(t, 5*time.Second, s, bearer)
 }
 
+// Telnyx says "about five seconds", so it may be more.
+func TestANewCredentialThatTakesLongerIsNotRefused(t *testing.T) {
+	l := newBooks(t, telnyxtest.Options{NewCredentialDelay: 2 * time.Second}, inFile(t))
+	s := startService(t, l.env)
+	bearer := l.issuer.Bearer("alice", nil)
+	got := s.ask(t, bearer)
+	wantProblem(t, got, http.StatusServiceUnavailable, "provisioning")
+	if got.header.Get("Retry-After") != "2" {
+		t.Errorf("Retry-After is %q, want 2", got.header.Get("Retry-After"))
+	}
+	l.issuedWithin(t, 10*time.Second, s, bearer)
+}
+
 func TestFiftyFirstLoginsOverTwoReplicasMakeOneCredential(t *testing.T) {
 	const crowd = 50
 	l := newBooks(t, telnyxtest.Options{NewCredentialDelay: -1, Latency: 200 * time.Millisecond}, inPostgres(t, pgtest.StartT(t)))

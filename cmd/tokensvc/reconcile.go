@@ -58,6 +58,9 @@ func reconcile(ctx context.Context, t terminal, args []string) int {
 	case errors.Is(err, store.ErrHeld):
 		say(t.err, "another is at it: a replica by reconcile.every, or somebody with this command\n")
 		return exitFailed
+	case isDoubt(err): // which is about what was found
+		sayError(t.err, err)
+		return exitAmiss
 	case err != nil:
 		sayError(t.err, err)
 		return exitFailed
@@ -65,6 +68,11 @@ func reconcile(ctx context.Context, t terminal, args []string) int {
 		return exitAmiss
 	}
 	return exitOK
+}
+
+// isDoubt reports whether a guard refuses to repair what was found.
+func isDoubt(err error) bool {
+	return errors.Is(err, provisioning.ErrTooManyGone) || errors.Is(err, provisioning.ErrTooManyOrphans)
 }
 
 func (c Config) reconcile(ctx context.Context, rate float64, o provisioning.Options) (r provisioning.Report, err error) {
@@ -112,13 +120,16 @@ type reconciled struct {
 	AtTelnyx  int          `json:"at_telnyx"`
 	Recorded  int          `json:"recorded"`
 	Orphans   int          `json:"orphans"`
+	Young     int          `json:"young"`
 	Gone      int          `json:"gone"`
 	Expired   int          `json:"expired"`
+	Retired   int          `json:"retired"`
 	Adopted   int          `json:"adopted"`
 	Queued    int          `json:"queued"`
 	Left      int          `json:"left"`
 	Findings  []reconFound `json:"findings"`
 	Truncated bool         `json:"findings_truncated,omitempty"`
+	Do        string       `json:"do,omitempty"`
 }
 
 type reconFound struct {
@@ -131,14 +142,18 @@ type reconFound struct {
 }
 
 func newReconciled(r provisioning.Report, applied bool, err error) reconciled {
+	applied = applied && !isDoubt(err)
 	amiss := r.Left
 	if !applied {
 		amiss = r.Orphans + r.Gone + r.Expired
 	}
 	all := reconciled{
 		OK: err == nil && amiss == 0, Applied: applied,
-		AtTelnyx: r.AtTelnyx, Recorded: r.Recorded, Orphans: r.Orphans, Gone: r.Gone, Expired: r.Expired,
-		Adopted: r.Adopted, Queued: r.Queued, Left: r.Left, Findings: []reconFound{}, Truncated: r.Truncated,
+		AtTelnyx: r.AtTelnyx, Recorded: r.Recorded, Orphans: r.Orphans, Young: r.Young, Gone: r.Gone, Expired: r.Expired,
+		Retired: r.Retired, Adopted: r.Adopted, Queued: r.Queued, Left: r.Left, Findings: []reconFound{}, Truncated: r.Truncated,
+	}
+	if !applied && amiss > 0 {
+		all.Do = repair(r.Doubt)
 	}
 	for _, f := range r.Findings {
 		all.Findings = append(all.Findings, reconFound{f.Kind, f.Credential.String(), f.Name, f.User, string(f.Device), moment(f.CreatedAt)})
@@ -157,12 +172,27 @@ func (r reconciled) say(w io.Writer) {
 	if r.Truncated {
 		say(w, "  … and more\n")
 	}
-	say(w, "%s %d credentials at Telnyx, %d of them in the directory: %d orphans, %d gone, %d expired\n",
-		sign(r.OK), r.AtTelnyx, r.Recorded, r.Orphans, r.Gone, r.Expired)
-	switch {
-	case r.Applied:
-		say(w, "  %d given back to their users, %d put on the list of what to delete, of which %d are left\n", r.Adopted, r.Queued, r.Left)
-	case !r.OK && len(r.Findings) > 0:
-		say(w, "  do: tokensvc reconcile -apply repairs this\n")
+	say(w, "%s %d credentials at Telnyx: %d in the directory, %d others left alone; %d orphans, %d gone, %d expired\n",
+		sign(r.OK), r.AtTelnyx, r.Recorded, r.AtTelnyx-r.Recorded-r.Orphans, r.Orphans, r.Gone, r.Expired)
+	if r.Young > 0 {
+		say(w, "  %d of the others bear this instance's name, and may be about to be written down\n", r.Young)
 	}
+	if r.Applied {
+		say(w, "  %d taken out of the directory, %d given back to their users, %d to be deleted at Telnyx (%d still waiting)\n", r.Retired, r.Adopted, r.Queued, r.Left)
+	}
+	if r.Do != "" {
+		say(w, "  do: %s\n", r.Do)
+	}
+}
+
+// repair is how to repair what was found, and what to look at before.
+func repair(doubt error) string {
+	const force = "tokensvc reconcile -apply -force repairs this"
+	switch {
+	case errors.Is(doubt, provisioning.ErrTooManyGone):
+		return "see that the API key is of the account that the directory's credentials are in; if it is, " + force
+	case errors.Is(doubt, provisioning.ErrTooManyOrphans):
+		return "see that directory is the right database, and that no other service on the account has this provision.instance; if so, " + force
+	}
+	return "tokensvc reconcile -apply repairs this"
 }

@@ -41,6 +41,10 @@ type service struct {
 	draining  atomic.Bool
 }
 
+type minter interface {
+	Mint(ctx context.Context, id telnyx.CredentialID) (telnyx.LoginToken, error)
+}
+
 // newService builds every part and reads the files that cfg does not hold, but
 // asks nothing of the network.
 func newService(cfg Config, log zerolog.Logger) (*service, error) {
@@ -57,16 +61,16 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
+	users, err := s.openDirectory()
+	if err != nil {
+		return nil, err
+	}
 	s.machine, err = vending.New(vending.Config{
-		Minter: s.client, MinLife: cfg.Vending.MinLife, OnMint: s.observer.mint,
+		Minter: s.minter(), MinLife: cfg.Vending.MinLife, OnMint: s.observer.mint,
 		// Half of the requests may wait for Telnyx; there is always room for
 		// those who need not.
 		MaxWaiting: max(cfg.Limits.InFlight/2, 1),
 	})
-	if err != nil {
-		return nil, err
-	}
-	users, err := s.openDirectory()
 	if err != nil {
 		return nil, err
 	}
@@ -109,6 +113,15 @@ func (s *service) openDirectory() (finder, error) {
 		s.follow("users file", s.cfg.Directory.Value, func() outcome { return outcomeOf(s.cfg.Users.Reload()) })
 	}
 	return s.cfg.openDirectory()
+}
+
+// minter makes login tokens. Of a directory that creates credentials it knows which
+// are new.
+func (s *service) minter() minter {
+	if s.database != nil {
+		return s.database.finder.Minter(s.client)
+	}
+	return s.client
 }
 
 // openVerifier reads the files that the issuers need, and follows them.

@@ -81,3 +81,69 @@ func TestWhatIsIssuedIsTold(t *testing.T) {
 		t.Errorf("%d %s: told of %v, want %s at %v", r.status, r.code, told, credential, now)
 	}
 }
+
+func TestWhoLosesACredentialWhileATokenIsMintedDoesNotGetIt(t *testing.T) {
+	other, err := telnyx.ParseCredentialID("5c7ac7d0-db65-4f11-98e1-eec0d1d5c6ae")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, row := range map[string]struct {
+		id      telnyx.CredentialID // zero: the same
+		err     error
+		status  int
+		outcome string
+	}{
+		"who is disabled":            {err: directory.ErrDisabled, status: http.StatusForbidden, outcome: "denied"},
+		"who has none any more":      {err: directory.ErrNoCredential, status: http.StatusForbidden, outcome: "no_credential"},
+		"who would be made one":      {err: directory.ErrNotCreated, status: http.StatusForbidden, outcome: "no_credential"},
+		"who has another":            {id: other, status: http.StatusServiceUnavailable, outcome: "provisioning"},
+		"of whom nobody can tell":    {err: directory.ErrUnavailable, status: http.StatusOK},
+		"who has the same as before": {status: http.StatusOK},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var credential telnyx.CredentialID
+			var asked []directory.Query
+			h := build(t, telnyxtest.Options{}, func(c *handler.Config) {
+				c.Directory = asking(func(q directory.Query) (telnyx.CredentialID, error) {
+					asked = append(asked, q)
+					if len(asked) == 1 || row.id.IsZero() && row.err == nil {
+						return credential, nil
+					}
+					return row.id, row.err
+				})
+			})
+			bearer, id := h.person("alice")
+			credential, err = telnyx.ParseCredentialID(id)
+			h.must(err)
+			got := h.call(http.MethodPost, "/v1/token", "Authorization", "Bearer "+bearer)
+			if got.status != row.status || got.code != row.outcome {
+				t.Errorf("%d %s", got.status, got.code)
+			}
+			if len(asked) != 2 || !asked[0].Create || asked[1].Create || asked[1].User != asked[0].User || asked[1].Device != asked[0].Device {
+				t.Errorf("the directory is asked %+v", asked)
+			}
+		})
+	}
+}
+
+// asking is a directory that says what a function does.
+type asking func(directory.Query) (telnyx.CredentialID, error)
+
+func (a asking) Find(_ context.Context, q directory.Query) (telnyx.CredentialID, error) { return a(q) }
+
+func TestAKeptTokenIsLookedUpOnce(t *testing.T) {
+	var credential telnyx.CredentialID
+	asked := 0
+	h := build(t, telnyxtest.Options{}, func(c *handler.Config) {
+		c.Directory = finderOf(func() (telnyx.CredentialID, error) { asked++; return credential, nil })
+	})
+	bearer, id := h.person("alice")
+	var err error
+	credential, err = telnyx.ParseCredentialID(id)
+	h.must(err)
+	for want := 2; want <= 4; want++ { // the first is minted
+		if status, _, outcome := h.ask(bearer); status != http.StatusOK || asked != want {
+			t.Errorf("%d %s, asked %d times, want %d", status, outcome, asked, want)
+		}
+	}
+}

@@ -2,12 +2,14 @@ package handler
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"time"
 
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
+	"github.com/tokensvc/tokensvc/internal/vending"
 )
 
 // token is the whole story of a login token, from a verified person in to a
@@ -39,8 +41,28 @@ func (s *Service) token(ctx context.Context, ev *event, w http.ResponseWriter, r
 	if err != nil {
 		return err
 	}
+	if err := s.stillTheirs(ctx, ev, vended.Source); err != nil {
+		return err
+	}
 	ev.source, ev.staleBecause = vended.Source, vended.StaleBecause
 	return s.hand(w, r, ev, vended.LoginToken)
+}
+
+// stillTheirs asks once more whose the credential is if a mint was waited for,
+// which may take as long as it takes somebody to take the credential away. A directory
+// that does not answer now has answered for them before.
+func (s *Service) stillTheirs(ctx context.Context, ev *event, from vending.Source) error {
+	if from != vending.Minted {
+		return nil
+	}
+	now, err := s.directory.Find(ctx, directory.Query{User: ev.who.User, Claims: ev.who.Claims, Device: ev.device, RequestID: ev.requestID})
+	switch {
+	case errors.Is(err, directory.ErrDisabled) || errors.Is(err, directory.ErrNoCredential):
+		return err
+	case err == nil && now != ev.credential:
+		return &directory.NotReadyError{RetryAfter: time.Second}
+	}
+	return nil
 }
 
 // issued is the answer with a token. The token is in the clear here, and only

@@ -15,7 +15,10 @@ import (
 const (
 	DefaultReadyAfter = 5 * time.Second
 	DefaultMaxWaiting = 512
-	MaxReadyAfter     = time.Minute
+	// DefaultReplaceUnusedFor lets a user have no more credentials made in ten minutes
+	// than one may have.
+	DefaultReplaceUnusedFor = 10 * time.Minute
+	MaxReadyAfter           = time.Minute
 	// MinExpiresAfter is the shortest life of a credential: a fifth of it is what
 	// there is for renewing it, through any outage of Telnyx.
 	MinExpiresAfter = time.Hour
@@ -24,6 +27,7 @@ const (
 // books is what a Finder needs of the books.
 type books interface {
 	Lookup(ctx context.Context, user string, device directory.Device) (store.Found, error)
+	User(ctx context.Context, key string) (store.User, error)
 	Begin(ctx context.Context, i store.Intent, l store.Limits, hold time.Duration) (store.Credential, error)
 	Record(ctx context.Context, by store.By, i store.Intent, m store.Made, l store.Limits) (store.Credential, error)
 	Abandon(ctx context.Context, i store.Intent, uncertain bool) error
@@ -66,6 +70,9 @@ type Config struct {
 	// Replace takes the credential of the longest unused device when there would
 	// be too many. Otherwise the new device is refused.
 	Replace bool
+	// ReplaceUnusedFor is for how long that device must have been without a token, and
+	// its credential must have existed. Default 10 min; negative is none.
+	ReplaceUnusedFor time.Duration
 	// Everyone provisions for users who are in no books, too, and puts them there.
 	Everyone bool
 	// Wait makes callers wait until their new credential can be used, if their
@@ -97,6 +104,12 @@ func (cfg Config) withDefaults() Config {
 		cfg.ReadyAfter = DefaultReadyAfter
 	case cfg.ReadyAfter < 0:
 		cfg.ReadyAfter = 0
+	}
+	switch {
+	case cfg.ReplaceUnusedFor == 0:
+		cfg.ReplaceUnusedFor = DefaultReplaceUnusedFor
+	case cfg.ReplaceUnusedFor < 0:
+		cfg.ReplaceUnusedFor = 0
 	}
 	if cfg.MaxWaiting == 0 {
 		cfg.MaxWaiting = DefaultMaxWaiting

@@ -13,6 +13,7 @@ package provisioning
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,7 @@ type Finder struct {
 	cfg      Config
 	limits   store.Limits
 	cache    *cache
+	young    young
 	flights  singleflight.Group
 	users    crowd // that credentials are being made for
 	waiting  atomic.Int64
@@ -49,15 +51,22 @@ func NewFinder(cfg Config) (*Finder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("provisioning: cache: %w", err)
 	}
+	young, err := newYoung(cfg.Now)
+	if err != nil {
+		return nil, fmt.Errorf("provisioning: cache of what is new: %w", err)
+	}
 	return &Finder{
-		cfg: cfg, cache: kept, users: crowd{of: make(map[string]int)},
-		limits: store.Limits{CreateUsers: cfg.Everyone, MaxDevices: cfg.MaxDevices, Replace: cfg.Replace},
+		cfg: cfg, cache: kept, young: young, users: crowd{of: make(map[string]int)},
+		limits: store.Limits{CreateUsers: cfg.Everyone, MaxDevices: cfg.MaxDevices, Replace: cfg.Replace, ReplaceUnusedFor: cfg.ReplaceUnusedFor},
 	}, nil
 }
 
 // Close ends the Finder's background work. Credentials that are being made are not
 // waited for: what is left of them is found again.
-func (f *Finder) Close() { f.cache.close() }
+func (f *Finder) Close() {
+	f.cache.close()
+	f.young.kept.StopAllGoroutines()
+}
 
 // Changed drops what was read of the books before the change. It is to be called
 // for every change, of whichever replica.
@@ -92,6 +101,7 @@ func (f *Finder) Find(ctx context.Context, q directory.Query) (telnyx.Credential
 	case !lives(c, now):
 		return f.provisioned(ctx, q, p, found.Known)
 	case !c.UsableAt.After(now):
+		f.young.note(c)
 		f.cache.keep(p, c, generation)
 		return c.ID, nil
 	default:
@@ -111,7 +121,7 @@ func (f *Finder) provisioned(ctx context.Context, q directory.Query, p place, kn
 	case f.cfg.Telnyx == nil || !known && !f.cfg.Everyone:
 		return telnyx.CredentialID{}, directory.ErrNoCredential
 	case !q.Create:
-		return telnyx.CredentialID{}, directory.ErrNotCreated
+		return telnyx.CredentialID{}, f.wouldCreate(ctx, p)
 	}
 	c, err := f.makeOnce(ctx, store.By{Actor: "login", RequestID: q.RequestID}, p)
 	if err != nil {
@@ -120,8 +130,23 @@ func (f *Finder) provisioned(ctx context.Context, q directory.Query, p place, kn
 	return f.ready(ctx, c)
 }
 
+// wouldCreate is what becomes of somebody who has none and does not ask for one.
+func (f *Finder) wouldCreate(ctx context.Context, p place) error {
+	u, err := f.cfg.Store.User(ctx, p.user)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return directory.ErrNotCreated
+	case err != nil:
+		return err
+	case !u.HasRoom(p.device, f.cfg.Now(), f.limits):
+		return directory.ErrTooManyDevices
+	}
+	return directory.ErrNotCreated
+}
+
 // ready returns the credential when it can be used.
 func (f *Finder) ready(ctx context.Context, c store.Credential) (telnyx.CredentialID, error) {
+	f.young.note(c)
 	// The time it was written down at may be that of another replica's clock. It
 	// is never more than ReadyAfter away.
 	wait := min(c.UsableAt.Sub(f.cfg.Now()), f.cfg.ReadyAfter)
@@ -139,6 +164,21 @@ func (f *Finder) ready(ctx context.Context, c store.Credential) (telnyx.Credenti
 	defer leave()
 	if err := sleep(ctx, wait); err != nil {
 		return telnyx.CredentialID{}, err
+	}
+	return f.still(ctx, c)
+}
+
+// still returns a credential that was waited for, unless it has been taken away
+// meanwhile.
+func (f *Finder) still(ctx context.Context, c store.Credential) (telnyx.CredentialID, error) {
+	found, err := f.cfg.Store.Lookup(ctx, c.User, c.Device)
+	switch {
+	case err != nil:
+		return telnyx.CredentialID{}, err
+	case found.Disabled:
+		return telnyx.CredentialID{}, directory.ErrDisabled
+	case found.Credential.ID != c.ID:
+		return telnyx.CredentialID{}, directory.ErrNoCredential
 	}
 	return c.ID, nil
 }

@@ -3,6 +3,7 @@ package provisioning_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,8 @@ func listedOnly(c *provisioning.Config)          { c.Everyone = false }
 func shared(c *provisioning.Config)              { c.Shared = true }
 func retry(c *provisioning.Config)               { c.Wait = false }
 func twoDevices(c *provisioning.Config)          { c.MaxDevices = 2 }
+
+func replace(c *provisioning.Config) { c.Replace = true }
 
 func readyAfter(d time.Duration) func(*provisioning.Config) {
 	return func(c *provisioning.Config) { c.ReadyAfter = d }
@@ -105,8 +108,8 @@ func TestDevices(t *testing.T) {
 	}
 	w.wantError(f, alice, "c", directory.ErrTooManyDevices)
 	w.wantAtTelnyx(2)
-	replacing := w.finder(twoDevices, func(c *provisioning.Config) { c.Replace = true })
-	w.mustFind(replacing, alice, "c")
+	w.advance(10*time.Minute + time.Second)
+	w.mustFind(w.finder(twoDevices, replace), alice, "c")
 	if w.deletions() != 1 {
 		t.Error("the replaced credential is not to be deleted")
 	}
@@ -114,6 +117,50 @@ func TestDevices(t *testing.T) {
 	if w.mustFind(one, "main:bob", "a") != w.mustFind(one, "main:bob", "b") {
 		t.Error("devices that share have two credentials")
 	}
+}
+
+func TestOnlyADeviceThatIsLongUnusedIsReplaced(t *testing.T) {
+	w := newWorld(t)
+	f := w.finder(twoDevices, replace)
+	w.mustFind(f, alice, "a")
+	w.advance(9 * time.Minute)
+	b := w.mustFind(f, alice, "b")
+	w.wantError(f, alice, "c", directory.ErrTooManyDevices) // a was created in the last ten minutes
+	w.advance(90 * time.Second)
+	c := w.mustFind(f, alice, "c")
+	for i := range 20 { // whatever somebody calls their devices
+		w.wantError(f, alice, directory.Device(fmt.Sprintf("d%d", i)), directory.ErrTooManyDevices)
+	}
+	w.advance(10 * time.Minute)
+	w.books.Vended(b, w.now())
+	w.books.Vended(c, w.now())
+	w.books.Close() // which writes it down
+	w.books = w.open()
+	w.wantError(w.finder(twoDevices, replace), alice, "e", directory.ErrTooManyDevices)
+	if n := w.telnyx.Requests(telnyxtest.Create); n != 3 || w.deletions() != 1 {
+		t.Errorf("%d were created and %d are to be deleted, want 3 and 1", n, w.deletions())
+	}
+}
+
+func TestWhoeverOnlyLooksIsToldOfADeviceTooMany(t *testing.T) {
+	w := newWorld(t)
+	refusing, replacing := w.finder(twoDevices), w.finder(twoDevices, replace)
+	look := func(f *provisioning.Finder, device directory.Device, want error) {
+		t.Helper()
+		if _, err := f.Find(t.Context(), directory.Query{User: alice, Device: device}); err != want {
+			t.Errorf("%s: %v, want %v", device, err, want)
+		}
+	}
+	look(refusing, "a", directory.ErrNotCreated) // nobody knows her
+	w.mustFind(refusing, alice, "a")
+	look(refusing, "b", directory.ErrNotCreated)
+	w.mustFind(refusing, alice, "b")
+	look(refusing, "c", directory.ErrTooManyDevices)
+	look(replacing, "c", directory.ErrTooManyDevices)
+	w.advance(10*time.Minute + time.Second)
+	look(refusing, "c", directory.ErrTooManyDevices)
+	look(replacing, "c", directory.ErrNotCreated)
+	w.wantAtTelnyx(2)
 }
 
 func TestWhoeverWaitsGetsACredentialThatIsUsable(t *testing.T) {
@@ -337,5 +384,44 @@ func TestNames(t *testing.T) {
 			t.Errorf("%v has the name %s", row, name)
 		}
 		seen[name] = row[1]
+	}
+}
+
+func TestWhoLosesACredentialWhileItIsWaitedForDoesNotGetIt(t *testing.T) {
+	for name, row := range map[string]struct {
+		lose func(w *world) error
+		want error
+	}{
+		"disabled": {func(w *world) error {
+			_, err := w.books.Disable(w.t.Context(), byTest, alice, store.Match{})
+			return err
+		}, directory.ErrDisabled},
+		"removed": {func(w *world) error {
+			return w.books.Remove(w.t.Context(), byTest, alice, false, store.Match{})
+		}, directory.ErrNoCredential},
+		"unassigned": {func(w *world) error {
+			return w.books.Unassign(w.t.Context(), byTest, alice, phone, false, store.Match{})
+		}, directory.ErrNoCredential},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			f := w.finder(readyAfter(time.Second))
+			got := make(chan error)
+			go func() {
+				_, err := w.find(f, alice, phone)
+				got <- err
+			}()
+			until(t, "the credential", func() bool {
+				counts, err := w.books.Counts(t.Context())
+				return err == nil && counts.Credentials == 1
+			})
+			if err := row.lose(w); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-got; !errors.Is(err, row.want) {
+				t.Errorf("got %v, want %v", err, row.want)
+			}
+		})
 	}
 }

@@ -67,5 +67,5 @@ func (p *pass) retireGone(ctx context.Context, id telnyx.CredentialID) error {
 	if !p.o.Apply {
 		return nil
 	}
-	return ifThere(p.cfg.Store.Retire(ctx, p.cfg.By, id, detailGone, true))
+	return ifThere(p.retired(p.cfg.Store.Retire(ctx, p.cfg.By, id, detailGone, true)))
 }

@@ -3,6 +3,7 @@ package provisioning
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/tokensvc/tokensvc/internal/directory"
@@ -33,8 +34,10 @@ func (p *pass) reconcile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.refuse(int(counts.Credentials), unseen); err != nil {
-		return err
+	p.report.Doubt = p.doubt(int(counts.Credentials), unseen)
+	if p.report.Doubt != nil && p.o.Apply && !p.o.Force {
+		p.report.Gone = unseen
+		return p.report.Doubt
 	}
 	if err := p.findGone(ctx); err != nil || !p.o.Apply {
 		return err
@@ -42,16 +45,13 @@ func (p *pass) reconcile(ctx context.Context) error {
 	return p.apply(ctx)
 }
 
-// refuse says what speaks against applying it.
-func (p *pass) refuse(recorded, unseen int) error {
+// doubt is what speaks against applying it, or nil.
+func (p *pass) doubt(recorded, unseen int) error {
 	switch {
-	case !p.o.Apply || p.o.Force:
-		return nil
 	case unseen > few && unseen > recorded/10:
-		p.report.Gone = unseen
-		return ErrTooManyGone
-	case p.report.Orphans > few && p.report.Orphans > recorded:
-		return ErrTooManyOrphans
+		return fmt.Errorf("%d of %d records are not at Telnyx: %w", unseen, recorded, ErrTooManyGone)
+	case p.report.Orphans > few && p.report.Orphans > recorded/10:
+		return fmt.Errorf("%d orphans at Telnyx, and %d records: %w", p.report.Orphans, recorded, ErrTooManyOrphans)
 	}
 	return nil
 }
@@ -71,6 +71,7 @@ func (p *pass) apply(ctx context.Context) error {
 type view struct {
 	credentials []telnyx.Credential
 	recorded    int
+	young       int // orphans that may be about to be written down
 	expired     []telnyx.Credential
 	orphans     []telnyx.Credential
 	intents     map[string]store.Intent // by the name of an orphan
@@ -123,7 +124,11 @@ func (p *pass) view(ctx context.Context, there []telnyx.Credential) (view, error
 				v.expired = append(v.expired, c)
 			}
 		case store.KnownAbsent:
-			if p.isOrphan(c) {
+			switch {
+			case !p.isOurs(c):
+			case p.isYoung(c):
+				v.young++
+			default:
 				v.orphans = append(v.orphans, c)
 			}
 		case store.KnownDeleting, store.KnownKept:
@@ -132,11 +137,15 @@ func (p *pass) view(ctx context.Context, there []telnyx.Credential) (view, error
 	return v, p.setAside(ctx, &v)
 }
 
-// isOrphan reports whether we have made a credential that is in no books, and long
-// enough ago. One whose age Telnyx does not tell is left alone.
-func (p *pass) isOrphan(c telnyx.Credential) bool {
-	return p.cfg.Instance != "" && isOurs(p.cfg.Instance, c.Name) &&
-		!c.CreatedAt.IsZero() && p.began.Sub(c.CreatedAt) > p.cfg.Grace
+// isOurs reports whether we have made a credential.
+func (p *pass) isOurs(c telnyx.Credential) bool {
+	return p.cfg.Instance != "" && isOurs(p.cfg.Instance, c.Name)
+}
+
+// isYoung reports whether a credential may still be about to be written down. One
+// whose age Telnyx does not tell may be.
+func (p *pass) isYoung(c telnyx.Credential) bool {
+	return c.CreatedAt.IsZero() || p.began.Sub(c.CreatedAt) <= p.cfg.Grace
 }
 
 // setAside drops the orphans that somebody is at.
@@ -158,6 +167,7 @@ func (p *pass) setAside(ctx context.Context, v *view) error {
 			orphans = append(orphans, c)
 		}
 	}
+	v.young += len(v.orphans) - len(orphans)
 	v.orphans, v.intents = orphans, intents
 	return nil
 }
@@ -168,6 +178,7 @@ func (p *pass) count(ctx context.Context, v view) error {
 	p.report.AtTelnyx += len(v.credentials)
 	p.report.Recorded += v.recorded
 	p.report.Orphans += len(v.orphans)
+	p.report.Young += v.young
 	p.report.Expired += len(v.expired)
 	for _, c := range v.orphans {
 		p.report.find(Finding{Kind: Orphan, Credential: c.ID, Name: c.Name, CreatedAt: c.CreatedAt})
@@ -185,7 +196,8 @@ func (p *pass) count(ctx context.Context, v view) error {
 // mend does what is to be done about a page.
 func (p *pass) mend(ctx context.Context, v view) error {
 	for _, c := range v.expired {
-		if err := p.queued(p.cfg.Store.Retire(ctx, p.cfg.By, c.ID, detailExpired, false)); err != nil {
+		err := p.retired(p.cfg.Store.Retire(ctx, p.cfg.By, c.ID, detailExpired, false))
+		if err := p.queued(err); err != nil {
 			return err
 		}
 	}
@@ -223,6 +235,15 @@ func (p *pass) adopted(ctx context.Context, id telnyx.CredentialID) error {
 		return p.retireGone(ctx, id)
 	}
 	p.report.Adopted++
+	return err
+}
+
+// retired counts a credential that was taken out of the books, unless somebody has
+// done so meanwhile.
+func (p *pass) retired(err error) error {
+	if err == nil {
+		p.report.Retired++
+	}
 	return err
 }
 

@@ -18,9 +18,9 @@ var (
 	// ErrTooManyGone says that more than 10, and more than a tenth, of the books'
 	// credentials are not in the account. Nothing has been changed.
 	ErrTooManyGone = errors.New("a large part of the directory is not in this account: is the API key that account's?")
-	// ErrTooManyOrphans says that there are more than 10 orphans, and more than
-	// there are credentials in the books. Nothing has been changed.
-	ErrTooManyOrphans = errors.New("this account has more orphans than the directory has credentials: is it the right directory?")
+	// ErrTooManyOrphans says that there are more than 10 orphans, and more than a
+	// tenth of the number of credentials in the books. Nothing has been changed.
+	ErrTooManyOrphans = errors.New("many credentials of this instance are not in the directory: is it the right directory, and does no other service have the same instance?")
 )
 
 const (

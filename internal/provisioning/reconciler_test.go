@@ -84,7 +84,7 @@ func TestWhatAReconciliationFindsAndDoes(t *testing.T) {
 		kinds[f.Kind] = f.Credential
 	}
 	if report.Pages != 1 || report.AtTelnyx != 12 || report.Recorded != 3 || report.Orphans != 1 || report.Gone != 1 || report.Expired != 1 ||
-		report.Adopted+report.Queued != 0 || len(report.Findings) != 3 {
+		report.Young != 1 || report.Doubt != nil || report.Retired+report.Adopted+report.Queued != 0 || len(report.Findings) != 3 {
 		t.Errorf("the report is %+v", report)
 	}
 	if kinds[provisioning.Orphan] != orphan || kinds[provisioning.Gone] != gone || kinds[provisioning.Expired] != expired {
@@ -99,7 +99,7 @@ func TestWhatAReconciliationFindsAndDoes(t *testing.T) {
 	}
 
 	report = w.reconcile(apply)
-	if report.Queued != 2 || report.Gone != 1 || report.Left != 0 {
+	if report.Retired != 2 || report.Young != 1 || report.Queued != 2 || report.Gone != 1 || report.Left != 0 {
 		t.Errorf("the report is %+v", report)
 	}
 	for _, id := range append(foreign, kept, byHand, young) {
@@ -146,7 +146,7 @@ func TestWhatACrashLeavesIsGivenToWhomItWasMadeFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	own := w.assign("main:has", phone)
-	if report := w.reconcile(apply); report.Orphans != 0 {
+	if report := w.reconcile(apply); report.Orphans != 0 || report.Young != 5 {
 		t.Errorf("what is being made is an orphan: %+v", report)
 	}
 	w.advance(time.Hour)
@@ -199,35 +199,42 @@ func TestAnotherAccountIsNotBelieved(t *testing.T) {
 	}
 	orphan := w.orphan("main:x")
 	w.advance(time.Hour)
-	if report := w.reconcile(provisioning.Options{}); report.Gone != 11 || len(report.Findings) != 12 {
+	if report := w.reconcile(provisioning.Options{}); report.Gone != 11 || len(report.Findings) != 12 || !errors.Is(report.Doubt, provisioning.ErrTooManyGone) {
 		t.Errorf("without applying it: %+v", report)
 	}
-	if report, err := w.reconciler().Run(t.Context(), apply); !errors.Is(err, provisioning.ErrTooManyGone) || report.Gone != 11 {
+	report, err := w.reconciler().Run(t.Context(), apply)
+	if !errors.Is(err, provisioning.ErrTooManyGone) || !strings.HasPrefix(fmt.Sprint(err), "11 of 90 records ") || report.Gone != 11 || report.Retired != 0 {
 		t.Errorf("more than a tenth: %+v, %v", report, err)
 	}
 	if counts, _ := w.books.Counts(t.Context()); counts.Credentials != 90 || !w.isThere(orphan) {
 		t.Error("something was changed all the same")
 	}
-	if report := w.reconcile(provisioning.Options{Apply: true, Force: true}); report.Gone != 11 || report.Queued != 1 {
+	if report := w.reconcile(provisioning.Options{Apply: true, Force: true}); report.Gone != 11 || report.Retired != 11 || report.Queued != 1 {
 		t.Errorf("with force: %+v", report)
 	}
 }
 
 func TestOtherBooksAreNotBelieved(t *testing.T) {
+	const records = 100
 	w := newWorld(t)
-	w.assign(alice, phone)
-	for i := range 11 {
+	for i := range records {
+		w.assign(fmt.Sprintf("main:%d", i), phone)
+	}
+	for i := range 11 { // more than a tenth
 		w.orphan(fmt.Sprint(i))
 	}
 	w.advance(time.Hour)
-	if _, err := w.reconciler().Run(t.Context(), apply); !errors.Is(err, provisioning.ErrTooManyOrphans) {
+	if report := w.reconcile(provisioning.Options{}); !errors.Is(report.Doubt, provisioning.ErrTooManyOrphans) {
+		t.Errorf("without applying it: %v", report.Doubt)
+	}
+	if _, err := w.reconciler().Run(t.Context(), apply); !errors.Is(err, provisioning.ErrTooManyOrphans) || !strings.HasPrefix(err.Error(), "11 orphans at Telnyx, and 100 records") {
 		t.Errorf("got %v", err)
 	}
-	w.wantAtTelnyx(12)
+	w.wantAtTelnyx(records + 11)
 	if report := w.reconcile(provisioning.Options{Apply: true, Force: true}); report.Queued != 11 {
 		t.Errorf("with force: %+v", report)
 	}
-	w.wantAtTelnyx(1)
+	w.wantAtTelnyx(records)
 }
 
 func TestARateLimitDelaysAReconciliation(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -32,6 +31,7 @@ const (
 
 // outbox is what a Remover needs of the books.
 type outbox interface {
+	recorded
 	ClaimDeletions(ctx context.Context, n int, hold time.Duration) ([]store.Deletion, error)
 	Deleted(ctx context.Context, by store.By, id telnyx.CredentialID, detail string) error
 	Postpone(ctx context.Context, id telnyx.CredentialID, until time.Time) error
@@ -39,6 +39,7 @@ type outbox interface {
 }
 
 type deleter interface {
+	getter
 	DeleteCredential(ctx context.Context, id telnyx.CredentialID) error
 }
 
@@ -61,8 +62,9 @@ type RemoverConfig struct {
 // A Remover deletes at Telnyx the credentials that are nobody's any more. It never
 // gives one up. Any number of them may work on the same books.
 type Remover struct {
-	cfg   RemoverConfig
-	nudge chan struct{}
+	cfg     RemoverConfig
+	witness witness
+	nudge   chan struct{}
 }
 
 // NewRemover says what is wrong with the configuration, or returns a Remover.
@@ -87,12 +89,15 @@ func NewRemover(cfg RemoverConfig) (*Remover, error) {
 	case cfg.CallTimeout < 0 || cfg.CallTimeout > telnyx.MaxTimeout:
 		return nil, fmt.Errorf("provisioning: a Remover's CallTimeout must be positive and at most %v", telnyx.MaxTimeout)
 	}
-	return &Remover{cfg: cfg, nudge: make(chan struct{}, 1)}, nil
+	return &Remover{
+		cfg: cfg, witness: witness{books: cfg.Store, telnyx: cfg.Telnyx, now: cfg.Now}, nudge: make(chan struct{}, 1),
+	}, nil
 }
 
-// hold is for how long a deletion is ours to make. It is more than that takes. If we
-// die, another makes it then.
-func (r *Remover) hold() time.Duration { return r.cfg.CallTimeout + bookTime }
+// hold is for how long a deletion is ours to make. It is more than that takes, with
+// the witnesses asked twice: by another deletion before this one, and by this one.
+// If we die, another makes it then.
+func (r *Remover) hold() time.Duration { return 3*r.cfg.CallTimeout + bookTime }
 
 // Nudge makes Run look for deletions at once. It does not wait.
 func (r *Remover) Nudge() {
@@ -121,7 +126,8 @@ func (r *Remover) Run(ctx context.Context) {
 
 // Work makes what deletions are due, and returns how many are left: those that
 // failed, are not due yet, or are another's at the moment. The error says why it
-// could not go on.
+// could not go on, and is ErrOtherAccount if Telnyx does not know what is to be
+// deleted, and nothing else of the books.
 func (r *Remover) Work(ctx context.Context) (left int, err error) {
 	err = r.round(ctx)
 	pending, _, failed := r.cfg.Store.Pending(ctx)
@@ -148,11 +154,14 @@ func (r *Remover) work(ctx context.Context, failures *atomic.Int32) error {
 			return err
 		}
 		err = r.remove(ctx, due[0])
-		if failed, ok := errors.AsType[*telnyx.Error](err); !ok && err != nil {
+		failed, ok := errors.AsType[*telnyx.Error](err)
+		switch {
+		case !ok && err != nil:
 			return err
-		} else if !ok {
+		case !ok:
 			failures.Store(0)
-		} else if failures.Add(1) >= trouble || failed.RetryAfter > 0 {
+		case isAboutOne(failed): // and says nothing of the others
+		case failures.Add(1) >= trouble || failed.RetryAfter > 0:
 			return err
 		}
 	}
@@ -163,24 +172,30 @@ func (r *Remover) work(ctx context.Context, failures *atomic.Int32) error {
 // Telnyx's, or one of the books.
 func (r *Remover) remove(ctx context.Context, d store.Deletion) error {
 	began := r.cfg.Now()
-	calls, cancel := context.WithTimeout(ctx, r.cfg.CallTimeout)
-	err := r.cfg.Telnyx.DeleteCredential(calls, d.ID)
-	cancel()
-	detail := ""
+	err := r.call(ctx, func(ctx context.Context) error { return r.cfg.Telnyx.DeleteCredential(ctx, d.ID) })
+	failed, detail := err, ""
 	if isGone(err) {
-		err, detail = nil, "was gone already"
+		failed, detail = r.call(ctx, r.witness.believe), "was gone already"
 	}
-	if ctx.Err() != nil && err != nil {
+	if ctx.Err() != nil && failed != nil {
 		return ctx.Err() // we stop; it is made when our hold ends
 	}
-	r.cfg.OnDelete(r.cfg.Now().Sub(began), err)
-	if err == nil {
+	if failed == nil {
+		r.cfg.OnDelete(r.cfg.Now().Sub(began), nil)
 		return r.cfg.Store.Deleted(ctx, store.By{Actor: "remover"}, d.ID, detail)
 	}
-	if failed := r.cfg.Store.Postpone(ctx, d.ID, r.cfg.Now().Add(r.backoff(d.Attempts, err))); failed != nil {
-		return failed
+	r.cfg.OnDelete(r.cfg.Now().Sub(began), err)
+	if err := r.cfg.Store.Postpone(ctx, d.ID, r.cfg.Now().Add(r.backoff(d.Attempts, failed))); err != nil {
+		return err
 	}
-	return err
+	return failed
+}
+
+// call bounds what is asked of Telnyx.
+func (r *Remover) call(ctx context.Context, do func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.CallTimeout)
+	defer cancel()
+	return do(ctx)
 }
 
 // backoff is how long to wait after so many attempts at a deletion.
@@ -192,8 +207,8 @@ func (r *Remover) backoff(attempts int, err error) time.Duration {
 	return max(jittered(wait), asked(err))
 }
 
-// isGone reports whether Telnyx does not know the credential.
-func isGone(err error) bool {
-	failed, ok := errors.AsType[*telnyx.Error](err)
-	return ok && failed.Status == http.StatusNotFound
+// isAboutOne reports whether Telnyx refuses this one deletion, for reasons of its
+// own.
+func isAboutOne(failed *telnyx.Error) bool {
+	return errors.Is(failed.Kind, telnyx.ErrCredentialRejected) && failed.Code != ""
 }

@@ -24,13 +24,14 @@ const (
 // expiries is what a Renewer needs of the books.
 type expiries interface {
 	leases
+	recorded
 	Expiring(ctx context.Context, before time.Time, limit int) ([]store.Credential, error)
 	Renewed(ctx context.Context, by store.By, id telnyx.CredentialID, expires time.Time) error
 	Retire(ctx context.Context, by store.By, id telnyx.CredentialID, detail string, gone bool) error
 }
 
 type updater interface {
-	Credential(ctx context.Context, id telnyx.CredentialID) (telnyx.Credential, error)
+	getter
 	UpdateCredential(ctx context.Context, id telnyx.CredentialID, expires time.Time) (telnyx.Credential, error)
 }
 
@@ -55,8 +56,9 @@ type RenewerConfig struct {
 // A Renewer makes the credentials that we created expire later while they are
 // somebody's. One replica at a time does.
 type Renewer struct {
-	cfg  RenewerConfig
-	pace pace
+	cfg     RenewerConfig
+	pace    pace
+	witness witness
 }
 
 // NewRenewer says what is wrong with the configuration, or returns a Renewer.
@@ -85,7 +87,9 @@ func NewRenewer(cfg RenewerConfig) (*Renewer, error) {
 	case cfg.Rate < 0:
 		return nil, errors.New("provisioning: a Renewer's Rate must be positive")
 	}
-	return &Renewer{cfg: cfg, pace: newPace(cfg.Rate)}, nil
+	return &Renewer{
+		cfg: cfg, pace: newPace(cfg.Rate), witness: witness{books: cfg.Store, telnyx: cfg.Telnyx, now: cfg.Now},
+	}, nil
 }
 
 // Run renews what is due until ctx is done.
@@ -100,7 +104,7 @@ func (r *Renewer) Run(ctx context.Context) {
 }
 
 // Work renews what is due. The error is store.ErrHeld if another replica is at it,
-// or says why it could not go on.
+// ErrOtherAccount if Telnyx knows nothing of the books, or says why it could not go on.
 func (r *Renewer) Work(ctx context.Context) (err error) {
 	defer crash.Into(&err)
 	return alone(ctx, r.cfg.Store, "renew", r.cfg.Holder, func(ctx context.Context) error {
@@ -170,6 +174,9 @@ func (r *Renewer) rejected(ctx context.Context, c store.Credential, why error) e
 	})
 	switch {
 	case isGone(err):
+		if err := r.witness.believe(ctx); err != nil {
+			return err
+		}
 		return ifThere(r.cfg.Store.Retire(ctx, byRenewer, c.ID, detailGone, true))
 	case err != nil:
 		return err

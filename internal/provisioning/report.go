@@ -36,14 +36,18 @@ type Report struct {
 	AtTelnyx int // credentials in the account
 	Recorded int // of these, how many are in the books
 	Orphans  int
+	// Young are orphans, as it seems, that are left alone: they are younger than Grace,
+	// or somebody is at them, so they may be about to be written down.
+	Young int
 	// Gone are those that Telnyx says it does not know. Without Apply, beyond the
 	// Findings, and with ErrTooManyGone, it is those that the account's pages do not
 	// have.
 	Gone    int
 	Expired int
-	// Adopted and Queued are how many orphans have been given to whom they were
-	// made for, and how many credentials put on the list of what to delete. Without
-	// Apply there are none.
+	// Retired is how many credentials have been taken out of the books; Adopted, how
+	// many orphans given to whom they were made for; Queued, how many orphans and
+	// expired ones put on the list of what to delete. Without Apply there are none.
+	Retired int
 	Adopted int
 	Queued  int
 	// Left is how many deletions are still to be made.
@@ -51,6 +55,9 @@ type Report struct {
 	// Findings are the first 1,000; Truncated says that there are more.
 	Findings  []Finding
 	Truncated bool
+	// Doubt is what speaks against applying it, and needs Force: an ErrTooManyGone or
+	// ErrTooManyOrphans, with the numbers. It is there without Apply, too.
+	Doubt error
 }
 
 func (r *Report) find(f Finding) {

@@ -28,6 +28,11 @@ type Limits struct {
 	CreateUsers bool // a user who is not in the books is put into them
 	MaxDevices  int  // how many devices a user may have credentials for; 0 for any number
 	Replace     bool // beyond that the longest unused makes room, and otherwise nobody
+
+	// ReplaceUnusedFor is for how long a credential must have been neither created nor
+	// vended to make room. So the devices of a user, who may call them as they like,
+	// cannot take turns in having credentials made and deleted.
+	ReplaceUnusedFor time.Duration
 }
 
 // Begin returns what the user's device has, or with the zero Credential makes the
@@ -56,7 +61,7 @@ func (s *Store) Begin(ctx context.Context, i Intent, l Limits, hold time.Duratio
 			has = held
 			return nil
 		}
-		if len(u.tooMany(i.Device, moment(now), l)) > 0 && !l.Replace {
+		if _, ok := u.tooMany(i.Device, moment(now), l); !ok {
 			return directory.ErrTooManyDevices
 		}
 		return c.hold(i, now, hold)

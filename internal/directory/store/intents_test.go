@@ -95,6 +95,7 @@ func TestWhoMayBegin(t *testing.T) {
 		must[store.User](t)(s.Disable(t.Context(), by, "main:carol", store.Match{}))
 		must[store.Credential](t)(s.Begin(t.Context(), intent("main:alice", "busy", "another"), listed, hold))
 		replace := store.Limits{MaxDevices: 2, Replace: true}
+		unused := store.Limits{MaxDevices: 2, Replace: true, ReplaceUnusedFor: time.Minute}
 		for _, row := range []struct {
 			says   string
 			user   string
@@ -109,6 +110,7 @@ func TestWhoMayBegin(t *testing.T) {
 			{"a device that has one", "main:bob", "default", listed, has},
 			{"a device too many", "main:bob", "mobile", listed, directory.ErrTooManyDevices},
 			{"a device too many, where one makes room", "main:bob", "mobile", replace, telnyx.CredentialID{}},
+			{"a device too many, where only what is long unused makes room", "main:bob", "mobile", unused, directory.ErrTooManyDevices},
 			{"any number of devices", "main:bob", "tablet", store.Limits{}, telnyx.CredentialID{}},
 			{"what another has begun", "main:alice", "busy", listed, store.ErrHeld},
 			{"a key that can be nobody's", "main:\x00", "default", everyone, directory.ErrNoCredential},

@@ -71,8 +71,8 @@ func (c *change) record(i Intent, m Made, l Limits) (has Credential, refused, er
 	if held.Live(moment(now)) {
 		return held, nil, c.discard(i, m, "the device has one already")
 	}
-	tooMany := u.tooMany(i.Device, moment(now), l)
-	if len(tooMany) > 0 && !l.Replace {
+	tooMany, ok := u.tooMany(i.Device, moment(now), l)
+	if !ok {
 		return Credential{}, directory.ErrTooManyDevices, c.discard(i, m, directory.ErrTooManyDevices.Error())
 	}
 	has = Credential{
@@ -120,17 +120,28 @@ func (c *change) discard(i Intent, m Made, why string) error {
 	return errors.Join(err, c.queue(m.ID, i.User, i.Device))
 }
 
+// HasRoom reports whether the device may have a credential, which it may have
+// already.
+func (u User) HasRoom(device directory.Device, now time.Time, l Limits) bool {
+	_, ok := u.tooMany(device, now, l)
+	return ok
+}
+
 // tooMany returns which of the user's credentials would have to go for the device
-// to have one: the longest unused.
-func (u User) tooMany(device directory.Device, now time.Time, l Limits) []Credential {
+// to have one, the longest unused, and whether they may.
+func (u User) tooMany(device directory.Device, now time.Time, l Limits) (some []Credential, ok bool) {
 	if l.MaxDevices <= 0 {
-		return nil
+		return nil, true
 	}
 	others := slices.DeleteFunc(slices.Clone(u.Credentials), func(c Credential) bool { return c.Device == device || !c.Live(now) })
 	slices.SortStableFunc(others, func(a, b Credential) int {
 		return cmp.Compare(a.usedAt(), b.usedAt())
 	})
-	return others[:max(0, len(others)+1-l.MaxDevices)]
+	some = others[:max(0, len(others)+1-l.MaxDevices)]
+	inUse := func(c Credential) bool { // by the clock of whoever wrote it down, which may be ahead
+		return l.ReplaceUnusedFor > 0 && c.usedAt() > millis(now.Add(-l.ReplaceUnusedFor))
+	}
+	return some, len(some) == 0 || l.Replace && !slices.ContainsFunc(some, inUse)
 }
 
 func (c Credential) usedAt() int64 { return max(millis(c.VendedAt), millis(c.CreatedAt)) }
