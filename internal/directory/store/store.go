@@ -22,7 +22,8 @@ import (
 var (
 	// ErrNotFound says that there is no such user, device or credential.
 	ErrNotFound = errors.New("not in the directory")
-	// ErrTaken says that the credential is another user's, or another device's.
+	// ErrTaken says that the credential is another user's, or another device's, or
+	// to a login that it is kept by order.
 	ErrTaken = errors.New("this credential is somebody else's already")
 	// ErrDeleting says that the credential is about to be deleted at Telnyx.
 	ErrDeleting = errors.New("this credential is being deleted at Telnyx")
