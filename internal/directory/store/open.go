@@ -22,6 +22,8 @@ import (
 const (
 	defaultConnections = 16
 	sqliteReaders      = 4
+	sqliteLists        = 1
+	mostLists          = 2
 
 	// answerTimeout bounds a reading that somebody waits for, and changeTimeout a
 	// change. SQLite waits as long as answerTimeout for a lock of another process.
@@ -41,9 +43,11 @@ type Store struct {
 	password func() (secret.Text, error)
 	// writes are the connections for changes: one to SQLite, and to PostgreSQL a
 	// quarter of all. Changes wait for one another, each with a connection, and
-	// must not keep readers waiting for theirs.
+	// must not keep readers waiting for theirs. Nor must lists, which may look at all
+	// there is: those have one to SQLite, and to PostgreSQL up to two.
 	writes *sql.DB
 	reads  *sql.DB
+	lists  *sql.DB
 
 	vended *vended
 }
@@ -85,10 +89,13 @@ func (s *Store) openSQLite(path string) (err error) {
 	if s.reads, err = openFile(path, sqliteReaders, answerTimeout, "query_only(1)"); err != nil {
 		return err
 	}
+	if s.lists, err = openFile(path, sqliteLists, answerTimeout, "query_only(1)"); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
 	defer cancel()
 	if err := s.patiently(ctx, func() error { return s.writes.PingContext(ctx) }); err != nil {
-		return errors.Join(fmt.Errorf("opening the database: %w", unavailable(err)), s.reads.Close(), s.writes.Close())
+		return errors.Join(fmt.Errorf("opening the database: %w", unavailable(err)), s.closePools())
 	}
 	return nil
 }
@@ -136,10 +143,11 @@ func (s *Store) openPostgres(address string, connections int) error {
 	}
 	s.postgres = cfg
 	forChanges := connections / 4
-	s.reads = s.openServer(connections - forChanges)
-	s.writes = s.reads
+	forLists := min(forChanges, mostLists)
+	s.reads = s.openServer(connections - forChanges - forLists)
+	s.writes, s.lists = s.reads, s.reads
 	if forChanges > 0 {
-		s.writes = s.openServer(forChanges)
+		s.writes, s.lists = s.openServer(forChanges), s.openServer(forLists)
 	}
 	return nil
 }
@@ -179,11 +187,22 @@ func (s *Store) beforeConnect(_ context.Context, cfg *pgx.ConnConfig) error {
 func (s *Store) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), changeTimeout)
 	defer cancel()
-	err := s.flushVended(ctx)
-	if s.reads != s.writes {
-		err = errors.Join(err, s.reads.Close())
+	return errors.Join(s.flushVended(ctx), s.closePools())
+}
+
+// pools are the connections, each once.
+func (s *Store) pools() []*sql.DB {
+	if s.reads == s.writes {
+		return []*sql.DB{s.reads}
 	}
-	return errors.Join(err, s.writes.Close())
+	return []*sql.DB{s.lists, s.reads, s.writes} // SQLite's last to close tidies up, and the others only read
+}
+
+func (s *Store) closePools() (err error) {
+	for _, pool := range s.pools() {
+		err = errors.Join(err, pool.Close())
+	}
+	return err
 }
 
 // unavailable makes any error of a database one that callers know. Those of ours

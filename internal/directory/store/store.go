@@ -57,7 +57,8 @@ type Config struct {
 	// none.
 	Password func() (secret.Text, error)
 	// Connections bounds how many are open to PostgreSQL, besides one that Follow
-	// listens on. Default 16.
+	// listens on. A quarter is for changes, and as many, but two at most, for lists;
+	// of fewer than four all are for anything. Default 16.
 	Connections int
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
