@@ -8,7 +8,7 @@ import (
 // FlushVended is what Run does every few seconds.
 func FlushVended(ctx context.Context, s *Store) error { return s.flushVended(ctx) }
 
-// ExecWriting executes a statement on the connection that writes to SQLite.
+// ExecWriting executes a statement on a connection for changes.
 func ExecWriting(ctx context.Context, s *Store, statement string) error {
 	_, err := s.writes.ExecContext(ctx, statement)
 	return err

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	_ "modernc.org/sqlite" // the driver
 
@@ -32,8 +33,11 @@ const (
 	// connectTimeout bounds the making of a connection to PostgreSQL.
 	connectTimeout = 2 * time.Second
 	// connectionLife is how long a connection to PostgreSQL is used, so that after
-	// a failover none stays with a server that only reads.
+	// a failover none stays with a server that only reads. Those for changes are
+	// gone as soon as it says so.
 	connectionLife = 5 * time.Minute
+	// onlyReads is what PostgreSQL says to changes then (read_only_sql_transaction).
+	onlyReads = "25006"
 )
 
 // A Store is the books. Its methods may be called from any goroutine.
@@ -153,7 +157,17 @@ func (s *Store) openPostgres(address string, connections int) error {
 }
 
 func (s *Store) openServer(connections int) *sql.DB {
-	db := stdlib.OpenDB(*s.postgres, stdlib.OptionBeforeConnect(s.beforeConnect), stdlib.OptionAfterConnect(afterConnect))
+	var db *sql.DB
+	cfg := s.postgres.Copy()
+	cfg.OnPgError = func(c *pgconn.PgConn, err *pgconn.PgError) (goesOn bool) {
+		if err.Code != onlyReads {
+			return s.postgres.OnPgError(c, err)
+		}
+		db.SetMaxIdleConns(0) // the others lead to the same server; it closes them
+		db.SetMaxIdleConns(connections)
+		return false
+	}
+	db = stdlib.OpenDB(*cfg, stdlib.OptionBeforeConnect(s.beforeConnect), stdlib.OptionAfterConnect(afterConnect))
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
 	db.SetConnMaxLifetime(connectionLife)
