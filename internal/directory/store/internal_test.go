@@ -41,8 +41,9 @@ func MaxOpen(s *Store) (n int) {
 	return n
 }
 
-// How long an answer, and a change, may take.
+// How long an answer, a change, and a pause of an import may take.
 const (
+	PauseTimeout  = pauseTimeout
 	AnswerTimeout = answerTimeout
 	ChangeTimeout = changeTimeout
 )
