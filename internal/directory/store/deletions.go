@@ -125,12 +125,15 @@ func (s *Store) Pending(ctx context.Context) (n int64, oldest time.Time, err err
 }
 
 // QueueDeletion puts a credential on the list that is at Telnyx and nobody's. One
-// that is on it changes nothing. The error is ErrTaken, if it is somebody's, or
-// directory.ErrUnavailable.
+// that is on it changes nothing. The error is ErrTaken, if it is somebody's or kept
+// by order, or directory.ErrUnavailable.
 func (s *Store) QueueDeletion(ctx context.Context, by By, id telnyx.CredentialID, detail string) error {
 	return s.change(ctx, by, func(c *change) error {
 		if _, taken, err := c.owner(id); err != nil || taken {
 			return cmp.Or(err, ErrTaken)
+		}
+		if err := c.notKept(id); err != nil {
+			return err
 		}
 		if deleting, err := c.deleting(id); err != nil || deleting {
 			return err

@@ -38,7 +38,7 @@ func (s *Store) Events(ctx context.Context, l EventList) ([]Event, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	events, err := eventsIn(ctx, s.reads, where+` ORDER BY number DESC LIMIT $2`, args...)
+	events, err := eventsIn(ctx, s.lists, where+` ORDER BY number DESC LIMIT $2`, args...)
 	return events, unavailable(err)
 }
 

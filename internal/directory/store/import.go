@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
-	"strconv"
 	"time"
 
 	"github.com/tokensvc/tokensvc/internal/directory"
@@ -79,6 +78,7 @@ type Import struct {
 
 	written time.Time // of ImportEach: when the last change was over
 	whole   *change   // of ImportAtomic
+	pause   pause     // of ImportAtomic
 	pretend *pretence // of ImportDryRun
 	refused bool      // a row was
 	over    error     // no more is taken
@@ -87,7 +87,7 @@ type Import struct {
 var errEnded = errors.New("store: the import has ended")
 
 // BeginImport begins an import, which must be ended. An ImportAtomic lives no
-// longer than ctx.
+// longer than ctx, and is over if for a minute it is given no rows.
 func (s *Store) BeginImport(ctx context.Context, by By, mode ImportMode) (*Import, error) {
 	i := &Import{
 		store: s, by: by, mode: mode, seed: maphash.MakeSeed(),
@@ -98,8 +98,7 @@ func (s *Store) BeginImport(ctx context.Context, by By, mode ImportMode) (*Impor
 		s.prepareImport(ctx)
 	case ImportAtomic:
 		s.prepareImport(ctx)
-		var err error
-		if i.whole, err = s.beginImport(ctx, by); err != nil {
+		if err := i.beginWhole(ctx); err != nil {
 			s.finishImport(ctx)
 			return nil, unavailable(err)
 		}
@@ -109,23 +108,6 @@ func (s *Store) BeginImport(ctx context.Context, by By, mode ImportMode) (*Impor
 		return nil, invalid("no mode of an import")
 	}
 	return i, nil
-}
-
-// pauseTimeout is how long PostgreSQL waits for the next rows of an ImportAtomic,
-// which holds up all who change the books.
-const pauseTimeout = time.Minute
-
-func (s *Store) beginImport(ctx context.Context, by By) (*change, error) {
-	c, err := s.begin(ctx, by)
-	if err != nil || s.postgres == nil {
-		return c, err
-	}
-	err = c.exec(`SELECT set_config('idle_in_transaction_session_timeout', $1, true)`, strconv.FormatInt(pauseTimeout.Milliseconds(), 10))
-	if err != nil {
-		_ = c.Rollback()
-		return nil, err
-	}
-	return c, nil
 }
 
 // End ends the import; a second End does nothing. An ImportAtomic is written with
@@ -144,6 +126,8 @@ func (i *Import) End(ctx context.Context, commit bool) error {
 	if i.whole == nil {
 		return nil
 	}
+	paused := i.pause.end()
+	defer i.pause.over()
 	whole := i.whole
 	defer whole.Rollback() //nolint:errcheck // after a commit there is nothing to roll back
 	switch {
@@ -151,6 +135,8 @@ func (i *Import) End(ctx context.Context, commit bool) error {
 		return nil
 	case broken != nil:
 		return broken
+	case paused != nil:
+		return paused
 	case i.refused:
 		return invalid("of an import that is written whole, rows were refused")
 	}

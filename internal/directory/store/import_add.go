@@ -17,6 +17,12 @@ func (i *Import) Add(ctx context.Context, rows []Row) ([]Verdict, error) {
 	case len(rows) > MaxBatch || i.rows+len(rows) > MaxRows:
 		return nil, invalid("at most %d rows at once, and %d in all", MaxBatch, MaxRows)
 	}
+	if i.whole != nil {
+		if i.over = i.pause.end(); i.over != nil {
+			return nil, i.over
+		}
+		defer i.pause.begin()
+	}
 	i.rows += len(rows)
 	verdicts := make([]Verdict, len(rows))
 	good := make([]int, 0, len(rows)) // indexes of the rows that go on

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,7 +38,8 @@ type Limits struct {
 
 // Begin returns what the user's device has, or with the zero Credential makes the
 // caller the one who is to create it, until hold is over. A credential that has
-// expired counts as none, for MaxDevices too. What was begun ends with Record or
+// expired counts as none, for MaxDevices too. One that is being created for another
+// device counts there, and makes no room. What was begun ends with Record or
 // Abandon. Errors: directory.ErrDisabled; directory.ErrNoCredential, if the user
 // is not in the books and may not be, or nobody and no device can be called so;
 // ErrInvalid, if the intent has no name or no holder; directory.ErrTooManyDevices;
@@ -60,6 +62,9 @@ func (s *Store) Begin(ctx context.Context, i Intent, l Limits, hold time.Duratio
 		if held, _ := u.On(i.Device); held.Live(moment(now)) {
 			has = held
 			return nil
+		}
+		if l, err = c.left(u, i, now, l); err != nil {
+			return err
 		}
 		if _, ok := u.tooMany(i.Device, moment(now), l); !ok {
 			return directory.ErrTooManyDevices
@@ -100,6 +105,33 @@ func (c *change) whoAsks(key string, l Limits) (u User, there bool, err error) {
 		return User{}, false, directory.ErrDisabled
 	}
 	return u, true, nil
+}
+
+// left returns the limits less the devices that others create credentials for at this
+// moment. The error is directory.ErrTooManyDevices if these are enough.
+func (c *change) left(u User, i Intent, now int64, l Limits) (Limits, error) {
+	if l.MaxDevices <= 0 {
+		return l, nil
+	}
+	rows, err := c.QueryContext(c.ctx, `SELECT device FROM intents WHERE user_key = $1 AND device <> $2 AND held_until > $3`,
+		i.User, string(i.Device), now)
+	if err != nil {
+		return Limits{}, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var device directory.Device
+		if err := rows.Scan(&device); err != nil {
+			return Limits{}, err
+		}
+		if has, _ := u.On(device); !has.Live(moment(now)) { // else it counts already
+			l.MaxDevices--
+		}
+	}
+	if l.MaxDevices <= 0 { // which would be no limit
+		return Limits{}, cmp.Or(rows.Err(), directory.ErrTooManyDevices)
+	}
+	return l, rows.Err()
 }
 
 // hold makes the intent's holder the one who creates it. What another began whose

@@ -1,18 +1,49 @@
 package store
 
-import "context"
+import (
+	"context"
+	"database/sql"
+)
 
 // FlushVended is what Run does every few seconds.
 func FlushVended(ctx context.Context, s *Store) error { return s.flushVended(ctx) }
 
-// ExecWriting executes a statement on the connection that writes to SQLite.
+// ExecWriting executes a statement on a connection for changes.
 func ExecWriting(ctx context.Context, s *Store, statement string) error {
 	_, err := s.writes.ExecContext(ctx, statement)
 	return err
 }
 
-// How long an answer, and a change, may take.
+// HoldLists takes all connections that lists are made with, until release.
+func HoldLists(ctx context.Context, s *Store) (release func(), err error) {
+	var held []*sql.Conn
+	release = func() {
+		for _, connection := range held {
+			_ = connection.Close()
+		}
+	}
+	for range s.lists.Stats().MaxOpenConnections {
+		connection, err := s.lists.Conn(ctx)
+		if err != nil {
+			release()
+			return nil, err
+		}
+		held = append(held, connection)
+	}
+	return release, nil
+}
+
+// MaxOpen is how many connections may be open at once.
+func MaxOpen(s *Store) (n int) {
+	for _, pool := range s.pools() {
+		n += pool.Stats().MaxOpenConnections
+	}
+	return n
+}
+
+// How long an answer, a change, and a pause of an import may take.
 const (
+	PauseTimeout  = pauseTimeout
 	AnswerTimeout = answerTimeout
 	ChangeTimeout = changeTimeout
 )

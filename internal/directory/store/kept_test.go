@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/tokensvc/tokensvc/internal/directory/store"
@@ -81,8 +82,39 @@ func TestWhatWeMadeIsNoOrphanWhereverItIsTakenFrom(t *testing.T) {
 	}
 }
 
-// A login may find what was kept, and then not be let in.
-func TestWhatWasFoundAndKeptByOrderIsNotDiscarded(t *testing.T) {
+// It stays at Telnyx under the name that a login looks for. Somebody took it from
+// whoever had it, and only somebody may give it to anybody.
+func TestALoginNeitherTakesNorDeletesWhatWasKept(t *testing.T) {
+	onBoth(t, func(t *testing.T, b *books) {
+		s := b.open(t)
+		id := provision(t, s, "main:alice", "a", everyone)
+		if err := s.Remove(t.Context(), by, "main:alice", true, anyone); err != nil {
+			t.Fatal(err)
+		}
+		i := intent("main:alice", "a", "me")
+		must[store.Credential](t)(s.Begin(t.Context(), i, everyone, hold))
+		for _, adopted := range []bool{true, false} {
+			if has, err := s.Record(t.Context(), by, i, store.Made{ID: id, Adopted: adopted}, everyone); !errors.Is(err, store.ErrTaken) {
+				t.Errorf("a login records it, adopted is %v: %v, %v", adopted, has.ID, err)
+			}
+		}
+		if err := s.QueueDeletion(t.Context(), by, id, "made twice"); !errors.Is(err, store.ErrTaken) {
+			t.Errorf("a login has it deleted: %v", err)
+		}
+		if got := known(t, s, id); got != store.KnownKept {
+			t.Errorf("it is %s, want kept", got)
+		}
+		another := newID()
+		if has, err := s.Record(t.Context(), by, i, store.Made{ID: another}, everyone); err != nil || has.ID != another {
+			t.Errorf("the login gets %v, %v, want another", has.ID, err)
+		}
+		assign(t, s, "main:alice", "b", id)
+		b.consistent(t)
+	})
+}
+
+// Nor when the login is not let in.
+func TestWhatWasKeptIsNotDiscarded(t *testing.T) {
 	onBoth(t, func(t *testing.T, b *books) {
 		s := b.open(t)
 		id := provision(t, s, "main:alice", "a", everyone)
@@ -94,7 +126,7 @@ func TestWhatWasFoundAndKeptByOrderIsNotDiscarded(t *testing.T) {
 		if err := disable(t, s, "main:alice"); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Record(t.Context(), by, i, store.Made{ID: id, Adopted: true}, everyone); word(err) != "disabled" {
+		if _, err := s.Record(t.Context(), by, i, store.Made{ID: id, Adopted: true}, everyone); !errors.Is(err, store.ErrTaken) {
 			t.Error(err)
 		}
 		if got := known(t, s, id); got != store.KnownKept {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	_ "modernc.org/sqlite" // the driver
 
@@ -22,6 +23,8 @@ import (
 const (
 	defaultConnections = 16
 	sqliteReaders      = 4
+	sqliteLists        = 1
+	mostLists          = 2
 
 	// answerTimeout bounds a reading that somebody waits for, and changeTimeout a
 	// change. SQLite waits as long as answerTimeout for a lock of another process.
@@ -30,8 +33,11 @@ const (
 	// connectTimeout bounds the making of a connection to PostgreSQL.
 	connectTimeout = 2 * time.Second
 	// connectionLife is how long a connection to PostgreSQL is used, so that after
-	// a failover none stays with a server that only reads.
+	// a failover none stays with a server that only reads. Those for changes are
+	// gone as soon as it says so.
 	connectionLife = 5 * time.Minute
+	// onlyReads is what PostgreSQL says to changes then (read_only_sql_transaction).
+	onlyReads = "25006"
 )
 
 // A Store is the books. Its methods may be called from any goroutine.
@@ -41,9 +47,11 @@ type Store struct {
 	password func() (secret.Text, error)
 	// writes are the connections for changes: one to SQLite, and to PostgreSQL a
 	// quarter of all. Changes wait for one another, each with a connection, and
-	// must not keep readers waiting for theirs.
+	// must not keep readers waiting for theirs. Nor must lists, which may look at all
+	// there is: those have one to SQLite, and to PostgreSQL up to two.
 	writes *sql.DB
 	reads  *sql.DB
+	lists  *sql.DB
 
 	vended *vended
 }
@@ -85,10 +93,13 @@ func (s *Store) openSQLite(path string) (err error) {
 	if s.reads, err = openFile(path, sqliteReaders, answerTimeout, "query_only(1)"); err != nil {
 		return err
 	}
+	if s.lists, err = openFile(path, sqliteLists, answerTimeout, "query_only(1)"); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
 	defer cancel()
 	if err := s.patiently(ctx, func() error { return s.writes.PingContext(ctx) }); err != nil {
-		return errors.Join(fmt.Errorf("opening the database: %w", unavailable(err)), s.reads.Close(), s.writes.Close())
+		return errors.Join(fmt.Errorf("opening the database: %w", unavailable(err)), s.closePools())
 	}
 	return nil
 }
@@ -136,16 +147,27 @@ func (s *Store) openPostgres(address string, connections int) error {
 	}
 	s.postgres = cfg
 	forChanges := connections / 4
-	s.reads = s.openServer(connections - forChanges)
-	s.writes = s.reads
+	forLists := min(forChanges, mostLists)
+	s.reads = s.openServer(connections - forChanges - forLists)
+	s.writes, s.lists = s.reads, s.reads
 	if forChanges > 0 {
-		s.writes = s.openServer(forChanges)
+		s.writes, s.lists = s.openServer(forChanges), s.openServer(forLists)
 	}
 	return nil
 }
 
 func (s *Store) openServer(connections int) *sql.DB {
-	db := stdlib.OpenDB(*s.postgres, stdlib.OptionBeforeConnect(s.beforeConnect), stdlib.OptionAfterConnect(afterConnect))
+	var db *sql.DB
+	cfg := s.postgres.Copy()
+	cfg.OnPgError = func(c *pgconn.PgConn, err *pgconn.PgError) (goesOn bool) {
+		if err.Code != onlyReads {
+			return s.postgres.OnPgError(c, err)
+		}
+		db.SetMaxIdleConns(0) // the others lead to the same server; it closes them
+		db.SetMaxIdleConns(connections)
+		return false
+	}
+	db = stdlib.OpenDB(*cfg, stdlib.OptionBeforeConnect(s.beforeConnect), stdlib.OptionAfterConnect(afterConnect))
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
 	db.SetConnMaxLifetime(connectionLife)
@@ -179,11 +201,22 @@ func (s *Store) beforeConnect(_ context.Context, cfg *pgx.ConnConfig) error {
 func (s *Store) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), changeTimeout)
 	defer cancel()
-	err := s.flushVended(ctx)
-	if s.reads != s.writes {
-		err = errors.Join(err, s.reads.Close())
+	return errors.Join(s.flushVended(ctx), s.closePools())
+}
+
+// pools are the connections, each once.
+func (s *Store) pools() []*sql.DB {
+	if s.reads == s.writes {
+		return []*sql.DB{s.reads}
 	}
-	return errors.Join(err, s.writes.Close())
+	return []*sql.DB{s.lists, s.reads, s.writes} // SQLite's last to close tidies up, and the others only read
+}
+
+func (s *Store) closePools() (err error) {
+	for _, pool := range s.pools() {
+		err = errors.Join(err, pool.Close())
+	}
+	return err
 }
 
 // unavailable makes any error of a database one that callers know. Those of ours

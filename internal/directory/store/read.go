@@ -73,8 +73,8 @@ func (s *Store) User(ctx context.Context, key string) (User, error) {
 
 // Users lists users with their credentials, ordered by key, and returns the After
 // of the next page, which is "" at the end. Users that are added meanwhile appear
-// if they come later in the order; none appears twice. The error is ErrInvalid or
-// directory.ErrUnavailable.
+// if they come later in the order; none appears twice. Lists wait for one another,
+// and logins for none. The error is ErrInvalid or directory.ErrUnavailable.
 func (s *Store) Users(ctx context.Context, l List) (users []User, next string, err error) {
 	limit, err := pageOf(l.Limit)
 	if err != nil {
@@ -90,7 +90,7 @@ func (s *Store) Users(ctx context.Context, l List) (users []User, next string, e
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	users, err = usersIn(ctx, s.reads, where+` ORDER BY user_key LIMIT $2`, args...)
+	users, err = usersIn(ctx, s.lists, where+` ORDER BY user_key LIMIT $2`, args...)
 	if err != nil {
 		return nil, "", unavailable(err)
 	}
@@ -146,7 +146,7 @@ func (s *Store) Credentials(ctx context.Context, after telnyx.CredentialID, limi
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	all, err = credentialsIn(ctx, s.reads, `credential_id > $1 ORDER BY credential_id LIMIT $2`, after.String(), limit+1)
+	all, err = credentialsIn(ctx, s.lists, `credential_id > $1 ORDER BY credential_id LIMIT $2`, after.String(), limit+1)
 	if err != nil {
 		return nil, next, unavailable(err)
 	}
@@ -163,7 +163,7 @@ func (s *Store) Counts(ctx context.Context) (Counts, error) {
 	defer cancel()
 	var c Counts
 	var oldest int64
-	err := s.reads.QueryRowContext(ctx, `SELECT u.n, u.disabled, c.n, d.n, d.oldest FROM
+	err := s.lists.QueryRowContext(ctx, `SELECT u.n, u.disabled, c.n, d.n, d.oldest FROM
 		(SELECT count(*) AS n, count(CASE WHEN disabled_at > 0 THEN 1 END) AS disabled FROM users) u,
 		(SELECT count(*) AS n FROM credentials) c,
 		(SELECT count(*) AS n, COALESCE(min(since), 0) AS oldest FROM deletions) d`).

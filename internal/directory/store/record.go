@@ -24,12 +24,14 @@ type Made struct {
 // Record ends an intent: what was made is the user's device's. If the device has
 // got one meanwhile, that is returned. Whatever was made and is not needed, or may
 // not be given to the user any more, is put on the list of what to delete, with
-// the error too, unless it was found and had been kept by order.
+// the error too.
 //
 // Errors: directory.ErrDisabled; directory.ErrNoCredential, if the user is not in
 // the books and may not be, or as with Begin; directory.ErrTooManyDevices. With the following
 // nothing has changed, and the intent goes on: ErrInvalid, also if what was made
-// can be in no books; ErrTaken; ErrDeleting; directory.ErrUnavailable, after which it may be recorded all the same.
+// can be in no books; ErrTaken, also if it was kept by order, so that it is nobody's
+// until somebody gives it; ErrDeleting; directory.ErrUnavailable, after which it may
+// be recorded all the same.
 func (s *Store) Record(ctx context.Context, by By, i Intent, m Made, l Limits) (Credential, error) {
 	if err := errors.Join(i.check(), Assignment{ID: m.ID, SIPUsername: m.SIPUsername}.check(i.Device)); err != nil {
 		return Credential{}, err
@@ -53,7 +55,7 @@ func (c *change) record(i Intent, m Made, l Limits) (has Credential, refused, er
 	if err != nil {
 		return Credential{}, nil, err
 	}
-	if err := errors.Join(c.free(m.ID, i.User, i.Device), c.exec(`DELETE FROM intents WHERE name = $1`, i.Name)); err != nil {
+	if err := errors.Join(c.free(m.ID, i.User, i.Device), c.notKept(m.ID), c.exec(`DELETE FROM intents WHERE name = $1`, i.Name)); err != nil {
 		return Credential{}, nil, err
 	}
 	u, there, err := c.whoAsks(i.User, l)
@@ -110,10 +112,9 @@ func (c *change) give(u User, there bool, expired Credential, tooMany []Credenti
 	return errors.Join(c.insertCredential(has, action, ""), c.touch(u.Key))
 }
 
-// discard puts what was made, and is nobody's, on the list of what to delete,
-// unless it was found and had been kept by order.
+// discard puts what was made, and is nobody's, on the list of what to delete.
 func (c *change) discard(i Intent, m Made, why string) error {
-	if settled, err := c.settled(m.ID); err != nil || settled {
+	if deleting, err := c.deleting(m.ID); err != nil || deleting {
 		return err
 	}
 	_, err := c.note(Event{Action: CredentialReleased, User: i.User, Device: i.Device, Credential: m.ID, Detail: why})

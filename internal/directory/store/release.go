@@ -107,10 +107,13 @@ func (c *change) deleting(id telnyx.CredentialID) (is bool, err error) {
 	return is, err
 }
 
-// settled reports whether it is known what is to become of a credential that is
-// nobody's: it is to be deleted, or to be kept.
-func (c *change) settled(id telnyx.CredentialID) (is bool, err error) {
-	err = c.row(`SELECT EXISTS (SELECT 1 FROM deletions WHERE credential_id = $1) OR EXISTS (SELECT 1 FROM kept WHERE credential_id = $1)`,
-		id.String()).Scan(&is)
-	return is, err
+// notKept returns ErrTaken if the credential is kept by order: what finds it at
+// Telnyx by its name neither gives it to anybody nor deletes it.
+func (c *change) notKept(id telnyx.CredentialID) error {
+	var is bool
+	err := c.row(`SELECT EXISTS (SELECT 1 FROM kept WHERE credential_id = $1)`, id.String()).Scan(&is)
+	if err == nil && is {
+		err = ErrTaken
+	}
+	return err
 }

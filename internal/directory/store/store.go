@@ -22,7 +22,8 @@ import (
 var (
 	// ErrNotFound says that there is no such user, device or credential.
 	ErrNotFound = errors.New("not in the directory")
-	// ErrTaken says that the credential is another user's, or another device's.
+	// ErrTaken says that the credential is another user's, or another device's, or
+	// to a login that it is kept by order.
 	ErrTaken = errors.New("this credential is somebody else's already")
 	// ErrDeleting says that the credential is about to be deleted at Telnyx.
 	ErrDeleting = errors.New("this credential is being deleted at Telnyx")
@@ -56,7 +57,8 @@ type Config struct {
 	// none.
 	Password func() (secret.Text, error)
 	// Connections bounds how many are open to PostgreSQL, besides one that Follow
-	// listens on. Default 16.
+	// listens on. A quarter is for changes, and as many, but two at most, for lists;
+	// of fewer than four all are for anything. Default 16.
 	Connections int
 	// Now is the clock. Default time.Now.
 	Now func() time.Time

@@ -37,6 +37,8 @@ CREATE TABLE intents (
     began_at   BIGINT NOT NULL
 ) WITHOUT ROWID;
 
+CREATE INDEX intents_of_user ON intents (user_key);
+
 -- Credentials that are nobody's any more and still have to be deleted at Telnyx.
 CREATE TABLE deletions (
     credential_id TEXT PRIMARY KEY,
