@@ -17,6 +17,10 @@ import (
 type books interface {
 	users(ctx context.Context, after, search string, limit int) (page []handler.UserAnswer, next string, err error)
 	user(ctx context.Context, user string) (handler.UserAnswer, error)
+	// mayAdd returns a usageError if a user is to be put in whose name has a colon, and
+	// before it what is no issuer's name, or who could never be anybody; and if what
+	// is put in has a device that is never looked at.
+	mayAdd(ctx context.Context, user string, device directory.Device) error
 	// put makes a user who is not there, or gives one who is there this name.
 	put(ctx context.Context, user, name string, there bool) (handler.UserAnswer, error)
 	disable(ctx context.Context, user string) (handler.UserAnswer, error)

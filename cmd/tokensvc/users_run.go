@@ -80,6 +80,9 @@ func addUser(ctx context.Context, u *usersRun) error {
 			return misused("-credential: %w", err)
 		}
 	}
+	if err := u.books.mayAdd(ctx, u.args[0], device); err != nil {
+		return err
+	}
 	if err := u.put(ctx); err != nil {
 		return err
 	}

@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/tokensvc/tokensvc/internal/directory"
+	"github.com/tokensvc/tokensvc/internal/directory/roster"
 	"github.com/tokensvc/tokensvc/internal/handler"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
@@ -49,6 +51,24 @@ func (b *serverBooks) users(ctx context.Context, after, search string, limit int
 func (b *serverBooks) user(ctx context.Context, user string) (found handler.UserAnswer, err error) {
 	err = b.on(ctx, http.MethodGet, user, ask{}, &found)
 	return found, err
+}
+
+// mayAdd has the service look at a list of that user alone: it knows the issuers. Of
+// devices it says by itself.
+func (b *serverBooks) mayAdd(ctx context.Context, user string, _ directory.Device) error {
+	if !strings.Contains(user, ":") {
+		return nil
+	}
+	list := askWith(map[string]string{"user": user}, nil).body
+	var answer handler.ImportAnswer
+	err := b.do(ctx, ask{
+		method: http.MethodPost, path: []string{"import"}, query: url.Values{"dry_run": {"true"}},
+		contentType: roster.NDJSON.ContentType(), body: list,
+	}, &answer)
+	if err == nil && len(answer.Errors) > 0 {
+		return misused("%s", answer.Errors[0].Problem)
+	}
+	return err
 }
 
 func (b *serverBooks) put(ctx context.Context, user, name string, there bool) (put handler.UserAnswer, err error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/directory/roster"
@@ -73,6 +74,16 @@ func (b *storeBooks) user(ctx context.Context, user string) (found handler.UserA
 		return err
 	})
 	return found, err
+}
+
+func (b *storeBooks) mayAdd(_ context.Context, user string, _ directory.Device) error {
+	switch _, err := roster.UserKey(user, b.issuers); {
+	case errors.Is(err, roster.ErrNoIssuer) || errors.Is(err, roster.ErrNoValue):
+		return misused("%w; the issuers are: %s", err, strings.Join(b.issuers, ", "))
+	case err != nil:
+		return usageError{err}
+	}
+	return nil
 }
 
 func (b *storeBooks) put(ctx context.Context, user, name string, there bool) (put handler.UserAnswer, err error) {

@@ -411,6 +411,27 @@ func TestNoCommandChangesTheSchemaBehindAService(t *testing.T) {
 	}
 }
 
+// A misspelt issuer is no part of somebody's value.
+func TestAColonEndsAnIssuersName(t *testing.T) {
+	inEveryOffice(t, func(o *office) {
+		for _, user := range []string{"mian:alice", "main:", ":alice"} {
+			got := o.in("", "add", user, "-credential", deskPhone)
+			if got.status != exitUsage || !strings.Contains(got.err, "write ISSUER:VALUE") {
+				t.Errorf("%s: %+v", user, got)
+			}
+			if want := o.only("the issuers are: main", ""); !strings.Contains(got.err, want) {
+				t.Errorf("%s: %s, want %s", user, got.err, want)
+			}
+		}
+		if got := o.users("list -json"); got.out != "" {
+			t.Errorf("somebody is there: %s", got.out)
+		}
+		if got := o.users("add main:urn:x:alice"); got.status != exitOK || !strings.Contains(got.out, "main:urn:x:alice") {
+			t.Errorf("a value with colons: %+v", got)
+		}
+	})
+}
+
 type goneTerminal struct{}
 
 var errGone = errors.New("gone")

@@ -189,6 +189,16 @@ func TestWithSeveralIssuersAUserHasOnesName(t *testing.T) {
 		"4: partner:a:b|_||||")
 }
 
+// A key of an issuer that is none is nobody's here: not the whole value of another.
+func TestAColonEndsAnIssuersName(t *testing.T) {
+	const none = "user: what stands before the colon is no issuer of this configuration; write ISSUER:VALUE"
+	list := "user\nmain:alice\ncorp:bob\ncorp:main:carol\n:dave\ncorp:\nCorp:erin\nfrank\n corp:grace\n"
+	want(t, read(t, list, roster.CSV, "corp"),
+		"2! "+none, "3: corp:bob|_||||", "4: corp:main:carol|_||||", "5! "+none,
+		"6! user: behind the issuer's name and the colon there is no value; write ISSUER:VALUE", "7! "+none, "8: corp:frank|_||||", "9! "+none)
+	want(t, read(t, "{\"user\":\"main:alice\"}\n{\"user\":\"corp:bob\"}\n", roster.NDJSON, "corp", "partner"), "1! "+none, "2: corp:bob|_||||")
+}
+
 // A line that is too long is skipped whole: what is quoted in it is no row.
 func TestALineThatIsTooLongIsOneMistake(t *testing.T) {
 	long := strings.Repeat("x", roster.MaxLine)

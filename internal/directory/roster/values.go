@@ -48,7 +48,7 @@ func (v values) row(issuers []string) (store.Row, error) {
 		return store.Row{}, errors.New("user is missing")
 	}
 	var err error
-	if row.User, err = directory.ParseUserKey(v.text[user], issuers); err != nil {
+	if row.User, err = UserKey(v.text[user], issuers); err != nil {
 		return store.Row{}, fmt.Errorf("user: %w", err)
 	}
 	if !store.IsName(row.Name) {
