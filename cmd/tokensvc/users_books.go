@@ -41,6 +41,7 @@ var errNoUser = errors.New("not in the directory")
 // newcomers are a list to be taken in.
 type newcomers struct {
 	from           io.Reader
+	again          func() (io.Reader, error) // reads it from its beginning, if it is atomic and no dry run
 	format         roster.Format
 	dryRun, atomic bool
 	wrong          func(line int, text string)

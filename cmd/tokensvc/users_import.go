@@ -56,6 +56,11 @@ func importUsers(ctx context.Context, u *usersRun) error {
 	bar := u.progress(size)
 	said := 0
 	list := newcomers{from: io.TeeReader(from, bar), format: format, dryRun: u.dryRun, atomic: u.atomic}
+	list.again = func() (io.Reader, error) {
+		bar.Reset()
+		_, err := from.Seek(0, io.SeekStart)
+		return io.TeeReader(from, bar), err
+	}
 	list.wrong = func(line int, text string) {
 		if said++; said <= roster.MaxProblems {
 			_ = bar.Clear() // is drawn again by itself
@@ -77,21 +82,54 @@ func importUsers(ctx context.Context, u *usersRun) error {
 	return err
 }
 
+// A source is where a list is read from. One that is taken as a whole can be read
+// again; of others, Seek may fail.
+type source interface {
+	io.ReadSeeker
+	io.Closer
+}
+
+// stream is a source that is read once.
+type stream struct{ io.Reader }
+
+func (stream) Seek(int64, int) (int64, error) { return 0, errors.ErrUnsupported }
+func (stream) Close() error                   { return nil }
+
 // source opens the file, and says how it is called and how long it is, -1 if
-// nobody knows.
-func (u *usersRun) source() (from io.ReadCloser, name string, size int64, err error) {
+// nobody knows. What is to be taken as a whole is read to its end before anybody is
+// kept from the books for it.
+func (u *usersRun) source() (from source, name string, size int64, err error) {
 	if u.args[0] == "-" {
-		return io.NopCloser(u.t.in), "stdin", -1, nil
+		from, size, err = u.onceRead(stream{u.t.in})
+		return from, "stdin", size, err
 	}
 	file, err := os.Open(u.args[0])
 	if err != nil {
 		return nil, "", 0, err
 	}
-	size = -1
+	name = filepath.Base(u.args[0])
 	if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
-		size = info.Size()
+		return file, name, info.Size(), nil
 	}
-	return file, filepath.Base(u.args[0]), size, nil
+	from, size, err = u.onceRead(file)
+	return from, name, size, err
+}
+
+// onceRead returns a source that can be read once as one that serves the command,
+// and how long it is.
+func (u *usersRun) onceRead(from source) (source, int64, error) {
+	if !u.atomic || u.dryRun {
+		return from, -1, nil
+	}
+	file, err := spool(from, maxSpool)
+	if err := errors.Join(err, from.Close()); err != nil {
+		return nil, 0, err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return nil, 0, errors.Join(err, file.Close())
+	}
+	return file, info.Size(), nil
 }
 
 // progress shows how much is read, to somebody who looks at a terminal.

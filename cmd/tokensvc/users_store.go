@@ -143,13 +143,32 @@ func (b *storeBooks) events(ctx context.Context, user string, before int64, limi
 }
 
 func (b *storeBooks) take(ctx context.Context, list newcomers) (tally, error) {
-	mode := store.ImportEach
+	var count roster.Tally
+	var err error
 	switch {
 	case list.dryRun:
-		mode = store.ImportDryRun
+		count, err = b.read(ctx, store.ImportDryRun, list)
 	case list.atomic:
-		mode = store.ImportAtomic
+		count, err = b.takeWhole(ctx, list)
+	default:
+		count, err = b.read(ctx, store.ImportEach, list)
 	}
-	count, err := roster.Import(ctx, b.store, b.by, mode, roster.NewReader(list.from, list.format, b.issuers), list.wrong)
 	return tally{count, list.dryRun}, err
+}
+
+// takeWhole takes a list as a whole or not at all. It keeps everybody else from
+// changing the books, so it begins with a look at whether it is in order.
+func (b *storeBooks) takeWhole(ctx context.Context, list newcomers) (roster.Tally, error) {
+	would, err := b.read(ctx, store.ImportDryRun, list)
+	if err != nil || would.Failed > 0 {
+		return roster.Tally{Failed: would.Failed}, err
+	}
+	if list.from, err = list.again(); err != nil {
+		return roster.Tally{}, err
+	}
+	return b.read(ctx, store.ImportAtomic, list)
+}
+
+func (b *storeBooks) read(ctx context.Context, mode store.ImportMode, list newcomers) (roster.Tally, error) {
+	return roster.Import(ctx, b.store, b.by, mode, roster.NewReader(list.from, list.format, b.issuers), list.wrong)
 }

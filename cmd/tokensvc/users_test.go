@@ -2,17 +2,21 @@ package main
 
 import (
 	"bytes"
+	"crypto/rand"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/iotest"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
@@ -430,6 +434,88 @@ func TestAColonEndsAnIssuersName(t *testing.T) {
 			t.Errorf("a value with colons: %+v", got)
 		}
 	})
+}
+
+// While a list comes in that is taken as a whole, the directory is everybody's.
+func TestWhoeverSendsAListSlowlyKeepsNobodyFromTheBooks(t *testing.T) {
+	o := offices(t)["the database"]
+	o.t = t
+	o.users("add zoe")
+	for what, input := range map[string]func(*io.PipeReader) (in io.Reader, file string){
+		"standard input": func(r *io.PipeReader) (io.Reader, string) { return r, "-" },
+		"a pipe": func(r *io.PipeReader) (io.Reader, string) {
+			path := filepath.Join(t.TempDir(), "people.csv")
+			if err := syscall.Mkfifo(path, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			go func() {
+				w, err := os.OpenFile(path, os.O_WRONLY, 0)
+				if err == nil {
+					_, err = io.Copy(w, r)
+				}
+				if err := errors.Join(err, w.Close()); err != nil {
+					t.Error(err)
+				}
+			}()
+			return nil, path
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Setenv("TMPDIR", t.TempDir())
+			r, w := io.Pipe()
+			in, file := input(r)
+			imported := make(chan ran)
+			var out, errs bytes.Buffer
+			go func() {
+				status := run(t.Context(), terminal{environ: o.environ, in: in, out: &out, err: &errs}, []string{"users", "import", "-atomic", "-format", "csv", file})
+				imported <- ran{status, out.String(), errs.String()}
+			}()
+			_, _ = io.WriteString(w, "user\nalice\n")
+			for range 3 {
+				if got := o.users("add zoe -name " + rand.Text()); got.status != exitOK {
+					t.Errorf("meanwhile: %+v", got)
+				}
+			}
+			_, _ = io.WriteString(w, "bob\n")
+			_ = w.Close()
+			if got := <-imported; got.status != exitOK || !strings.Contains(got.out, ", 0 failed") {
+				t.Errorf("%+v", got)
+			}
+			if left, err := os.ReadDir(os.Getenv("TMPDIR")); err != nil || len(left) > 0 {
+				t.Errorf("left behind: %v %v", left, err)
+			}
+		})
+	}
+}
+
+func TestSpooling(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	for list, want := range map[string]error{"12345": nil, "123456": errSpool} {
+		file, err := spool(strings.NewReader(list), 5)
+		if !errors.Is(err, want) {
+			t.Errorf("%d bytes: %v, want %v", len(list), err, want)
+		}
+		if err != nil {
+			continue
+		}
+		if info, err := file.Stat(); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%v %v", info.Mode(), err)
+		}
+		if text, err := io.ReadAll(file); err != nil || string(text) != list {
+			t.Errorf("%q %v", text, err)
+		}
+		_ = file.Close()
+	}
+	if _, err := spool(iotest.ErrReader(io.ErrUnexpectedEOF), 5); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a broken pipe: %v", err)
+	}
+	if left, err := os.ReadDir(os.Getenv("TMPDIR")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "none"))
+	if _, err := spool(strings.NewReader(""), 5); err == nil {
+		t.Error("spooled nowhere")
+	}
 }
 
 type goneTerminal struct{}
