@@ -32,8 +32,17 @@ type books interface {
 	// take imports a list. What is wrong with a line is told; the error is about
 	// all of it, or its rest.
 	take(ctx context.Context, list newcomers) (tally, error)
+	// firstLogin says what a login needs of somebody who has no credential. %[1]s is
+	// the user.
+	firstLogin() string
 	close() error
 }
+
+// What a login needs of somebody who has no credential.
+const (
+	loginCreates = "the next login creates a credential"
+	loginNeeds   = "give one: tokensvc users add %[1]s -credential UUID"
+)
 
 // errNoUser says that the user, or the user's device, is not in the books.
 var errNoUser = errors.New("not in the directory")

@@ -25,7 +25,7 @@ func declareImport(u *usersRun, flags *flag.FlagSet) {
 }
 
 func declareExport(u *usersRun, flags *flag.FlagSet) {
-	flags.StringVar(&u.format, "format", "csv", "csv or ndjson")
+	flags.StringVar(&u.format, "format", "", "csv or ndjson (default csv, and with -json ndjson)")
 }
 
 // formatOf reads -format, or tells the format by the file's name.
@@ -72,10 +72,11 @@ func importUsers(ctx context.Context, u *usersRun) error {
 	if more := count.Failed - min(said, roster.MaxProblems); more > 0 { // a service does not tell of all
 		say(u.t.err, "%s: and %s more\n", name, counted(more, "line"))
 	}
-	u.summarize(count, err != nil && !errors.Is(err, roster.ErrHeader))
-	if errors.Is(err, roster.ErrHeader) {
-		err = fmt.Errorf("%s: %w", name, err)
+	if header, ok := errors.AsType[*roster.HeaderError](err); ok { // nothing came of it
+		u.wrong(name, header.Line, header.Problem())
+		return errSaid
 	}
+	u.summarize(count, err != nil)
 	if err == nil && count.Failed > 0 {
 		return errSaid
 	}
@@ -176,7 +177,7 @@ func (u *usersRun) summarize(count tally, brokeOff bool) {
 }
 
 func exportUsers(ctx context.Context, u *usersRun) error {
-	format, err := u.formatOf("")
+	format, err := u.exportFormat()
 	if err != nil {
 		return err
 	}
@@ -194,6 +195,19 @@ func exportUsers(ctx context.Context, u *usersRun) error {
 		return w.Flush()
 	})
 	return err
+}
+
+// exportFormat is -format, or what goes with -json.
+func (u *usersRun) exportFormat() (roster.Format, error) {
+	switch {
+	case u.json && u.format == "csv":
+		return 0, misused("either -json or -format csv")
+	case u.json && u.format == "":
+		return roster.NDJSON, nil
+	case u.format == "":
+		return roster.CSV, nil
+	}
+	return u.formatOf("")
 }
 
 // listed is a user as a list has it.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"math"
+	"slices"
 
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/directory/store"
@@ -123,7 +125,10 @@ func enableUser(ctx context.Context, u *usersRun) error {
 	if err != nil {
 		return err
 	}
-	return u.said(user, "%s is enabled\n")
+	if len(user.Devices) > 0 { // never was disabled
+		return u.said(user, "%s is enabled\n")
+	}
+	return u.said(user, "%[1]s is enabled, and has no credential: "+u.books.firstLogin()+"\n")
 }
 
 // said says what has become of a user.
@@ -155,6 +160,9 @@ func removeUser(ctx context.Context, u *usersRun) error {
 		fate = "nothing is deleted at Telnyx"
 	}
 	if device != "" {
+		if !hasDevice(before, device) {
+			return fmt.Errorf("%s has no device %s", before.User, device)
+		}
 		if err := u.books.unassign(ctx, u.args[0], device, u.keep); err != nil {
 			return err
 		}
@@ -164,6 +172,10 @@ func removeUser(ctx context.Context, u *usersRun) error {
 		return err
 	}
 	return u.removed(before.User, "%s is removed, and %s\n", fate)
+}
+
+func hasDevice(u handler.UserAnswer, device directory.Device) bool {
+	return slices.ContainsFunc(u.Devices, func(d handler.DeviceAnswer) bool { return d.Device == device })
 }
 
 func (u *usersRun) removed(user, words, fate string) error {

@@ -99,6 +99,11 @@ func (b *serverBooks) enable(ctx context.Context, user string) (enabled handler.
 	return enabled, err
 }
 
+// firstLogin: the service does not tell.
+func (b *serverBooks) firstLogin() string {
+	return loginCreates + ", if the service does that; otherwise " + loginNeeds
+}
+
 func (b *serverBooks) remove(ctx context.Context, user string, keep bool) error {
 	return b.on(ctx, http.MethodDelete, user, ask{query: keeping(keep)}, nil)
 }

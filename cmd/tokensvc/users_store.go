@@ -19,6 +19,8 @@ type storeBooks struct {
 	store   *store.Store
 	issuers []string
 	by      store.By
+	shared  bool // all of a user's devices use one credential
+	creates bool // so does the next login, for somebody in the books
 }
 
 func (c Config) openBooks(ctx context.Context, fill bool) (books, error) {
@@ -26,7 +28,7 @@ func (c Config) openBooks(ctx context.Context, fill bool) (books, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &storeBooks{store: s, by: store.By{Actor: actor()}}
+	b := &storeBooks{store: s, by: store.By{Actor: actor()}, shared: c.Devices.Mode == "shared", creates: c.Provision.ConnectionID != ""}
 	for _, issuer := range c.Issuers {
 		b.issuers = append(b.issuers, issuer.Name)
 	}
@@ -76,7 +78,10 @@ func (b *storeBooks) user(ctx context.Context, user string) (found handler.UserA
 	return found, err
 }
 
-func (b *storeBooks) mayAdd(_ context.Context, user string, _ directory.Device) error {
+func (b *storeBooks) mayAdd(_ context.Context, user string, device directory.Device) error {
+	if b.shared && roster.CheckShared(device) != nil {
+		return usageError{roster.ErrShared}
+	}
 	switch _, err := roster.UserKey(user, b.issuers); {
 	case errors.Is(err, roster.ErrNoIssuer) || errors.Is(err, roster.ErrNoValue):
 		return misused("%w; the issuers are: %s", err, strings.Join(b.issuers, ", "))
@@ -120,8 +125,18 @@ func (b *storeBooks) remove(ctx context.Context, user string, keep bool) error {
 func (b *storeBooks) assign(ctx context.Context, user string, device directory.Device, id telnyx.CredentialID) error {
 	return b.on(user, func(key string) error {
 		_, _, err := b.store.Assign(ctx, b.by, key, device, store.Assignment{ID: id}, store.Match{})
+		if errors.Is(err, directory.ErrDisabled) {
+			err = fmt.Errorf("%w: enable first: tokensvc users enable %s", err, key)
+		}
 		return err
 	})
+}
+
+func (b *storeBooks) firstLogin() string {
+	if b.creates {
+		return loginCreates
+	}
+	return loginNeeds
 }
 
 func (b *storeBooks) unassign(ctx context.Context, user string, device directory.Device, keep bool) error {
@@ -170,5 +185,7 @@ func (b *storeBooks) takeWhole(ctx context.Context, list newcomers) (roster.Tall
 }
 
 func (b *storeBooks) read(ctx context.Context, mode store.ImportMode, list newcomers) (roster.Tally, error) {
-	return roster.Import(ctx, b.store, b.by, mode, roster.NewReader(list.from, list.format, b.issuers), list.wrong)
+	reader := roster.NewReader(list.from, list.format, b.issuers)
+	reader.SharedDevices = b.shared
+	return roster.Import(ctx, b.store, b.by, mode, reader, list.wrong)
 }

@@ -42,10 +42,10 @@ type office struct {
 
 // offices are an empty directory each: one that is reached in its database, and
 // one by the admin API.
-func offices(t *testing.T) map[string]*office {
+func offices(t *testing.T, settings ...string) map[string]*office {
 	t.Helper()
 	database := func() []string {
-		return inDatabase("TOKENSVC_DIRECTORY=sqlite:" + filepath.Join(t.TempDir(), "books.db"))
+		return inDatabase(append(settings, "TOKENSVC_DIRECTORY=sqlite:"+filepath.Join(t.TempDir(), "books.db"))...)
 	}
 	behind := database()
 	server := httptest.NewServer(adminOf(t, behind))
@@ -69,7 +69,7 @@ func adminOf(t *testing.T, environ []string) http.Handler {
 	t.Cleanup(func() { _ = s.Close() })
 	registry := prometheus.NewRegistry()
 	admin, err := handler.NewAdmin(handler.AdminConfig{
-		Store: s, Issuers: []string{"main"}, Token: func() secret.Text { return secret.New(adminToken) },
+		Store: s, SharedDevices: cfg.Devices.Mode == "shared", Issuers: []string{"main"}, Token: func() secret.Text { return secret.New(adminToken) },
 		InFlight: 4, Timeout: cfg.Limits.RequestTimeout, Metrics: handler.NewMetrics(registry), Log: zerolog.Nop(),
 	})
 	if err != nil {
@@ -144,13 +144,14 @@ func TestPeopleComeAndGo(t *testing.T) {
 			`{"device":"cell","credential_id":"%s","sip_username":"","provisioned":false,"created_at":"T"},`+
 			`{"device":"default","credential_id":"%s","sip_username":"","provisioned":false,"created_at":"T"}]}`, 4, cellPhone, deskPhone))
 
-		o.wants(o.users("remove alice -device desk"), exitFailed, o.only("main:alice: not in the directory", "alice: not in the directory"))
+		o.wants(o.users("remove alice -device desk"), exitFailed, "main:alice has no device desk")
 		o.wants(o.users("remove alice -device cell -keep-credentials"), exitOK, "main:alice has lost the device, and nothing is deleted at Telnyx")
 		o.wants(o.users("disable alice"), exitOK, "main:alice is disabled: no further token, and the service deletes the user's credentials at Telnyx")
 		o.wants(o.users("show alice"), exitOK, "user     main:alice", "name     Alice", "state    disabled since T", "since    T", "devices  -")
 		o.wants(o.users("add alice -credential "+thirdOne), exitFailed, o.only(
-			"main:alice: the user is disabled", "alice: conflict: The user is disabled, and can have no credential until enabled. (request ID)"))
-		o.wants(o.users("enable alice"), exitOK, "main:alice is enabled")
+			"main:alice: the user is disabled: enable first: tokensvc users enable main:alice", "alice: conflict: The user is disabled, and can have no credential until enabled. (request ID)"))
+		o.wants(o.users("enable alice"), exitOK, "main:alice is enabled, and has no credential: "+o.only("",
+			"the next login creates a credential, if the service does that; otherwise ")+"give one: tokensvc users add main:alice -credential UUID")
 		o.wants(o.users("add alice -credential "+deskPhone), exitFailed, o.only(
 			"main:alice: this credential is being deleted at Telnyx", "alice: conflict: The credential is about to be deleted at Telnyx. (request ID)"))
 		o.in("", "add", "alice", "-name", "")
@@ -233,8 +234,22 @@ func TestAListIsTakenLineByLine(t *testing.T) {
 			`{"line":6,"error":"user: a user is 1 to 256 bytes of printable characters, without space around them"}`,
 			`{"created":0,"updated":0,"unchanged":2,"failed":3,"dry_run":false}`)
 		o.wants(o.in(`{"user":"bob","disabled":false}`, "import", "-", "-format", "ndjson", "-atomic"), exitOK, "0 created, 1 updated, 0 unchanged, 0 failed")
-		o.wants(o.in("name\nx\n", "import", "-format", "csv", "-"), exitFailed, "0 created, 0 updated, 0 unchanged, 0 failed",
-			"stdin: the first line must name the columns: line 1: the column user is missing")
+		const bad = "the first line must name the columns: "
+		for list, says := range map[string]string{
+			"name\nx\n": bad + "the column user is missing", "user;name\nx;y\n": bad + "there must be commas between them; save as CSV with commas",
+		} {
+			semi := o.file("semi.csv", list)
+			for _, how := range []string{"-dry-run", "-atomic", "-format=csv"} {
+				o.wants(o.in("", "import", how, semi), exitFailed, "semi.csv:1: "+says)
+			}
+			o.wants(o.in(list, "import", "-format", "csv", "-json", "-"), exitFailed, `{"line":1,"error":"`+says+`"}`)
+		}
+		o.wants(o.in("User,DISABLED\nbob,TRUE\nbob,\n", "import", "-format", "csv", "-dry-run", "-"), exitFailed,
+			"0 created, 1 updated, 0 unchanged, 1 failed; nothing was changed (-dry-run)", "stdin:3: the same user and device as in line 2")
+		o.users("disable bob")
+		o.wants(o.in("user,credential_id\nbob,"+thirdOne+"\n", "import", "-format", "csv", "-"), exitFailed,
+			"0 created, 0 updated, 0 unchanged, 1 failed", "stdin:2: the user is disabled: enable first")
+		o.users("enable bob")
 		o.wants(o.users("list"), exitOK, "USER        NAME   STATE    DEVICES", "main:alice  Alice  enabled  desk", "main:bob    -      enabled  -")
 	})
 }
@@ -516,6 +531,47 @@ func TestSpooling(t *testing.T) {
 	if _, err := spool(strings.NewReader(""), 5); err == nil {
 		t.Error("spooled nowhere")
 	}
+}
+
+// Where all devices use one credential, no other is put down, where nobody would
+// ever look for it.
+func TestSharedDevicesAreNotNamed(t *testing.T) {
+	for way, o := range offices(t, "TOKENSVC_DEVICES=shared") {
+		t.Run(way, func(t *testing.T) {
+			o.t = t
+			const sentence = "devices is shared: leave the device out, all devices use one credential"
+			for _, device := range []string{"desk", "default", ""} {
+				words := strings.Fields("add alice -credential " + deskPhone)
+				if device != "" {
+					words = append(words, "-device", device)
+				}
+				got := o.in("", words...)
+				if refused := device == "desk"; (got.status == exitUsage && strings.Contains(got.err, sentence)) != refused || !refused && got.status != exitOK {
+					t.Errorf("%q: %+v", device, got)
+				}
+			}
+			o.wants(o.in("user,device,credential_id\nbob,desk,"+cellPhone+"\ncarol,default,"+thirdOne+"\n", "import", "-format", "csv", "-"), exitFailed,
+				"1 created, 0 updated, 0 unchanged, 1 failed", "stdin:2: "+sentence)
+		})
+	}
+}
+
+func TestWhatTheNextLoginNeeds(t *testing.T) {
+	o := &office{t: t, environ: inDatabase("TOKENSVC_DIRECTORY=sqlite:"+filepath.Join(t.TempDir(), "books.db"), "TOKENSVC_PROVISION_CONNECTION_ID=1234", "TOKENSVC_PROVISION_INSTANCE=blue")}
+	o.users("add alice -credential " + deskPhone)
+	o.wants(o.users("enable alice"), exitOK, "main:alice is enabled")
+	o.users("disable alice")
+	o.wants(o.users("enable alice"), exitOK, "main:alice is enabled, and has no credential: the next login creates a credential")
+}
+
+func TestAnExportInJSON(t *testing.T) {
+	inEveryOffice(t, func(o *office) {
+		o.users("add alice -credential " + deskPhone)
+		o.wants(o.users("export -json"), exitOK, `{"user":"main:alice","device":"default","credential_id":"`+deskPhone+`"}`)
+		o.wants(o.users("export -format ndjson -json"), exitOK, `{"user":"main:alice","device":"default","credential_id":"`+deskPhone+`"}`)
+		o.wants(o.users("export"), exitOK, "user,name,disabled,device,credential_id,sip_username", "main:alice,,,default,"+deskPhone+",")
+		o.wants(o.users("export -json -format csv"), exitUsage, "either -json or -format csv")
+	})
 }
 
 type goneTerminal struct{}

@@ -61,7 +61,7 @@ func (v values) row(issuers []string) (store.Row, error) {
 }
 
 func parseDisabled(s string) (*bool, error) {
-	switch s {
+	switch s = strings.ToLower(s); s { // a spreadsheet makes it TRUE
 	case "":
 		return nil, nil //nolint:nilnil // nothing is said
 	case "true", "false":
