@@ -8,7 +8,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/schollz/progressbar/v3"
 
@@ -148,7 +151,7 @@ func (u *usersRun) progress(size int64) *progressbar.ProgressBar {
 // wrong says what is wrong with a line.
 func (u *usersRun) wrong(file string, line int, text string) {
 	if u.json {
-		sayJSON(u.t.out, struct {
+		u.sayJSON(struct {
 			Line  int    `json:"line"`
 			Error string `json:"error"`
 		}{line, text})
@@ -161,7 +164,7 @@ func (u *usersRun) wrong(file string, line int, text string) {
 // off.
 func (u *usersRun) summarize(count tally, brokeOff bool) {
 	if u.json {
-		sayJSON(u.t.out, count)
+		u.sayJSON(count)
 		return
 	}
 	fate := ""
@@ -210,8 +213,19 @@ func (u *usersRun) exportFormat() (roster.Format, error) {
 	return u.formatOf("")
 }
 
+// errUnlisted says that a list would have in it what no list may have, and a
+// terminal might obey. The directory has no such value: somebody else answers.
+var errUnlisted = errors.New("has a value that no directory has: is that the service?")
+
+func isPrintable(s string) bool {
+	return s != "" && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+}
+
 // listed is a user as a list has it.
 func listed(u handler.UserAnswer) (store.User, error) {
+	if !isPrintable(u.User) || !store.IsName(u.Name) {
+		return store.User{}, fmt.Errorf("%s: %w", u.User, errUnlisted)
+	}
 	user := store.User{Key: u.User, Name: u.Name}
 	if u.Disabled {
 		user.DisabledAt = time.Unix(1, 0) // whenever it was
@@ -219,6 +233,9 @@ func listed(u handler.UserAnswer) (store.User, error) {
 	for _, d := range u.Devices {
 		id, err := telnyx.ParseCredentialID(d.Credential)
 		device, failed := deviceOr(string(d.Device), "")
+		if !store.IsSIPUsername(d.SIPUsername) {
+			err = errUnlisted
+		}
 		if err := errors.Join(err, failed); err != nil {
 			return store.User{}, fmt.Errorf("%s: %w", u.User, err)
 		}

@@ -22,7 +22,7 @@ func listUsers(ctx context.Context, u *usersRun) error {
 	return u.eachPage(ctx, func(page []handler.UserAnswer, first bool) error {
 		if u.json {
 			for _, user := range page {
-				sayJSON(u.t.out, user)
+				u.sayJSON(user)
 			}
 			return nil
 		}
@@ -56,7 +56,7 @@ func showUser(ctx context.Context, u *usersRun) error {
 
 func (u *usersRun) show(user handler.UserAnswer) error {
 	if u.json {
-		sayJSON(u.t.out, user)
+		u.sayJSON(user)
 		return nil
 	}
 	return sayUser(u.t.out, user)
@@ -134,7 +134,7 @@ func enableUser(ctx context.Context, u *usersRun) error {
 // said says what has become of a user.
 func (u *usersRun) said(user handler.UserAnswer, words string) error {
 	if u.json {
-		sayJSON(u.t.out, user)
+		u.sayJSON(user)
 		return nil
 	}
 	say(u.t.out, words, oneLine(user.User))
@@ -180,7 +180,7 @@ func hasDevice(u handler.UserAnswer, device directory.Device) bool {
 
 func (u *usersRun) removed(user, words, fate string) error {
 	if u.json {
-		sayJSON(u.t.out, struct {
+		u.sayJSON(struct {
 			User   string `json:"user"`
 			Device string `json:"device,omitempty"`
 			Gone   bool   `json:"removed"`

@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/iotest"
+	"unicode"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
@@ -388,6 +389,49 @@ func TestTheAdminTokenIsForWhoWasNamed(t *testing.T) {
 				t.Errorf("%d %s%s, want %s", got.status, got.out, got.err, c.says)
 			}
 		})
+	}
+}
+
+// What a terminal might obey gets to it in no way.
+func TestNoAnswerCommandsATerminal(t *testing.T) {
+	token := filepath.Join(t.TempDir(), "token")
+	writeKey(t, token, adminToken)
+	for _, evil := range []string{`\u001b[2J`, `\u009b2J`, `\u202e`, `\ud83d\udc4d\udb40\udc01`, "\u009b2J", `\r`, `\u0085`} {
+		for member, answer := range map[string]string{
+			"the user": `{"user":"main:x@","name":"","devices":[]}`, "the name": `{"user":"main:x","name":"@","devices":[]}`,
+			"the SIP username": `{"user":"main:x","devices":[{"device":"default","credential_id":"` + deskPhone + `","sip_username":"@"}]}`,
+			"the device":       `{"user":"main:x","devices":[{"device":"@","credential_id":"` + deskPhone + `"}]}`,
+			"the credential":   `{"user":"main:x","devices":[{"device":"desk","credential_id":"@"}]}`,
+			"the time":         `{"user":"main:x","disabled":true,"disabled_at":"@","created_at":"@","devices":[]}`,
+			"an event":         `{"user":"main:x","actor":"@","detail":"@","action":"@","at":"@","devices":[]}`,
+			"the problem":      `{"line":1,"problem":"@","devices":[]}`,
+		} {
+			answer = strings.ReplaceAll(answer, "@", evil)
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case strings.HasSuffix(r.URL.Path, "/users/x"):
+					fmt.Fprint(w, answer)
+				default:
+					fmt.Fprintf(w, `{"users":[%s],"events":[%s],"errors":[%s],"failed":1}`, answer, answer, answer)
+				}
+			}))
+			o := &office{t: t, flags: []string{"-server", server.URL, "-token-file", token}}
+			for _, words := range []string{"list", "list -json", "show x", "show x -json", "export", "export -json", "events", "events -json", "enable x", "import - -format ndjson", "import - -format ndjson -json"} {
+				got := o.in(`{"user":"x"}`, strings.Fields(words)...)
+				all := strings.ReplaceAll(got.out+got.err, "\n", "")
+				if strings.ContainsFunc(all, func(r rune) bool { return !unicode.IsPrint(r) }) {
+					t.Errorf("%s, %s in %s: %q", words, evil, member, all)
+				}
+				if strings.Contains(words, "json") && words != "export -json" && got.status == exitOK {
+					for line := range strings.Lines(got.out) {
+						if !json.Valid([]byte(line)) {
+							t.Errorf("%s: no JSON: %s", words, line)
+						}
+					}
+				}
+			}
+			server.Close()
+		}
 	}
 }
 
