@@ -42,8 +42,9 @@ func guideBlocks(t *testing.T, path string) (blocks []guideBlock) {
 	return blocks
 }
 
-// pasteAll pastes the blocks into one bash, with addresses that are free in place
-// of the guide's, and returns what appeared after each.
+// pasteAll pastes the blocks into a bash, from which they may start another, with
+// addresses that are free in place of the guide's and the binary that is tested in
+// place of what would be built, and returns what appeared after each.
 func pasteAll(t *testing.T, blocks []guideBlock) []string {
 	t.Helper()
 	const mark = "--- the next block ---"
@@ -52,11 +53,13 @@ func pasteAll(t *testing.T, blocks []guideBlock) []string {
 		script.WriteString(b.pasted + "\necho '" + mark + "'\n")
 	}
 	elsewhere := strings.NewReplacer(
-		"127.0.0.1:8088", freeAddress(t), "127.0.0.1:9098", freeAddress(t), "tokensvc dev >", "tokensvc "+strings.Join(anywhere, " ")+" >")
+		"make build\n", "", "127.0.0.1:8088", freeAddress(t), "127.0.0.1:9098", freeAddress(t), "tokensvc dev >", "tokensvc "+strings.Join(anywhere, " ")+" >")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "bash", "-c", elsewhere.Replace(script.String()))
-	cmd.Dir, cmd.Env = t.TempDir(), []string{"PATH=" + filepath.Dir(binary) + ":" + os.Getenv("PATH")}
+	cmd := exec.CommandContext(ctx, "bash")
+	cmd.Stdin = strings.NewReader(elsewhere.Replace(script.String()))
+	cmd.Dir = t.TempDir()
+	cmd.Env = []string{"PATH=" + filepath.Dir(binary) + ":" + os.Getenv("PATH"), "TMPDIR=" + cmd.Dir}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // what it started, too
 	cmd.WaitDelay = time.Second
@@ -67,8 +70,11 @@ func pasteAll(t *testing.T, blocks []guideBlock) []string {
 	}
 	if t.Failed() {
 		for _, log := range []string{"dev.txt", "serve.txt"} {
-			text, _ := os.ReadFile(filepath.Join(cmd.Dir, log))
-			t.Logf("%s:\n%s", log, text)
+			found, _ := filepath.Glob(filepath.Join(cmd.Dir, "*", log)) // in the guide's folder
+			for _, path := range found {
+				text, _ := os.ReadFile(path)
+				t.Logf("%s:\n%s", log, text)
+			}
 		}
 	}
 	return strings.Split(out.String(), mark+"\n")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/directory"
+	"github.com/tokensvc/tokensvc/internal/directory/store"
 	"github.com/tokensvc/tokensvc/internal/handler"
 	"github.com/tokensvc/tokensvc/internal/secret"
 )
@@ -162,9 +163,11 @@ type explanation struct {
 	Do         string           `json:"do,omitempty"`
 
 	Disabled bool `json:"disabled,omitempty"` // the user is
+	Unlisted bool `json:"unlisted,omitempty"` // the user is not in the directory, which would do
 
-	keys keysFrom
-	url  string // of the issuer
+	unknown error // why the directory cannot tell
+	keys    keysFrom
+	url     string // of the issuer
 }
 
 type explainedRule struct {
@@ -190,8 +193,11 @@ func (x *explainer) explain(ctx context.Context, bearer secret.Text, device dire
 	}
 	e.Outcome, e.Detail = handler.OutcomeOf(err), handler.DetailOf(err)
 	e.Do = x.advice(&e, seen)
-	if errors.Is(err, authz.ErrIssuerUnavailable) || errors.Is(err, directory.ErrUnavailable) {
+	switch {
+	case errors.Is(err, authz.ErrIssuerUnavailable):
 		e.Cause = oneLine(err.Error())
+	case errors.Is(err, directory.ErrUnavailable):
+		e.Cause = oneLine(e.unknown.Error())
 	}
 	return e
 }
@@ -235,6 +241,7 @@ func (x *explainer) aboutUser(ctx context.Context, e *explanation, seen authz.Ex
 	case errors.Is(err, directory.ErrNotCreated):
 		e.Creates, err = true, nil
 	}
+	x.aboutBooks(ctx, e, err)
 	if denied != nil {
 		return denied
 	}
@@ -261,6 +268,9 @@ func (x *explainer) advice(e *explanation, seen authz.Explanation) string {
 		if x.cfg.Directory.Kind == "claim" {
 			return fmt.Sprintf("have the issuer put the credential's UUID into the claim %s, for this device", x.cfg.Directory.Value)
 		}
+		if e.Unlisted {
+			return fmt.Sprintf("%s is not in the directory, and provision.users is listed: tokensvc users add %s", e.User, e.User)
+		}
 		if x.cfg.Directory.isDatabase() {
 			return fmt.Sprintf("give %s a credential: tokensvc users add %s -device %s -credential UUID", e.User, e.User, e.Device)
 		}
@@ -270,6 +280,9 @@ func (x *explainer) advice(e *explanation, seen authz.Explanation) string {
 	case handler.IssuerUnavailable:
 		return x.adviceOnOutage(e)
 	case handler.DirectoryUnavailable:
+		if errors.Is(e.unknown, store.ErrOlderSchema) {
+			return "tokensvc migrate"
+		}
 		return "see with tokensvc check why the database does not answer"
 	}
 	return ""

@@ -83,6 +83,10 @@ func (e *explanation) sayUser(row rowPrinter) {
 	switch {
 	case e.Creates:
 		row("✓", "credential", fmt.Sprintf("none yet for the device %s: it is created at the first login", e.Device))
+	case e.unknown != nil:
+		row("✗", "credential", "cannot be told: the directory "+e.Directory+" does not say")
+	case e.Unlisted:
+		row("✗", "credential", "none, and "+e.User+" is not in the directory "+e.Directory)
 	case e.Credential == "":
 		row("✗", "credential", fmt.Sprintf("none for the device %s in the directory %s", e.Device, e.Directory))
 	default:

@@ -117,7 +117,7 @@ func (s *service) administer(metrics *handler.Metrics) error {
 		return nil
 	}
 	cfg := handler.AdminConfig{
-		Store: s.database.store, InFlight: max(s.cfg.Limits.InFlight/8, 8), Timeout: s.cfg.Limits.RequestTimeout,
+		Store: s.database.store, SharedDevices: s.cfg.Devices.Mode == "shared", InFlight: max(s.cfg.Limits.InFlight/8, 8), Timeout: s.cfg.Limits.RequestTimeout,
 		Changed: func(user string) { s.changed(store.Change{User: user, All: user == ""}) },
 		Metrics: metrics, Log: s.log,
 	}

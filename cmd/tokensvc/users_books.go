@@ -17,6 +17,10 @@ import (
 type books interface {
 	users(ctx context.Context, after, search string, limit int) (page []handler.UserAnswer, next string, err error)
 	user(ctx context.Context, user string) (handler.UserAnswer, error)
+	// mayAdd returns a usageError if a user is to be put in whose name has a colon, and
+	// before it what is no issuer's name, or who could never be anybody; and if what
+	// is put in has a device that is never looked at.
+	mayAdd(ctx context.Context, user string, device directory.Device) error
 	// put makes a user who is not there, or gives one who is there this name.
 	put(ctx context.Context, user, name string, there bool) (handler.UserAnswer, error)
 	disable(ctx context.Context, user string) (handler.UserAnswer, error)
@@ -28,8 +32,17 @@ type books interface {
 	// take imports a list. What is wrong with a line is told; the error is about
 	// all of it, or its rest.
 	take(ctx context.Context, list newcomers) (tally, error)
+	// firstLogin says what a login needs of somebody who has no credential. %[1]s is
+	// the user.
+	firstLogin() string
 	close() error
 }
+
+// What a login needs of somebody who has no credential.
+const (
+	loginCreates = "the next login creates a credential"
+	loginNeeds   = "give one: tokensvc users add %[1]s -credential UUID"
+)
 
 // errNoUser says that the user, or the user's device, is not in the books.
 var errNoUser = errors.New("not in the directory")
@@ -37,6 +50,7 @@ var errNoUser = errors.New("not in the directory")
 // newcomers are a list to be taken in.
 type newcomers struct {
 	from           io.Reader
+	again          func() (io.Reader, error) // reads it from its beginning, if it is atomic and no dry run
 	format         roster.Format
 	dryRun, atomic bool
 	wrong          func(line int, text string)

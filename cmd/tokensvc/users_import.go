@@ -8,7 +8,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/schollz/progressbar/v3"
 
@@ -25,7 +28,7 @@ func declareImport(u *usersRun, flags *flag.FlagSet) {
 }
 
 func declareExport(u *usersRun, flags *flag.FlagSet) {
-	flags.StringVar(&u.format, "format", "csv", "csv or ndjson")
+	flags.StringVar(&u.format, "format", "", "csv or ndjson (default csv, and with -json ndjson)")
 }
 
 // formatOf reads -format, or tells the format by the file's name.
@@ -56,6 +59,11 @@ func importUsers(ctx context.Context, u *usersRun) error {
 	bar := u.progress(size)
 	said := 0
 	list := newcomers{from: io.TeeReader(from, bar), format: format, dryRun: u.dryRun, atomic: u.atomic}
+	list.again = func() (io.Reader, error) {
+		bar.Reset()
+		_, err := from.Seek(0, io.SeekStart)
+		return io.TeeReader(from, bar), err
+	}
 	list.wrong = func(line int, text string) {
 		if said++; said <= roster.MaxProblems {
 			_ = bar.Clear() // is drawn again by itself
@@ -67,31 +75,65 @@ func importUsers(ctx context.Context, u *usersRun) error {
 	if more := count.Failed - min(said, roster.MaxProblems); more > 0 { // a service does not tell of all
 		say(u.t.err, "%s: and %s more\n", name, counted(more, "line"))
 	}
-	u.summarize(count, err != nil && !errors.Is(err, roster.ErrHeader))
-	if errors.Is(err, roster.ErrHeader) {
-		err = fmt.Errorf("%s: %w", name, err)
+	if header, ok := errors.AsType[*roster.HeaderError](err); ok { // nothing came of it
+		u.wrong(name, header.Line, header.Problem())
+		return errSaid
 	}
+	u.summarize(count, err != nil)
 	if err == nil && count.Failed > 0 {
 		return errSaid
 	}
 	return err
 }
 
+// A source is where a list is read from. One that is taken as a whole can be read
+// again; of others, Seek may fail.
+type source interface {
+	io.ReadSeeker
+	io.Closer
+}
+
+// stream is a source that is read once.
+type stream struct{ io.Reader }
+
+func (stream) Seek(int64, int) (int64, error) { return 0, errors.ErrUnsupported }
+func (stream) Close() error                   { return nil }
+
 // source opens the file, and says how it is called and how long it is, -1 if
-// nobody knows.
-func (u *usersRun) source() (from io.ReadCloser, name string, size int64, err error) {
+// nobody knows. What is to be taken as a whole is read to its end before anybody is
+// kept from the books for it.
+func (u *usersRun) source() (from source, name string, size int64, err error) {
 	if u.args[0] == "-" {
-		return io.NopCloser(u.t.in), "stdin", -1, nil
+		from, size, err = u.onceRead(stream{u.t.in})
+		return from, "stdin", size, err
 	}
 	file, err := os.Open(u.args[0])
 	if err != nil {
 		return nil, "", 0, err
 	}
-	size = -1
+	name = filepath.Base(u.args[0])
 	if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
-		size = info.Size()
+		return file, name, info.Size(), nil
 	}
-	return file, filepath.Base(u.args[0]), size, nil
+	from, size, err = u.onceRead(file)
+	return from, name, size, err
+}
+
+// onceRead returns a source that can be read once as one that serves the command,
+// and how long it is.
+func (u *usersRun) onceRead(from source) (source, int64, error) {
+	if !u.atomic || u.dryRun {
+		return from, -1, nil
+	}
+	file, err := spool(from, maxSpool)
+	if err := errors.Join(err, from.Close()); err != nil {
+		return nil, 0, err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return nil, 0, errors.Join(err, file.Close())
+	}
+	return file, info.Size(), nil
 }
 
 // progress shows how much is read, to somebody who looks at a terminal.
@@ -109,7 +151,7 @@ func (u *usersRun) progress(size int64) *progressbar.ProgressBar {
 // wrong says what is wrong with a line.
 func (u *usersRun) wrong(file string, line int, text string) {
 	if u.json {
-		sayJSON(u.t.out, struct {
+		u.sayJSON(struct {
 			Line  int    `json:"line"`
 			Error string `json:"error"`
 		}{line, text})
@@ -122,7 +164,7 @@ func (u *usersRun) wrong(file string, line int, text string) {
 // off.
 func (u *usersRun) summarize(count tally, brokeOff bool) {
 	if u.json {
-		sayJSON(u.t.out, count)
+		u.sayJSON(count)
 		return
 	}
 	fate := ""
@@ -138,7 +180,7 @@ func (u *usersRun) summarize(count tally, brokeOff bool) {
 }
 
 func exportUsers(ctx context.Context, u *usersRun) error {
-	format, err := u.formatOf("")
+	format, err := u.exportFormat()
 	if err != nil {
 		return err
 	}
@@ -158,8 +200,32 @@ func exportUsers(ctx context.Context, u *usersRun) error {
 	return err
 }
 
+// exportFormat is -format, or what goes with -json.
+func (u *usersRun) exportFormat() (roster.Format, error) {
+	switch {
+	case u.json && u.format == "csv":
+		return 0, misused("either -json or -format csv")
+	case u.json && u.format == "":
+		return roster.NDJSON, nil
+	case u.format == "":
+		return roster.CSV, nil
+	}
+	return u.formatOf("")
+}
+
+// errUnlisted says that a list would have in it what no list may have, and a
+// terminal might obey. The directory has no such value: somebody else answers.
+var errUnlisted = errors.New("has a value that no directory has: is that the service?")
+
+func isPrintable(s string) bool {
+	return s != "" && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+}
+
 // listed is a user as a list has it.
 func listed(u handler.UserAnswer) (store.User, error) {
+	if !isPrintable(u.User) || !store.IsName(u.Name) {
+		return store.User{}, fmt.Errorf("%s: %w", u.User, errUnlisted)
+	}
 	user := store.User{Key: u.User, Name: u.Name}
 	if u.Disabled {
 		user.DisabledAt = time.Unix(1, 0) // whenever it was
@@ -167,6 +233,9 @@ func listed(u handler.UserAnswer) (store.User, error) {
 	for _, d := range u.Devices {
 		id, err := telnyx.ParseCredentialID(d.Credential)
 		device, failed := deviceOr(string(d.Device), "")
+		if !store.IsSIPUsername(d.SIPUsername) {
+			err = errUnlisted
+		}
 		if err := errors.Join(err, failed); err != nil {
 			return store.User{}, fmt.Errorf("%s: %w", u.User, err)
 		}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"math"
+	"slices"
 
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/directory/store"
@@ -20,7 +22,7 @@ func listUsers(ctx context.Context, u *usersRun) error {
 	return u.eachPage(ctx, func(page []handler.UserAnswer, first bool) error {
 		if u.json {
 			for _, user := range page {
-				sayJSON(u.t.out, user)
+				u.sayJSON(user)
 			}
 			return nil
 		}
@@ -54,7 +56,7 @@ func showUser(ctx context.Context, u *usersRun) error {
 
 func (u *usersRun) show(user handler.UserAnswer) error {
 	if u.json {
-		sayJSON(u.t.out, user)
+		u.sayJSON(user)
 		return nil
 	}
 	return sayUser(u.t.out, user)
@@ -79,6 +81,9 @@ func addUser(ctx context.Context, u *usersRun) error {
 		if id, err = telnyx.ParseCredentialID(u.credential); err != nil {
 			return misused("-credential: %w", err)
 		}
+	}
+	if err := u.books.mayAdd(ctx, u.args[0], device); err != nil {
+		return err
 	}
 	if err := u.put(ctx); err != nil {
 		return err
@@ -120,13 +125,16 @@ func enableUser(ctx context.Context, u *usersRun) error {
 	if err != nil {
 		return err
 	}
-	return u.said(user, "%s is enabled\n")
+	if len(user.Devices) > 0 { // never was disabled
+		return u.said(user, "%s is enabled\n")
+	}
+	return u.said(user, "%[1]s is enabled, and has no credential: "+u.books.firstLogin()+"\n")
 }
 
 // said says what has become of a user.
 func (u *usersRun) said(user handler.UserAnswer, words string) error {
 	if u.json {
-		sayJSON(u.t.out, user)
+		u.sayJSON(user)
 		return nil
 	}
 	say(u.t.out, words, oneLine(user.User))
@@ -152,6 +160,9 @@ func removeUser(ctx context.Context, u *usersRun) error {
 		fate = "nothing is deleted at Telnyx"
 	}
 	if device != "" {
+		if !hasDevice(before, device) {
+			return fmt.Errorf("%s has no device %s", before.User, device)
+		}
 		if err := u.books.unassign(ctx, u.args[0], device, u.keep); err != nil {
 			return err
 		}
@@ -163,9 +174,13 @@ func removeUser(ctx context.Context, u *usersRun) error {
 	return u.removed(before.User, "%s is removed, and %s\n", fate)
 }
 
+func hasDevice(u handler.UserAnswer, device directory.Device) bool {
+	return slices.ContainsFunc(u.Devices, func(d handler.DeviceAnswer) bool { return d.Device == device })
+}
+
 func (u *usersRun) removed(user, words, fate string) error {
 	if u.json {
-		sayJSON(u.t.out, struct {
+		u.sayJSON(struct {
 			User   string `json:"user"`
 			Device string `json:"device,omitempty"`
 			Gone   bool   `json:"removed"`

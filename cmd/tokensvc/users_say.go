@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strings"
 	"text/tabwriter"
+	"unicode"
+	"unicode/utf16"
 
 	"github.com/tokensvc/tokensvc/internal/handler"
 )
@@ -72,7 +75,7 @@ func sayUser(w io.Writer, u handler.UserAnswer) error {
 func (u *usersRun) sayEvents(page []handler.EventAnswer, first bool) error {
 	if u.json {
 		for _, e := range page {
-			sayJSON(u.t.out, e)
+			u.sayJSON(e)
 		}
 		return nil
 	}
@@ -85,6 +88,25 @@ func (u *usersRun) sayEvents(page []handler.EventAnswer, first bool) error {
 			row(fmt.Sprint(e.Number), e.At, e.Actor, string(e.Action), orDash(e.User), orDash(string(e.Device)), orDash(e.Credential), orDash(e.Detail))
 		}
 	})
+}
+
+// sayJSON prints an object on a line. What a terminal might obey is escaped, as in
+// oneLine: JSON asks for that of a part of it only, and whoever is at -server may
+// be anybody.
+func (u *usersRun) sayJSON(v any) {
+	var b bytes.Buffer
+	sayJSON(&b, v)
+	var safe strings.Builder
+	for _, r := range strings.TrimSuffix(b.String(), "\n") {
+		if unicode.IsPrint(r) {
+			safe.WriteRune(r)
+			continue
+		}
+		for _, half := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&safe, `\u%04x`, half)
+		}
+	}
+	say(u.t.out, "%s\n", safe.String())
 }
 
 // orDash shows that there is nothing.

@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/tokensvc/tokensvc/internal/directory"
+	"github.com/tokensvc/tokensvc/internal/directory/roster"
 	"github.com/tokensvc/tokensvc/internal/handler"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
@@ -51,6 +53,24 @@ func (b *serverBooks) user(ctx context.Context, user string) (found handler.User
 	return found, err
 }
 
+// mayAdd has the service look at a list of that user alone: it knows the issuers. Of
+// devices it says by itself.
+func (b *serverBooks) mayAdd(ctx context.Context, user string, _ directory.Device) error {
+	if !strings.Contains(user, ":") {
+		return nil
+	}
+	list := askWith(map[string]string{"user": user}, nil).body
+	var answer handler.ImportAnswer
+	err := b.do(ctx, ask{
+		method: http.MethodPost, path: []string{"import"}, query: url.Values{"dry_run": {"true"}},
+		contentType: roster.NDJSON.ContentType(), body: list,
+	}, &answer)
+	if err == nil && len(answer.Errors) > 0 {
+		return misused("%s", answer.Errors[0].Problem)
+	}
+	return err
+}
+
 func (b *serverBooks) put(ctx context.Context, user, name string, there bool) (put handler.UserAnswer, err error) {
 	condition := http.Header{"If-None-Match": {"*"}}
 	if there {
@@ -77,6 +97,11 @@ func (b *serverBooks) disable(ctx context.Context, user string) (disabled handle
 func (b *serverBooks) enable(ctx context.Context, user string) (enabled handler.UserAnswer, err error) {
 	err = b.on(ctx, http.MethodPost, user, ask{path: []string{"enable"}}, &enabled)
 	return enabled, err
+}
+
+// firstLogin: the service does not tell.
+func (b *serverBooks) firstLogin() string {
+	return loginCreates + ", if the service does that; otherwise " + loginNeeds
 }
 
 func (b *serverBooks) remove(ctx context.Context, user string, keep bool) error {

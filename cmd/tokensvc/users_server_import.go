@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -49,6 +50,10 @@ func (b *serverBooks) takeWhole(ctx context.Context, list newcomers, count *tall
 		return err
 	case len(whole) > handler.MaxImportBytes:
 		return errTooLongForOne
+	}
+	cutter := roster.NewCutter(bytes.NewReader(whole), list.format, handler.MaxImportBytes)
+	if _, err := cutter.Next(); errors.Is(err, roster.ErrHeader) { // is said as of any other list
+		return err
 	}
 	return b.send(ctx, list, whole, func(line int) int { return line }, count)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/directory/roster"
@@ -18,6 +19,8 @@ type storeBooks struct {
 	store   *store.Store
 	issuers []string
 	by      store.By
+	shared  bool // all of a user's devices use one credential
+	creates bool // so does the next login, for somebody in the books
 }
 
 func (c Config) openBooks(ctx context.Context, fill bool) (books, error) {
@@ -25,7 +28,7 @@ func (c Config) openBooks(ctx context.Context, fill bool) (books, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &storeBooks{store: s, by: store.By{Actor: actor()}}
+	b := &storeBooks{store: s, by: store.By{Actor: actor()}, shared: c.Devices.Mode == "shared", creates: c.Provision.ConnectionID != ""}
 	for _, issuer := range c.Issuers {
 		b.issuers = append(b.issuers, issuer.Name)
 	}
@@ -75,6 +78,19 @@ func (b *storeBooks) user(ctx context.Context, user string) (found handler.UserA
 	return found, err
 }
 
+func (b *storeBooks) mayAdd(_ context.Context, user string, device directory.Device) error {
+	if b.shared && roster.CheckShared(device) != nil {
+		return usageError{roster.ErrShared}
+	}
+	switch _, err := roster.UserKey(user, b.issuers); {
+	case errors.Is(err, roster.ErrNoIssuer) || errors.Is(err, roster.ErrNoValue):
+		return misused("%w; the issuers are: %s", err, strings.Join(b.issuers, ", "))
+	case err != nil:
+		return usageError{err}
+	}
+	return nil
+}
+
 func (b *storeBooks) put(ctx context.Context, user, name string, there bool) (put handler.UserAnswer, err error) {
 	err = b.on(user, func(key string) error {
 		u, _, err := b.store.PutUser(ctx, b.by, key, name, store.Match{Exists: there, Absent: !there})
@@ -109,8 +125,18 @@ func (b *storeBooks) remove(ctx context.Context, user string, keep bool) error {
 func (b *storeBooks) assign(ctx context.Context, user string, device directory.Device, id telnyx.CredentialID) error {
 	return b.on(user, func(key string) error {
 		_, _, err := b.store.Assign(ctx, b.by, key, device, store.Assignment{ID: id}, store.Match{})
+		if errors.Is(err, directory.ErrDisabled) {
+			err = fmt.Errorf("%w: enable first: tokensvc users enable %s", err, key)
+		}
 		return err
 	})
+}
+
+func (b *storeBooks) firstLogin() string {
+	if b.creates {
+		return loginCreates
+	}
+	return loginNeeds
 }
 
 func (b *storeBooks) unassign(ctx context.Context, user string, device directory.Device, keep bool) error {
@@ -132,13 +158,34 @@ func (b *storeBooks) events(ctx context.Context, user string, before int64, limi
 }
 
 func (b *storeBooks) take(ctx context.Context, list newcomers) (tally, error) {
-	mode := store.ImportEach
+	var count roster.Tally
+	var err error
 	switch {
 	case list.dryRun:
-		mode = store.ImportDryRun
+		count, err = b.read(ctx, store.ImportDryRun, list)
 	case list.atomic:
-		mode = store.ImportAtomic
+		count, err = b.takeWhole(ctx, list)
+	default:
+		count, err = b.read(ctx, store.ImportEach, list)
 	}
-	count, err := roster.Import(ctx, b.store, b.by, mode, roster.NewReader(list.from, list.format, b.issuers), list.wrong)
 	return tally{count, list.dryRun}, err
+}
+
+// takeWhole takes a list as a whole or not at all. It keeps everybody else from
+// changing the books, so it begins with a look at whether it is in order.
+func (b *storeBooks) takeWhole(ctx context.Context, list newcomers) (roster.Tally, error) {
+	would, err := b.read(ctx, store.ImportDryRun, list)
+	if err != nil || would.Failed > 0 {
+		return roster.Tally{Failed: would.Failed}, err
+	}
+	if list.from, err = list.again(); err != nil {
+		return roster.Tally{}, err
+	}
+	return b.read(ctx, store.ImportAtomic, list)
+}
+
+func (b *storeBooks) read(ctx context.Context, mode store.ImportMode, list newcomers) (roster.Tally, error) {
+	reader := roster.NewReader(list.from, list.format, b.issuers)
+	reader.SharedDevices = b.shared
+	return roster.Import(ctx, b.store, b.by, mode, reader, list.wrong)
 }

@@ -2,17 +2,22 @@ package main
 
 import (
 	"bytes"
+	"crypto/rand"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/iotest"
+	"unicode"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
@@ -38,10 +43,10 @@ type office struct {
 
 // offices are an empty directory each: one that is reached in its database, and
 // one by the admin API.
-func offices(t *testing.T) map[string]*office {
+func offices(t *testing.T, settings ...string) map[string]*office {
 	t.Helper()
 	database := func() []string {
-		return inDatabase("TOKENSVC_DIRECTORY=sqlite:" + filepath.Join(t.TempDir(), "books.db"))
+		return inDatabase(append(settings, "TOKENSVC_DIRECTORY=sqlite:"+filepath.Join(t.TempDir(), "books.db"))...)
 	}
 	behind := database()
 	server := httptest.NewServer(adminOf(t, behind))
@@ -65,7 +70,7 @@ func adminOf(t *testing.T, environ []string) http.Handler {
 	t.Cleanup(func() { _ = s.Close() })
 	registry := prometheus.NewRegistry()
 	admin, err := handler.NewAdmin(handler.AdminConfig{
-		Store: s, Issuers: []string{"main"}, Token: func() secret.Text { return secret.New(adminToken) },
+		Store: s, SharedDevices: cfg.Devices.Mode == "shared", Issuers: []string{"main"}, Token: func() secret.Text { return secret.New(adminToken) },
 		InFlight: 4, Timeout: cfg.Limits.RequestTimeout, Metrics: handler.NewMetrics(registry), Log: zerolog.Nop(),
 	})
 	if err != nil {
@@ -140,13 +145,14 @@ func TestPeopleComeAndGo(t *testing.T) {
 			`{"device":"cell","credential_id":"%s","sip_username":"","provisioned":false,"created_at":"T"},`+
 			`{"device":"default","credential_id":"%s","sip_username":"","provisioned":false,"created_at":"T"}]}`, 4, cellPhone, deskPhone))
 
-		o.wants(o.users("remove alice -device desk"), exitFailed, o.only("main:alice: not in the directory", "alice: not in the directory"))
+		o.wants(o.users("remove alice -device desk"), exitFailed, "main:alice has no device desk")
 		o.wants(o.users("remove alice -device cell -keep-credentials"), exitOK, "main:alice has lost the device, and nothing is deleted at Telnyx")
 		o.wants(o.users("disable alice"), exitOK, "main:alice is disabled: no further token, and the service deletes the user's credentials at Telnyx")
 		o.wants(o.users("show alice"), exitOK, "user     main:alice", "name     Alice", "state    disabled since T", "since    T", "devices  -")
 		o.wants(o.users("add alice -credential "+thirdOne), exitFailed, o.only(
-			"main:alice: the user is disabled", "alice: conflict: The user is disabled, and can have no credential until enabled. (request ID)"))
-		o.wants(o.users("enable alice"), exitOK, "main:alice is enabled")
+			"main:alice: the user is disabled: enable first: tokensvc users enable main:alice", "alice: conflict: The user is disabled, and can have no credential until enabled. (request ID)"))
+		o.wants(o.users("enable alice"), exitOK, "main:alice is enabled, and has no credential: "+o.only("",
+			"the next login creates a credential, if the service does that; otherwise ")+"give one: tokensvc users add main:alice -credential UUID")
 		o.wants(o.users("add alice -credential "+deskPhone), exitFailed, o.only(
 			"main:alice: this credential is being deleted at Telnyx", "alice: conflict: The credential is about to be deleted at Telnyx. (request ID)"))
 		o.in("", "add", "alice", "-name", "")
@@ -229,8 +235,22 @@ func TestAListIsTakenLineByLine(t *testing.T) {
 			`{"line":6,"error":"user: a user is 1 to 256 bytes of printable characters, without space around them"}`,
 			`{"created":0,"updated":0,"unchanged":2,"failed":3,"dry_run":false}`)
 		o.wants(o.in(`{"user":"bob","disabled":false}`, "import", "-", "-format", "ndjson", "-atomic"), exitOK, "0 created, 1 updated, 0 unchanged, 0 failed")
-		o.wants(o.in("name\nx\n", "import", "-format", "csv", "-"), exitFailed, "0 created, 0 updated, 0 unchanged, 0 failed",
-			"stdin: the first line must name the columns: line 1: the column user is missing")
+		const bad = "the first line must name the columns: "
+		for list, says := range map[string]string{
+			"name\nx\n": bad + "the column user is missing", "user;name\nx;y\n": bad + "there must be commas between them; save as CSV with commas",
+		} {
+			semi := o.file("semi.csv", list)
+			for _, how := range []string{"-dry-run", "-atomic", "-format=csv"} {
+				o.wants(o.in("", "import", how, semi), exitFailed, "semi.csv:1: "+says)
+			}
+			o.wants(o.in(list, "import", "-format", "csv", "-json", "-"), exitFailed, `{"line":1,"error":"`+says+`"}`)
+		}
+		o.wants(o.in("User,DISABLED\nbob,TRUE\nbob,\n", "import", "-format", "csv", "-dry-run", "-"), exitFailed,
+			"0 created, 1 updated, 0 unchanged, 1 failed; nothing was changed (-dry-run)", "stdin:3: the same user and device as in line 2")
+		o.users("disable bob")
+		o.wants(o.in("user,credential_id\nbob,"+thirdOne+"\n", "import", "-format", "csv", "-"), exitFailed,
+			"0 created, 0 updated, 0 unchanged, 1 failed", "stdin:2: the user is disabled: enable first")
+		o.users("enable bob")
 		o.wants(o.users("list"), exitOK, "USER        NAME   STATE    DEVICES", "main:alice  Alice  enabled  desk", "main:bob    -      enabled  -")
 	})
 }
@@ -372,6 +392,49 @@ func TestTheAdminTokenIsForWhoWasNamed(t *testing.T) {
 	}
 }
 
+// What a terminal might obey gets to it in no way.
+func TestNoAnswerCommandsATerminal(t *testing.T) {
+	token := filepath.Join(t.TempDir(), "token")
+	writeKey(t, token, adminToken)
+	for _, evil := range []string{`\u001b[2J`, `\u009b2J`, `\u202e`, `\ud83d\udc4d\udb40\udc01`, "\u009b2J", `\r`, `\u0085`} {
+		for member, answer := range map[string]string{
+			"the user": `{"user":"main:x@","name":"","devices":[]}`, "the name": `{"user":"main:x","name":"@","devices":[]}`,
+			"the SIP username": `{"user":"main:x","devices":[{"device":"default","credential_id":"` + deskPhone + `","sip_username":"@"}]}`,
+			"the device":       `{"user":"main:x","devices":[{"device":"@","credential_id":"` + deskPhone + `"}]}`,
+			"the credential":   `{"user":"main:x","devices":[{"device":"desk","credential_id":"@"}]}`,
+			"the time":         `{"user":"main:x","disabled":true,"disabled_at":"@","created_at":"@","devices":[]}`,
+			"an event":         `{"user":"main:x","actor":"@","detail":"@","action":"@","at":"@","devices":[]}`,
+			"the problem":      `{"line":1,"problem":"@","devices":[]}`,
+		} {
+			answer = strings.ReplaceAll(answer, "@", evil)
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case strings.HasSuffix(r.URL.Path, "/users/x"):
+					fmt.Fprint(w, answer)
+				default:
+					fmt.Fprintf(w, `{"users":[%s],"events":[%s],"errors":[%s],"failed":1}`, answer, answer, answer)
+				}
+			}))
+			o := &office{t: t, flags: []string{"-server", server.URL, "-token-file", token}}
+			for _, words := range []string{"list", "list -json", "show x", "show x -json", "export", "export -json", "events", "events -json", "enable x", "import - -format ndjson", "import - -format ndjson -json"} {
+				got := o.in(`{"user":"x"}`, strings.Fields(words)...)
+				all := strings.ReplaceAll(got.out+got.err, "\n", "")
+				if strings.ContainsFunc(all, func(r rune) bool { return !unicode.IsPrint(r) }) {
+					t.Errorf("%s, %s in %s: %q", words, evil, member, all)
+				}
+				if strings.Contains(words, "json") && words != "export -json" && got.status == exitOK {
+					for line := range strings.Lines(got.out) {
+						if !json.Valid([]byte(line)) {
+							t.Errorf("%s: no JSON: %s", words, line)
+						}
+					}
+				}
+			}
+			server.Close()
+		}
+	}
+}
+
 // A command that is newer than the service changes nothing of what that runs on.
 func TestNoCommandChangesTheSchemaBehindAService(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "books.db")
@@ -409,6 +472,150 @@ func TestNoCommandChangesTheSchemaBehindAService(t *testing.T) {
 			t.Errorf("%s, without a database: %+v", words, got)
 		}
 	}
+}
+
+// A misspelt issuer is no part of somebody's value.
+func TestAColonEndsAnIssuersName(t *testing.T) {
+	inEveryOffice(t, func(o *office) {
+		for _, user := range []string{"mian:alice", "main:", ":alice"} {
+			got := o.in("", "add", user, "-credential", deskPhone)
+			if got.status != exitUsage || !strings.Contains(got.err, "write ISSUER:VALUE") {
+				t.Errorf("%s: %+v", user, got)
+			}
+			if want := o.only("the issuers are: main", ""); !strings.Contains(got.err, want) {
+				t.Errorf("%s: %s, want %s", user, got.err, want)
+			}
+		}
+		if got := o.users("list -json"); got.out != "" {
+			t.Errorf("somebody is there: %s", got.out)
+		}
+		if got := o.users("add main:urn:x:alice"); got.status != exitOK || !strings.Contains(got.out, "main:urn:x:alice") {
+			t.Errorf("a value with colons: %+v", got)
+		}
+	})
+}
+
+// While a list comes in that is taken as a whole, the directory is everybody's.
+func TestWhoeverSendsAListSlowlyKeepsNobodyFromTheBooks(t *testing.T) {
+	o := offices(t)["the database"]
+	o.t = t
+	o.users("add zoe")
+	for what, input := range map[string]func(*io.PipeReader) (in io.Reader, file string){
+		"standard input": func(r *io.PipeReader) (io.Reader, string) { return r, "-" },
+		"a pipe": func(r *io.PipeReader) (io.Reader, string) {
+			path := filepath.Join(t.TempDir(), "people.csv")
+			if err := syscall.Mkfifo(path, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			go func() {
+				w, err := os.OpenFile(path, os.O_WRONLY, 0)
+				if err == nil {
+					_, err = io.Copy(w, r)
+				}
+				if err := errors.Join(err, w.Close()); err != nil {
+					t.Error(err)
+				}
+			}()
+			return nil, path
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Setenv("TMPDIR", t.TempDir())
+			r, w := io.Pipe()
+			in, file := input(r)
+			imported := make(chan ran)
+			var out, errs bytes.Buffer
+			go func() {
+				status := run(t.Context(), terminal{environ: o.environ, in: in, out: &out, err: &errs}, []string{"users", "import", "-atomic", "-format", "csv", file})
+				imported <- ran{status, out.String(), errs.String()}
+			}()
+			_, _ = io.WriteString(w, "user\nalice\n")
+			for range 3 {
+				if got := o.users("add zoe -name " + rand.Text()); got.status != exitOK {
+					t.Errorf("meanwhile: %+v", got)
+				}
+			}
+			_, _ = io.WriteString(w, "bob\n")
+			_ = w.Close()
+			if got := <-imported; got.status != exitOK || !strings.Contains(got.out, ", 0 failed") {
+				t.Errorf("%+v", got)
+			}
+			if left, err := os.ReadDir(os.Getenv("TMPDIR")); err != nil || len(left) > 0 {
+				t.Errorf("left behind: %v %v", left, err)
+			}
+		})
+	}
+}
+
+func TestSpooling(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	for list, want := range map[string]error{"12345": nil, "123456": errSpool} {
+		file, err := spool(strings.NewReader(list), 5)
+		if !errors.Is(err, want) {
+			t.Errorf("%d bytes: %v, want %v", len(list), err, want)
+		}
+		if err != nil {
+			continue
+		}
+		if info, err := file.Stat(); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%v %v", info.Mode(), err)
+		}
+		if text, err := io.ReadAll(file); err != nil || string(text) != list {
+			t.Errorf("%q %v", text, err)
+		}
+		_ = file.Close()
+	}
+	if _, err := spool(iotest.ErrReader(io.ErrUnexpectedEOF), 5); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a broken pipe: %v", err)
+	}
+	if left, err := os.ReadDir(os.Getenv("TMPDIR")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "none"))
+	if _, err := spool(strings.NewReader(""), 5); err == nil {
+		t.Error("spooled nowhere")
+	}
+}
+
+// Where all devices use one credential, no other is put down, where nobody would
+// ever look for it.
+func TestSharedDevicesAreNotNamed(t *testing.T) {
+	for way, o := range offices(t, "TOKENSVC_DEVICES=shared") {
+		t.Run(way, func(t *testing.T) {
+			o.t = t
+			const sentence = "devices is shared: leave the device out, all devices use one credential"
+			for _, device := range []string{"desk", "default", ""} {
+				words := strings.Fields("add alice -credential " + deskPhone)
+				if device != "" {
+					words = append(words, "-device", device)
+				}
+				got := o.in("", words...)
+				if refused := device == "desk"; (got.status == exitUsage && strings.Contains(got.err, sentence)) != refused || !refused && got.status != exitOK {
+					t.Errorf("%q: %+v", device, got)
+				}
+			}
+			o.wants(o.in("user,device,credential_id\nbob,desk,"+cellPhone+"\ncarol,default,"+thirdOne+"\n", "import", "-format", "csv", "-"), exitFailed,
+				"1 created, 0 updated, 0 unchanged, 1 failed", "stdin:2: "+sentence)
+		})
+	}
+}
+
+func TestWhatTheNextLoginNeeds(t *testing.T) {
+	o := &office{t: t, environ: inDatabase("TOKENSVC_DIRECTORY=sqlite:"+filepath.Join(t.TempDir(), "books.db"), "TOKENSVC_PROVISION_CONNECTION_ID=1234", "TOKENSVC_PROVISION_INSTANCE=blue")}
+	o.users("add alice -credential " + deskPhone)
+	o.wants(o.users("enable alice"), exitOK, "main:alice is enabled")
+	o.users("disable alice")
+	o.wants(o.users("enable alice"), exitOK, "main:alice is enabled, and has no credential: the next login creates a credential")
+}
+
+func TestAnExportInJSON(t *testing.T) {
+	inEveryOffice(t, func(o *office) {
+		o.users("add alice -credential " + deskPhone)
+		o.wants(o.users("export -json"), exitOK, `{"user":"main:alice","device":"default","credential_id":"`+deskPhone+`"}`)
+		o.wants(o.users("export -format ndjson -json"), exitOK, `{"user":"main:alice","device":"default","credential_id":"`+deskPhone+`"}`)
+		o.wants(o.users("export"), exitOK, "user,name,disabled,device,credential_id,sip_username", "main:alice,,,default,"+deskPhone+",")
+		o.wants(o.users("export -json -format csv"), exitUsage, "either -json or -format csv")
+	})
 }
 
 type goneTerminal struct{}

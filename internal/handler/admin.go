@@ -41,6 +41,10 @@ type AdminConfig struct {
 	// may be left out of user keys.
 	Issuers []string
 
+	// SharedDevices says that all of a user's devices use one credential, so that no
+	// other device than directory.DefaultDevice is given one.
+	SharedDevices bool
+
 	// Token returns the bearer that machines administer with, as it is now. One of
 	// less than MinAdminToken bytes opens nothing. Default none.
 	Token func() secret.Text
@@ -79,6 +83,7 @@ type Admin struct {
 	imports  intake
 	store    *store.Store
 	issuers  []string
+	shared   bool               // all of a user's devices use one credential
 	token    func() secret.Text // or nil
 	issuer   authz.Issuer
 	verifier verifier // nil if no issuer vouches for admins
@@ -111,7 +116,7 @@ func NewAdmin(cfg AdminConfig) (*Admin, error) {
 	}
 	a := &Admin{
 		intake: every(cfg.InFlight, cfg.Timeout), imports: every(maxImports, ImportTimeout),
-		store: cfg.Store, issuers: slices.Clone(cfg.Issuers), token: cfg.Token, changed: cfg.Changed,
+		store: cfg.Store, issuers: slices.Clone(cfg.Issuers), shared: cfg.SharedDevices, token: cfg.Token, changed: cfg.Changed,
 	}
 	if cfg.Issuer.Name != "" {
 		if err := checkAdminIssuer(cfg); err != nil {

@@ -7,10 +7,12 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
 	"github.com/tokensvc/tokensvc/internal/authz"
+	"github.com/tokensvc/tokensvc/internal/directory"
 )
 
 // admit finds out who asks, for the log and the books, and lets them in or not:
@@ -34,8 +36,22 @@ func (a *Admin) admit(ctx context.Context, ev *event, r *http.Request) error {
 	if _, err := a.policy.Load().Judge(ev.who, a.now()); err != nil { // also of another issuer
 		return err
 	}
+	if err := a.enabled(ctx, ev.who.User); err != nil {
+		return err
+	}
 	ev.admin = &administering{actor: "admin " + ev.who.User}
 	return nil
+}
+
+// enabled returns an ErrDenied for somebody who is disabled in the directory, or
+// the first thing to do with a bearer that lives on would be to enable its owner.
+// The admin token and the command line are for when no other administrator is left.
+func (a *Admin) enabled(ctx context.Context, user string) error {
+	found, err := a.store.Lookup(ctx, user, directory.DefaultDevice)
+	if err == nil && found.Disabled {
+		err = fmt.Errorf("%w: %w", authz.ErrDenied, directory.ErrDisabled)
+	}
+	return err
 }
 
 // isToken reports whether the one credential of a request is the admin token. Its

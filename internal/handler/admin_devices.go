@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/tokensvc/tokensvc/internal/directory"
+	"github.com/tokensvc/tokensvc/internal/directory/roster"
 	"github.com/tokensvc/tokensvc/internal/directory/store"
 )
 
@@ -42,6 +44,9 @@ func (a *Admin) putDevice(ctx context.Context, c *call) error {
 	user, device, err := a.deviceOf(c)
 	if err != nil {
 		return err
+	}
+	if a.shared && roster.CheckShared(device) != nil {
+		return badRequest(roster.ErrShared.Error() + ". Here that is the device " + string(directory.DefaultDevice) + ".")
 	}
 	said, err := c.texts("credential_id", "sip_username")
 	if err != nil {

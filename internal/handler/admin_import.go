@@ -33,7 +33,9 @@ func (a *Admin) importList(ctx context.Context, c *call) error {
 		return err
 	}
 	report := ImportAnswer{Errors: []LineProblem{}}
-	report.Tally, err = roster.Import(ctx, a.store, c.by, mode, roster.NewReader(bytes.NewReader(list), format, a.issuers), report.fail)
+	reader := roster.NewReader(bytes.NewReader(list), format, a.issuers)
+	reader.SharedDevices = a.shared
+	report.Tally, err = roster.Import(ctx, a.store, c.by, mode, reader, report.fail)
 	if mode != store.ImportDryRun {
 		a.changed("") // also after an error, before which much may have been done
 	}

@@ -369,6 +369,30 @@ func TestRulesForAdminsCountFromTheNextRequestOn(t *testing.T) {
 	}
 }
 
+// Somebody who is disabled cannot undo it: the admin token can.
+func TestADisabledAdministratorIsNone(t *testing.T) {
+	o, main, _ := people(t)
+	alice := []string{"Authorization", "Bearer " + main.Bearer("alice", map[string]any{"groups": []string{"admins"}})}
+	want := func(what, method, path string, status int, headers ...string) {
+		t.Helper()
+		if got := o.send(method, path, nil, headers...); got.status != status || status == 403 && got.code != "denied" {
+			t.Errorf("%s: %d %s, want %d", what, got.status, got.body, status)
+		}
+	}
+	want("nobody the directory knows", "GET", "/users", 200, alice...)
+	o.expect("PUT", "/users/main:alice", `{}`, 201, "main:alice")
+	want("enabled", "GET", "/users", 200, alice...)
+	want("disables herself", "POST", "/users/main:alice/disable", 200, alice...)
+	want("disabled, looks", "GET", "/users", 403, alice...)
+	want("disabled, enables herself", "POST", "/users/main:alice/enable", 403, alice...)
+	want("disabled, removes herself", "DELETE", "/users/main:alice", 403, alice...)
+	want("disabled, imports herself", "POST", "/import", 403, append(alice, "Content-Type", ndjsonList)...)
+	o.expect("POST", "/users/main:alice/enable", "", 200, `"disabled":false`)
+	want("enabled again", "GET", "/users", 200, alice...)
+	o.must(o.store.Close())
+	want("while the directory does not answer", "GET", "/users", 503, alice...)
+}
+
 func TestWhatAnAdminNeeds(t *testing.T) {
 	o, _, _ := people(t)
 	cookie, err := authz.ParseSource("cookie:session")

@@ -400,3 +400,13 @@ func TestADirectoryThatDoesNotAnswerIsTold(t *testing.T) {
 		}
 	}
 }
+
+// Where all devices use one credential, no other is put down, where nobody would
+// ever look for it.
+func TestSharedDevicesAreNotNamed(t *testing.T) {
+	o := openOffice(t, func(c *handler.AdminConfig) { c.SharedDevices = true })
+	o.expect("PUT", "/users/alice", `{}`, 201, "main:alice")
+	const sentence = "devices is shared: leave the device out, all devices use one credential. Here that is the device default."
+	o.expect("PUT", "/users/alice/devices/desk", `{"credential_id":"`+one+`"}`, 400, sentence)
+	o.expect("PUT", "/users/alice/devices/default", `{"credential_id":"`+one+`"}`, 201, one)
+}

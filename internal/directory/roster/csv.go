@@ -69,15 +69,15 @@ func (c *csvReader) readHeader() error {
 	bad, ok := errors.AsType[*LineError](err)
 	switch {
 	case ok:
-		return fmt.Errorf("%w: line %d: %s", ErrHeader, bad.Line, bad.Text)
+		return (*HeaderError)(bad)
 	case errors.Is(err, io.EOF):
-		return fmt.Errorf("%w, some of %s: there is none", ErrHeader, columnNames())
+		return &HeaderError{line, "there is none; it is some of " + columnNames()}
 	case err != nil:
 		return err
 	}
 	columns, wrong := columnsOf(fields)
 	if wrong != "" {
-		return fmt.Errorf("%w: line %d: %s", ErrHeader, line, wrong)
+		return &HeaderError{line, wrong}
 	}
 	c.columns = columns
 	return nil
@@ -89,7 +89,7 @@ func columnsOf(header []string) (all []int, wrong string) {
 		return nil, hint
 	}
 	for i, field := range header {
-		column := columnOf(field)
+		column := columnOf(strings.ToLower(field)) // as a spreadsheet may have it
 		switch {
 		case column < 0:
 			return nil, fmt.Sprintf("column %d is none of %s", i+1, columnNames())
@@ -111,7 +111,7 @@ func misread(header []string) string {
 	case strings.HasPrefix(header[0], "\xFF\xFE") || strings.HasPrefix(header[0], "\xFE\xFF"):
 		return "this is UTF-16, and must be UTF-8"
 	case len(header) == 1 && strings.ContainsAny(header[0], ";\t"):
-		return "there must be commas between the columns"
+		return "there must be commas between them; save as CSV with commas"
 	}
 	return ""
 }

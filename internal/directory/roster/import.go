@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/directory/store"
 )
 
@@ -84,7 +85,7 @@ func (i *importing) add(ctx context.Context) error {
 	for _, v := range verdicts {
 		switch {
 		case v.Err != nil:
-			i.fail(v.Line, v.Problem())
+			i.fail(v.Line, problemOf(v))
 		case v.Did == store.RowCreated:
 			i.tally.Created++
 		case v.Did == store.RowUpdated:
@@ -99,6 +100,14 @@ func (i *importing) add(ctx context.Context) error {
 	}
 	i.wrong = i.wrong[:0]
 	return err
+}
+
+// problemOf says what is wrong with a row, and what to do about it.
+func problemOf(v store.Verdict) string {
+	if errors.Is(v.Err, directory.ErrDisabled) {
+		return v.Problem() + ": enable first"
+	}
+	return v.Problem()
 }
 
 func (i *importing) fail(line int, text string) {

@@ -20,6 +20,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/directory/store"
 )
 
@@ -65,11 +66,40 @@ type LineError struct {
 func (e *LineError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Text) }
 
 // ErrHeader says that the first line of a CSV file does not name columns that
-// can be read. The file says nothing without it.
+// can be read. The file says nothing without it. It is a *HeaderError.
 var ErrHeader = errors.New("the first line must name the columns")
+
+// A HeaderError is what is wrong with the header.
+type HeaderError LineError
+
+func (e *HeaderError) Error() string {
+	return fmt.Sprintf("%v: line %d: %s", ErrHeader, e.Line, e.Text)
+}
+
+// Problem is the error without its line.
+func (e *HeaderError) Problem() string { return ErrHeader.Error() + ": " + e.Text }
+
+func (e *HeaderError) Unwrap() error { return ErrHeader }
+
+// ErrShared says that something is about a device that is never looked at.
+var ErrShared = errors.New("devices is shared: leave the device out, all devices use one credential")
+
+// CheckShared returns ErrShared for a device that is never looked at where all of a
+// user's devices use one credential.
+func CheckShared(d directory.Device) error {
+	if d != directory.DefaultDevice {
+		return ErrShared
+	}
+	return nil
+}
 
 // A Reader reads a list. It is for one goroutine.
 type Reader struct {
+	// SharedDevices says that all of a user's devices use one credential, that of
+	// directory.DefaultDevice. A line about another is not in order: nobody would
+	// ever use it.
+	SharedDevices bool
+
 	issuers []string
 	next    func() (line int, v values, err error)
 	failed  error
@@ -97,7 +127,11 @@ func (r *Reader) Next() (store.Row, error) {
 	line, v, err := r.next()
 	if err == nil {
 		var row store.Row
-		if row, err = v.row(r.issuers); err == nil {
+		row, err = v.row(r.issuers)
+		if err == nil && r.SharedDevices && row.Device != "" {
+			err = CheckShared(row.Device)
+		}
+		if err == nil {
 			row.Line = line
 			return row, nil
 		}

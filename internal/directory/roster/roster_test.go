@@ -115,7 +115,7 @@ func TestCSVIsReadLineByLine(t *testing.T) {
 }
 
 func TestAHeaderNamesTheColumns(t *testing.T) {
-	const bad = "! the first line must name the columns"
+	const bad = "! the first line must name the columns: line 1: "
 	const known = "user, name, disabled, device, credential_id, sip_username"
 	for what, c := range map[string]struct{ list, want string }{
 		"in another order":          {"credential_id,user\n" + one + ",alice\n", "2: main:alice|_||default|" + one + "|"},
@@ -123,17 +123,18 @@ func TestAHeaderNamesTheColumns(t *testing.T) {
 		"after a byte order mark":   {"\xEF\xBB\xBFuser,name\nalice,A\n", "2: main:alice|A||||"},
 		"quoted, after that":        {"\xEF\xBB\xBF\"user\",\"name\"\nalice,A\n", "2: main:alice|A||||"},
 		"with an empty line before": {"\r\nuser\r\nalice\r\n", "3: main:alice|_||||"},
-		"missing":                   {"", bad + ", some of " + known + ": there is none"},
-		"missing before people":     {"alice,Alice\n", bad + ": line 1: column 1 is none of " + known},
-		"unknown":                   {"user,KEY0123\n", bad + ": line 1: column 2 is none of " + known},
-		"in capitals":               {"User\n", bad + ": line 1: column 1 is none of " + known},
-		"with an empty name":        {"user,\n", bad + ": line 1: column 2 is none of " + known},
-		"twice":                     {"user,name,user\n", bad + ": line 1: there are two columns user"},
-		"without user":              {"name,device\n", bad + ": line 1: the column user is missing"},
-		"with semicolons":           {"user;name\n", bad + ": line 1: there must be commas between the columns"},
-		"in UTF-16":                 {"\xFF\xFEu\x00s\x00e\x00r\x00\n\x00", bad + ": line 1: this is UTF-16, and must be UTF-8"},
-		"with a quote astray":       {"us\"er\n", bad + ": line 1: a value with a quote in it must be in quotes, and the quote doubled"},
-		"too long":                  {"user" + strings.Repeat(",", roster.MaxLine) + "\nalice\n", bad + ": line 1: longer than 65536 bytes"},
+		"missing":                   {"", bad + "there is none; it is some of " + known},
+		"missing before people":     {"alice,Alice\n", bad + "column 1 is none of " + known},
+		"unknown":                   {"user,KEY0123\n", bad + "column 2 is none of " + known},
+		"in capitals":               {"User,Credential_ID\nalice," + one + "\n", "2: main:alice|_||default|" + one + "|"},
+		"twice, in another case":    {"user,USER\n", bad + "there are two columns user"},
+		"with an empty name":        {"user,\n", bad + "column 2 is none of " + known},
+		"twice":                     {"user,name,user\n", bad + "there are two columns user"},
+		"without user":              {"name,device\n", bad + "the column user is missing"},
+		"with semicolons":           {"user;name\n", bad + "there must be commas between them; save as CSV with commas"},
+		"in UTF-16":                 {"\xFF\xFEu\x00s\x00e\x00r\x00\n\x00", bad + "this is UTF-16, and must be UTF-8"},
+		"with a quote astray":       {"us\"er\n", bad + "a value with a quote in it must be in quotes, and the quote doubled"},
+		"too long":                  {"user" + strings.Repeat(",", roster.MaxLine) + "\nalice\n", bad + "longer than 65536 bytes"},
 	} {
 		t.Run(what, func(t *testing.T) { want(t, read(t, c.list, roster.CSV), c.want) })
 	}
@@ -187,6 +188,32 @@ func TestWithSeveralIssuersAUserHasOnesName(t *testing.T) {
 		"2: acme:alice|_||||",
 		"3! user: with several issuers a user key begins with one of their names and a colon: acme, partner",
 		"4: partner:a:b|_||||")
+}
+
+// A key of an issuer that is none is nobody's here: not the whole value of another.
+func TestAColonEndsAnIssuersName(t *testing.T) {
+	const none = "user: what stands before the colon is no issuer of this configuration; write ISSUER:VALUE"
+	list := "user\nmain:alice\ncorp:bob\ncorp:main:carol\n:dave\ncorp:\nCorp:erin\nfrank\n corp:grace\n"
+	want(t, read(t, list, roster.CSV, "corp"),
+		"2! "+none, "3: corp:bob|_||||", "4: corp:main:carol|_||||", "5! "+none,
+		"6! user: behind the issuer's name and the colon there is no value; write ISSUER:VALUE", "7! "+none, "8: corp:frank|_||||", "9! "+none)
+	want(t, read(t, "{\"user\":\"main:alice\"}\n{\"user\":\"corp:bob\"}\n", roster.NDJSON, "corp", "partner"), "1! "+none, "2: corp:bob|_||||")
+}
+
+func TestASpreadsheetsTruth(t *testing.T) {
+	want(t, read(t, "user,disabled\na,TRUE\nb,False\nc,tRue\nd,WAHR\n", roster.CSV),
+		"2: main:a|_|true|||", "3: main:b|_|false|||", "4: main:c|_|true|||", "5! disabled must be true, false or empty")
+}
+
+// Where all devices use one credential, another device's would never be used.
+func TestSharedDevicesAreNotNamed(t *testing.T) {
+	reader := roster.NewReader(strings.NewReader("user,device,credential_id\na,desk,"+one+"\nb,default,"+one+"\nc,,"+two+"\nd,,\n"), roster.CSV, []string{"main"})
+	reader.SharedDevices = true
+	for i, want := range []string{"line 2: devices is shared: leave the device out, all devices use one credential", "", "", ""} {
+		if _, err := reader.Next(); (err == nil) != (want == "") || err != nil && err.Error() != want {
+			t.Errorf("line %d: %v, want %q", i+2, err, want)
+		}
+	}
 }
 
 // A line that is too long is skipped whole: what is quoted in it is no row.

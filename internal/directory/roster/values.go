@@ -48,7 +48,7 @@ func (v values) row(issuers []string) (store.Row, error) {
 		return store.Row{}, errors.New("user is missing")
 	}
 	var err error
-	if row.User, err = directory.ParseUserKey(v.text[user], issuers); err != nil {
+	if row.User, err = UserKey(v.text[user], issuers); err != nil {
 		return store.Row{}, fmt.Errorf("user: %w", err)
 	}
 	if !store.IsName(row.Name) {
@@ -61,7 +61,7 @@ func (v values) row(issuers []string) (store.Row, error) {
 }
 
 func parseDisabled(s string) (*bool, error) {
-	switch s {
+	switch s = strings.ToLower(s); s { // a spreadsheet makes it TRUE
 	case "":
 		return nil, nil //nolint:nilnil // nothing is said
 	case "true", "false":
