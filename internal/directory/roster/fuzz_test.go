@@ -69,7 +69,7 @@ func FuzzCSV(f *testing.F) {
 	for _, list := range []string{
 		"user,name\nacme:alice,Alice\n", "\xEF\xBB\xBFname,user\r\n\"A, \"\"b\"\"\nc\",acme:alice\r\n\r\n",
 		"user,credential_id,device\nacme:a," + one + ",desk\nacme:b,KEY0123,\n", "user,disabled\nacme:a,true\nacme:b,\"\nacme:c\n",
-		"user\nacme:a\"b\n\"acme:a\"b\n\"acme:c\"\r\n", "user,KEY0123\n", "user\n\"", "user,name,sip_username\nacme:a,,x\r",
+		"user\nacme:a\"b\n\"acme:a\"b\n\"acme:c\"\r\n", "user,KEY0123\n", "USER,Name\nacme:a,x\n", "user\n\"", "user,name,sip_username\nacme:a,,x\r",
 	} {
 		f.Add([]byte(list))
 	}
@@ -89,7 +89,7 @@ func sameAsGo(t *testing.T, list []byte, rows []store.Row) {
 	for i := range len(all) {
 		if i == 0 {
 			for column, name := range all[0] {
-				if name == "user" {
+				if strings.ToLower(name) == "user" {
 					at = column
 				}
 			}
