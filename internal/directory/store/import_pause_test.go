@@ -21,10 +21,10 @@ func TestAnImportThatStallsIsOver(t *testing.T) {
 		i := must[*store.Import](t)(s.BeginImport(t.Context(), by, store.ImportAtomic))
 		defer i.End(t.Context(), false)
 		for _, user := range []string{"main:a", "main:b", "main:c"} {
-			time.Sleep(store.PauseTimeout - time.Second) // slow, and no more than that
+			<-time.After(store.PauseTimeout - time.Second) // slow, and no more than that
 			must[[]store.Verdict](t)(i.Add(t.Context(), []store.Row{{User: user}}))
 		}
-		time.Sleep(store.PauseTimeout + time.Second)
+		<-time.After(store.PauseTimeout + time.Second)
 		put(t, s, "main:alice", "")
 		if _, err := i.Add(t.Context(), []store.Row{{User: "main:d"}}); !errors.Is(err, directory.ErrUnavailable) {
 			t.Errorf("more rows: %v, want %v", err, directory.ErrUnavailable)
@@ -46,7 +46,7 @@ func TestAnImportThatStallsBeforeItsEndIsNotWritten(t *testing.T) {
 		must2[int64, int64](t)(s.Migrate(t.Context()))
 		i := must[*store.Import](t)(s.BeginImport(t.Context(), by, store.ImportAtomic))
 		must[[]store.Verdict](t)(i.Add(t.Context(), []store.Row{{User: "main:a"}}))
-		time.Sleep(store.PauseTimeout + time.Second)
+		<-time.After(store.PauseTimeout + time.Second)
 		if err := i.End(t.Context(), true); !errors.Is(err, directory.ErrUnavailable) {
 			t.Errorf("the end: %v, want %v", err, directory.ErrUnavailable)
 		}

@@ -174,6 +174,7 @@ func (s *Store) intents(ctx context.Context, names []string) (map[string]Intent,
 	if err != nil {
 		return nil, err
 	}
+	//nolint:gosec // what is put together are constants
 	rows, err := s.reads.QueryContext(ctx, `SELECT name, user_key, device, holder, held_until, began_at FROM intents
 		WHERE name `+s.inList(), asJSON(names))
 	if err != nil {
