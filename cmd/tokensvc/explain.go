@@ -166,6 +166,7 @@ type explanation struct {
 	Unlisted bool `json:"unlisted,omitempty"` // the user is not in the directory, which would do
 
 	unknown error // why the directory cannot tell
+	full    bool  // the user has as many devices as one may have
 	keys    keysFrom
 	url     string // of the issuer
 }
@@ -245,7 +246,7 @@ func (x *explainer) aboutUser(ctx context.Context, e *explanation, seen authz.Ex
 	if denied != nil {
 		return denied
 	}
-	e.Disabled = errors.Is(err, directory.ErrDisabled)
+	e.Disabled, e.full = errors.Is(err, directory.ErrDisabled), errors.Is(err, directory.ErrTooManyDevices)
 	return err
 }
 
@@ -270,6 +271,9 @@ func (x *explainer) advice(e *explanation, seen authz.Explanation) string {
 		}
 		if e.Unlisted {
 			return fmt.Sprintf("%s is not in the directory, and provision.users is listed: tokensvc users add %s", e.User, e.User)
+		}
+		if e.full {
+			return "remove one of the devices: tokensvc users show, users remove -device; or raise max_devices"
 		}
 		if x.cfg.Directory.isDatabase() {
 			return fmt.Sprintf("give %s a credential: tokensvc users add %s -device %s -credential UUID", e.User, e.User, e.Device)

@@ -151,5 +151,6 @@ func (o *bookObserver) reconciled(r provisioning.Report, err error) {
 		line = o.log.Error().Err(err)
 	}
 	line.Int("at_telnyx", r.AtTelnyx).Int("recorded", r.Recorded).Int("orphans", r.Orphans).Int("gone", r.Gone).
-		Int("expired", r.Expired).Int("adopted", r.Adopted).Int("queued", r.Queued).Msg("directory compared with Telnyx")
+		Int("expired", r.Expired).Int("adopted", r.Adopted).Int("queued", r.Queued).
+		Int("retired", r.Retired).Int("young", r.Young).Msg("directory compared with Telnyx")
 }
