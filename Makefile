@@ -38,7 +38,7 @@ build: ## build bin/tokensvc
 .PHONY: test
 test: need lint build $(PROVIDER) ## check everything, as CI does; a skipped test is a failure
 	@go build -o bin/gotest ./tools/gotest
-	NO_SKIP=1 bin/gotest -race -count=1 -timeout=10m ./...
+	NO_SKIP=1 bin/gotest -race -count=1 -timeout=14m ./...
 
 .PHONY: lint
 lint: ## gofmt, go vet, golangci-lint
