@@ -64,6 +64,7 @@ func TestTheDirectoryIsComparedWithTelnyxBySchedule(t *testing.T) {
 	l := newBooks(t, ready, inFile(t))
 	s := startService(t, l.env)
 	gone := l.wantIssued(t, s.ask(t, l.issuer.Bearer("alice", nil)))
+	l.wantIssued(t, s.ask(t, l.issuer.Bearer("bob", nil))) // so that it is the right account
 	l.telnyx.RemoveCredential(gone)
 	s.stop(t)
 	env := l.with(setting{"TOKENSVC_RECONCILE_EVERY", "1h"}, setting{"TOKENSVC_RECONCILE_MODE", "apply"})

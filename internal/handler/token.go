@@ -56,8 +56,9 @@ func (s *Service) stillTheirs(ctx context.Context, ev *event, from vending.Sourc
 		return nil
 	}
 	now, err := s.directory.Find(ctx, directory.Query{User: ev.who.User, Claims: ev.who.Claims, Device: ev.device, RequestID: ev.requestID})
+	_, another := errors.AsType[*directory.NotReadyError](err) // that was created meanwhile
 	switch {
-	case errors.Is(err, directory.ErrDisabled) || errors.Is(err, directory.ErrNoCredential):
+	case another || errors.Is(err, directory.ErrDisabled) || errors.Is(err, directory.ErrNoCredential):
 		return err
 	case err == nil && now != ev.credential:
 		return &directory.NotReadyError{RetryAfter: time.Second}

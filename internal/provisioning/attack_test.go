@@ -151,6 +151,7 @@ func TestPagesThatShiftMissNobody(t *testing.T) {
 func TestWhatAReplicaWithASlowClockRecordsIsNotGone(t *testing.T) {
 	w := newWorld(t)
 	gone := w.assign("main:gone", phone)
+	w.assign("main:there", phone)
 	w.orphan("main:nobody")
 	slow := w.config
 	slow.Now = func() time.Time { return w.now().Add(-time.Minute) }

@@ -18,6 +18,8 @@ type pass struct {
 	began  time.Time
 	run    int64
 	report *Report
+
+	strangers int // orphans of which the books know nothing
 }
 
 // reconcile looks at all pages before it changes anything: only then can it tell
@@ -45,12 +47,15 @@ func (p *pass) reconcile(ctx context.Context) error {
 	return p.apply(ctx)
 }
 
-// doubt is what speaks against applying it, or nil.
+// doubt is what speaks against applying it, or nil. Of the books at least one record
+// must be in the account, or nothing says that it is theirs; and empty ones that know
+// of no orphan may have been lost.
 func (p *pass) doubt(recorded, unseen int) error {
+	none := unseen > 0 && p.report.Recorded == 0 // of the books is in this account
 	switch {
-	case unseen > few && unseen > recorded/10:
+	case none, unseen > few && unseen > recorded/10:
 		return fmt.Errorf("%d of %d records are not at Telnyx: %w", unseen, recorded, ErrTooManyGone)
-	case p.report.Orphans > few && p.report.Orphans > recorded/10:
+	case p.strangers > 0 && recorded == 0, p.report.Orphans > few && p.report.Orphans > recorded/10:
 		return fmt.Errorf("%d orphans at Telnyx, and %d records: %w", p.report.Orphans, recorded, ErrTooManyOrphans)
 	}
 	return nil
@@ -181,6 +186,9 @@ func (p *pass) count(ctx context.Context, v view) error {
 	p.report.Young += v.young
 	p.report.Expired += len(v.expired)
 	for _, c := range v.orphans {
+		if v.intents[c.Name].Name == "" {
+			p.strangers++
+		}
 		p.report.find(Finding{Kind: Orphan, Credential: c.ID, Name: c.Name, CreatedAt: c.CreatedAt})
 	}
 	for _, c := range v.expired {

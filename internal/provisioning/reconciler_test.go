@@ -163,6 +163,7 @@ func TestWhatACrashLeavesIsGivenToWhomItWasMadeFor(t *testing.T) {
 
 func TestOneThatIsMissedByThePagesIsNotGone(t *testing.T) {
 	w := newWorld(t)
+	w.assign("main:there", phone)
 	id := w.assign(alice, phone)
 	w.inject(telnyxtest.Fault{Op: telnyxtest.List, Status: 200, Shape: telnyxtest.NoErrors, Times: 1})
 	if _, err := w.reconciler().Run(t.Context(), apply); !errors.Is(err, telnyx.ErrBadAnswer) {

@@ -122,8 +122,8 @@ func (r *Renewer) Work(ctx context.Context) (err error) {
 }
 
 // renewAll returns how many are not due any more. One that fails for itself is left
-// for the next time.
-func (r *Renewer) renewAll(ctx context.Context, due []store.Credential) (done int, err error) {
+// for the next time; ErrOtherAccount is told when all have had their turn.
+func (r *Renewer) renewAll(ctx context.Context, due []store.Credential) (done int, doubt error) {
 	for _, c := range due {
 		began := r.cfg.Now()
 		err := r.renew(ctx, c)
@@ -134,11 +134,13 @@ func (r *Renewer) renewAll(ctx context.Context, due []store.Credential) (done in
 		switch {
 		case err == nil:
 			done++
+		case errors.Is(err, ErrOtherAccount):
+			doubt = err
 		case !errors.Is(err, telnyx.ErrCredentialRejected) && !errors.Is(err, telnyx.ErrBadAnswer):
 			return done, err // it would be no better with the others
 		}
 	}
-	return done, nil
+	return done, doubt
 }
 
 var byRenewer = store.By{Actor: "renewer"}

@@ -18,8 +18,9 @@ var ErrOtherAccount = errors.New("the recorded credentials are not in this accou
 const (
 	// witnesses is of how many recorded credentials one must be at Telnyx.
 	witnesses = 3
-	// believed is for how long it is then taken to be the right account.
-	believed = 10 * time.Minute
+	// believed is for how long it is then taken to be the right account. The API key
+	// may be replaced meanwhile.
+	believed = time.Minute
 )
 
 // isGone reports whether Telnyx says that it does not know the credential. A 404

@@ -32,6 +32,7 @@ func TestAPageThatSaysNotFoundIsNoNewsOfACredential(t *testing.T) {
 	})
 	t.Run("that is not in the pages", func(t *testing.T) {
 		w := newWorld(t)
+		w.assign("main:there", phone)
 		w.telnyx.RemoveCredential(w.assign(alice, phone).String())
 		page.Op = telnyxtest.Get
 		w.inject(page)
@@ -190,5 +191,28 @@ func TestDeletionsThatTelnyxRefusesDelayNoOther(t *testing.T) {
 	}
 	if w.isThere(last) {
 		t.Error("the one that can be deleted is still there")
+	}
+}
+
+// However few there are: one of them must be in the account.
+func TestASmallDirectoryIsNotTakenApartByAnotherAccountsKey(t *testing.T) {
+	w := newWorld(t)
+	has := w.assign(alice, phone)
+	elsewhere := w.elsewhere()
+	r := w.reconciler(func(c *provisioning.ReconcilerConfig) { c.Telnyx = elsewhere })
+	if report, err := r.Run(t.Context(), apply); !errors.Is(err, provisioning.ErrTooManyGone) || report.Retired > 0 {
+		t.Errorf("%+v, %v", report, err)
+	}
+	if w.mustFind(w.finder(withoutProvisioning), alice, phone) != has {
+		t.Error("she has lost it")
+	}
+}
+
+func TestALostDirectoryDeletesNothing(t *testing.T) {
+	w := newWorld(t)
+	one := w.orphan("main:nobody")
+	w.advance(time.Hour)
+	if report, err := w.reconciler().Run(t.Context(), apply); !errors.Is(err, provisioning.ErrTooManyOrphans) || report.Queued > 0 || !w.isThere(one) {
+		t.Errorf("%+v, %v", report, err)
 	}
 }

@@ -157,17 +157,19 @@ func (s *Store) openPostgres(address string, connections int) error {
 }
 
 func (s *Store) openServer(connections int) *sql.DB {
-	var db *sql.DB
 	cfg := s.postgres.Copy()
 	cfg.OnPgError = func(c *pgconn.PgConn, err *pgconn.PgError) (goesOn bool) {
 		if err.Code != onlyReads {
 			return s.postgres.OnPgError(c, err)
 		}
-		db.SetMaxIdleConns(0) // the others lead to the same server; it closes them
-		db.SetMaxIdleConns(connections)
+		for _, pool := range s.pools() { // all of them lead to the same server
+			most := pool.Stats().MaxOpenConnections
+			pool.SetMaxIdleConns(0) // which closes them
+			pool.SetMaxIdleConns(most)
+		}
 		return false
 	}
-	db = stdlib.OpenDB(*cfg, stdlib.OptionBeforeConnect(s.beforeConnect), stdlib.OptionAfterConnect(afterConnect))
+	db := stdlib.OpenDB(*cfg, stdlib.OptionBeforeConnect(s.beforeConnect), stdlib.OptionAfterConnect(afterConnect))
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
 	db.SetConnMaxLifetime(connectionLife)
