@@ -1,7 +1,9 @@
 package store_test
 
 import (
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -9,25 +11,48 @@ import (
 	"github.com/tokensvc/tokensvc/internal/directory/store"
 )
 
-// smallDisk is a file system of its own. Only root may make one, and not
-// everywhere; what is tested here does not depend on the machine otherwise, so
-// the test is left out without a word where it cannot be done.
-func smallDisk(t *testing.T) string {
-	t.Helper()
+const namespaceEnv = "TOKENSVC_STORE_NAMESPACE" // set where the test is root of its own namespace
+
+// onSmallDisk runs a test with a file system of its own. Only root may make one, so
+// anybody else runs the test once more as root of a namespace.
+func onSmallDisk(t *testing.T, test func(t *testing.T, folder string)) {
 	folder := t.TempDir()
-	if err := syscall.Mount("tokensvc", folder, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skipf("no file system can be mounted: %v", err)
+	err := syscall.Mount("tokensvc", folder, "tmpfs", 0, "size=1m")
+	switch {
+	case errors.Is(err, syscall.EPERM) && os.Getenv(namespaceEnv) == "":
+		asRoot(t)
+		return
+	case err != nil:
+		t.Fatalf("no file system can be mounted: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := syscall.Unmount(folder, syscall.MNT_DETACH); err != nil {
 			t.Error(err)
 		}
 	})
-	return folder
+	test(t, folder)
 }
 
-func TestTheDiskIsFull(t *testing.T) {
-	folder := smallDisk(t)
+func asRoot(t *testing.T) {
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := exec.CommandContext(t.Context(), program, "-test.run=^"+t.Name()+"$")
+	again.Env = append(os.Environ(), namespaceEnv+"=1")
+	again.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	}
+	if out, err := again.CombinedOutput(); err != nil {
+		t.Fatalf("in a namespace: %v\n%s", err, out)
+	}
+}
+
+func TestTheDiskIsFull(t *testing.T) { onSmallDisk(t, theDiskIsFull) }
+
+func theDiskIsFull(t *testing.T, folder string) {
 	b := &books{cfg: store.Config{SQLite: filepath.Join(folder, "books.db")}}
 	b.migrate(t)
 	s := b.open(t)
@@ -50,8 +75,9 @@ func TestTheDiskIsFull(t *testing.T) {
 	b.consistent(t)
 }
 
-func TestTheDiskMayOnlyBeRead(t *testing.T) {
-	folder := smallDisk(t)
+func TestTheDiskMayOnlyBeRead(t *testing.T) { onSmallDisk(t, theDiskMayOnlyBeRead) }
+
+func theDiskMayOnlyBeRead(t *testing.T, folder string) {
 	b := &books{cfg: store.Config{SQLite: filepath.Join(folder, "books.db")}}
 	b.migrate(t)
 	s := b.open(t)
