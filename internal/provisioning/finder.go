@@ -98,7 +98,7 @@ func (f *Finder) Find(ctx context.Context, q directory.Query) (telnyx.Credential
 	switch c := found.Credential; {
 	case found.Disabled:
 		return telnyx.CredentialID{}, directory.ErrDisabled
-	case !lives(c, now):
+	case !c.Live(now):
 		return f.provisioned(ctx, q, p, found.Known)
 	case !c.UsableAt.After(now):
 		f.young.note(c)
@@ -107,12 +107,6 @@ func (f *Finder) Find(ctx context.Context, q directory.Query) (telnyx.Credential
 	default:
 		return f.ready(ctx, c)
 	}
-}
-
-// lives reports whether there is a credential and it has not expired. One that has
-// is as good as none.
-func lives(c store.Credential, now time.Time) bool {
-	return !c.ID.IsZero() && (c.ExpiresAt.IsZero() || c.ExpiresAt.After(now))
 }
 
 // provisioned has a credential made for somebody who has none.

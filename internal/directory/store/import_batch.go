@@ -65,23 +65,8 @@ func (s *Store) readOwners(ctx context.Context, q querier, b *batch, ids string)
 	for _, c := range owned {
 		b.owners[c.ID] = owner{c.User, c.Device}
 	}
-	rows, err := q.QueryContext(ctx, `SELECT credential_id FROM deletions WHERE credential_id `+s.inList(), ids)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var text string
-		if err := rows.Scan(&text); err != nil {
-			return err
-		}
-		id, err := telnyx.ParseCredentialID(text)
-		if err != nil {
-			return err
-		}
-		b.deleting[id] = true
-	}
-	return rows.Err()
+	return eachID(ctx, q, func(id telnyx.CredentialID) { b.deleting[id] = true },
+		`SELECT credential_id FROM deletions WHERE credential_id `+s.inList(), ids)
 }
 
 // decide takes or refuses each good row.

@@ -171,3 +171,24 @@ func (s *Store) Counts(ctx context.Context) (Counts, error) {
 	c.OldestDeletion = moment(oldest)
 	return c, unavailable(err)
 }
+
+// eachID calls do with each of the ids that the query returns.
+func eachID(ctx context.Context, q querier, do func(telnyx.CredentialID), query string, args ...any) error {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			return err
+		}
+		id, err := telnyx.ParseCredentialID(text)
+		if err != nil {
+			return fmt.Errorf("a credential of the books: %w", err)
+		}
+		do(id)
+	}
+	return rows.Err()
+}

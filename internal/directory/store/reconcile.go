@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/tokensvc/tokensvc/internal/telnyx"
@@ -51,23 +50,7 @@ func (s *Store) See(ctx context.Context, run int64, ids []telnyx.CredentialID) (
 
 // know adds what is known of those that the query returns.
 func (c *change) know(known map[telnyx.CredentialID]Known, as Known, query string, args ...any) error {
-	rows, err := c.QueryContext(c.ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var text string
-		if err := rows.Scan(&text); err != nil {
-			return err
-		}
-		id, err := telnyx.ParseCredentialID(text)
-		if err != nil {
-			return fmt.Errorf("a credential of the books: %w", err)
-		}
-		known[id] = as
-	}
-	return rows.Err()
+	return eachID(c.ctx, c, func(id telnyx.CredentialID) { known[id] = as }, query, args...)
 }
 
 // Unseen lists credentials that were in the books before the time and that the
