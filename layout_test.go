@@ -38,6 +38,8 @@ var mayImport = map[string][]string{
 	},
 	"cmd/tokensvc": {"*"},
 	"e2e":          {},
+
+	"e2e/reliability": {},
 	"tools/gotest": {},
 	".":            {},
 }
