@@ -40,8 +40,8 @@ var mayImport = map[string][]string{
 	"e2e":          {},
 
 	"e2e/reliability": {},
-	"tools/gotest": {},
-	".":            {},
+	"tools/gotest":    {},
+	".":               {},
 }
 
 func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {

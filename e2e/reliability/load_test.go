@@ -16,7 +16,6 @@ import (
 )
 
 const (
-	rate         = 40 // requests a second, of everybody together
 	noAnswer     = "no answer"
 	issued       = "issued"
 	anotherToken = "another's token"
@@ -24,6 +23,15 @@ const (
 	callerPatience = 25 * time.Second // more than the service allows itself
 	answerLimit    = 64 << 10         // bytes
 )
+
+// rate is how many requests there are in a second, of everybody together. As a
+// part of all tests many rows run at once, on few processors.
+func rate() int {
+	if thorough() {
+		return 40
+	}
+	return 20
+}
 
 // mix is who asks, one after another: half of them holders.
 var mix = []group{holders, newcomers, holders, newcomers, holders, agers, holders, newcomers}
@@ -75,7 +83,7 @@ func (l *load) ask(ctx context.Context) {
 	defer close(l.done)
 	var asking sync.WaitGroup
 	defer asking.Wait()
-	tick := time.NewTicker(time.Second / rate)
+	tick := time.NewTicker(time.Second / time.Duration(rate()))
 	defer tick.Stop()
 	for n := 0; ; n++ {
 		select {

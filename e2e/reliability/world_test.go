@@ -79,7 +79,7 @@ func newWorld(t *testing.T, o setup) *world {
 		o.telnyx.APIKey = apiKey
 	}
 	if o.newcomers == 0 {
-		o.newcomers = int((*faultLasts + time.Minute).Seconds()) * rate
+		o.newcomers = int((*faultLasts + time.Minute).Seconds()) * rate() / 2
 	}
 	w := &world{
 		setup: o, dir: t.TempDir(), credentials: map[string]string{}, bearers: map[string]string{},
