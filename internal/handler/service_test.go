@@ -402,7 +402,7 @@ func (k *known) Verify(context.Context, authz.Evidence) (*authz.Principal, error
 // nobody is a vendor that is not asked.
 type nobody struct{}
 
-func (nobody) Vend(context.Context, telnyx.CredentialID) (vending.Vended, error) {
+func (nobody) Vend(context.Context, telnyx.CredentialID, vending.Ask) (vending.Vended, error) {
 	return vending.Vended{}, errors.New("nobody should have come this far")
 }
 
