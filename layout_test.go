@@ -30,6 +30,8 @@ var mayImport = map[string][]string{
 	"internal/directory/store":        {"internal/directory", "internal/secret", "internal/telnyx"},
 	"internal/directory/store/pgtest": {},
 	"internal/provisioning":           {"internal/crash", "internal/directory", "internal/directory/store", "internal/telnyx"},
+	"internal/shared":                 {"internal/crash", "internal/secret", "internal/telnyx"},
+	"internal/shared/redistest":       {},
 	"internal/vending":                {"internal/crash", "internal/telnyx"},
 	"internal/handler":                {"internal/authz", "internal/crash", "internal/directory", "internal/directory/roster", "internal/directory/store", "internal/secret", "internal/telnyx", "internal/vending"},
 	"internal/handler/contracttest":   {"."},
