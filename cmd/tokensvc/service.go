@@ -84,7 +84,7 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 		Origins: cfg.CORSOrigins, Cookies: usesCookies(cfg.Issuers), DPoP: usesDPoP(cfg.Issuers),
 		UserPerMinute: cfg.Limits.UserPerMinute, UserBurst: cfg.Limits.UserBurst,
 		InFlight: cfg.Limits.InFlight, Timeout: cfg.Limits.RequestTimeout,
-		Metrics: metrics, Log: log, Issued: s.issued,
+		Metrics: metrics, Log: log, Issued: s.issued, Now: now,
 	})
 	if err != nil {
 		return nil, err
