@@ -395,6 +395,7 @@ func TestACallerWhoLeavesIsLoggedAsCanceled(t *testing.T) {
 // known is a verifier that knows one person, whatever they show.
 type known authz.Principal
 
+func (k *known) Known(authz.Evidence) bool { return true }
 func (k *known) Verify(context.Context, authz.Evidence) (*authz.Principal, error) {
 	return (*authz.Principal)(k), nil
 }
