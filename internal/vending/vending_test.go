@@ -40,9 +40,15 @@ func open(t *testing.T, o telnyxtest.Options) *shop {
 // openWith opens a shop whose machine is told this besides.
 func openWith(t *testing.T, o telnyxtest.Options, cfg vending.Config) *shop {
 	t.Helper()
-	s := &shop{clock: &clock{start: time.Now()}}
-	o.Now = s.clock.Now
-	s.telnyx = telnyxtest.StartT(t, o)
+	clock := &clock{start: time.Now()}
+	o.Now = clock.Now
+	return openShop(t, clock, telnyxtest.StartT(t, o), cfg)
+}
+
+// openShop opens a shop in front of a Telnyx that others may use too.
+func openShop(t *testing.T, clock *clock, upstream *telnyxtest.Server, cfg vending.Config) *shop {
+	t.Helper()
+	s := &shop{clock: clock, telnyx: upstream}
 	client, err := telnyx.New(telnyx.Config{
 		BaseURL: s.telnyx.URL(),
 		APIKey:  func() secret.Text { return secret.New(telnyxtest.DefaultAPIKey) },
