@@ -28,8 +28,9 @@ type progress struct {
 }
 
 // attempt makes one request, reads its answer to the end, so that the connection
-// can be used again, and decodes it.
-func (c *Client) attempt(ctx context.Context, k call) *Error {
+// can be used again, and decodes it. What the answer's headers say of the rate
+// limit goes into shown.
+func (c *Client) attempt(ctx context.Context, k call, shown *Attempt) *Error {
 	var p progress
 	req, failed := c.request(ctx, k, &p)
 	if failed != nil {
@@ -48,6 +49,7 @@ func (c *Client) attempt(ctx context.Context, k call) *Error {
 		return unanswered(ctx, &p, err)
 	}
 	defer resp.Body.Close()
+	shown.readLimits(resp.Header)
 	if !slices.Contains(k.accept, resp.StatusCode) {
 		return rejected(ctx, resp)
 	}

@@ -28,7 +28,7 @@ const (
 // not, or if the context is done during the wait, err is what the call
 // returns.
 func (c *Client) again(ctx context.Context, k call, err *Error) bool {
-	if err.Attempts >= maxAttempts || !k.mayRepeat(err) {
+	if err.withheld || err.Attempts >= maxAttempts || !k.mayRepeat(err) {
 		return false
 	}
 	wait := backoff(err.Attempts) + err.RetryAfter

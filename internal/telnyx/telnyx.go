@@ -56,6 +56,9 @@ type Config struct {
 	// Proxy chooses the proxy of a request, such as http.ProxyFromEnvironment.
 	// Default none.
 	Proxy func(*http.Request) (*url.URL, error)
+	// Gate says when an attempt may be made, and is told how each ended. Its waits
+	// count for the Timeout. Default none: at once, always.
+	Gate gate
 }
 
 // A Client calls Telnyx. It is safe for use by many goroutines, and all of
@@ -67,6 +70,7 @@ type Client struct {
 	userAgent string
 	transport *http.Transport
 	budget    *budget
+	gate      gate
 }
 
 // New checks the configuration without any network call. The error names the
@@ -83,6 +87,7 @@ func New(cfg Config) (*Client, error) {
 		userAgent: cfg.UserAgent,
 		transport: newTransport(cfg),
 		budget:    newBudget(),
+		gate:      cfg.Gate,
 	}, nil
 }
 
@@ -101,6 +106,9 @@ func (cfg Config) withDefaults() Config {
 	}
 	if cfg.UserAgent == "" {
 		cfg.UserAgent = "tokensvc"
+	}
+	if cfg.Gate == nil {
+		cfg.Gate = open{}
 	}
 	return cfg
 }
@@ -185,15 +193,18 @@ type call struct {
 func (c *Client) do(ctx context.Context, k call) *Error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	uncertain := false
-	for attempt := 1; ; attempt++ {
-		err := c.attempt(ctx, k)
+	attempts, uncertain := 0, false
+	for {
+		made, err := c.gated(ctx, k)
 		if err == nil {
 			c.budget.earn()
 			return nil
 		}
+		if made {
+			attempts++
+		}
 		uncertain = uncertain || err.Uncertain
-		err.Op, err.Credential, err.Attempts, err.Uncertain = k.op, k.credential, attempt, uncertain
+		err.Op, err.Credential, err.Attempts, err.Uncertain = k.op, k.credential, attempts, uncertain
 		if !c.again(ctx, k, err) {
 			return err
 		}
