@@ -24,7 +24,7 @@ type service struct {
 	cfg      Config
 	log      zerolog.Logger
 	verifier *authz.Verifier
-	key      *secretFile
+	keys     secretFiles // of Telnyx's API
 	client   *telnyx.Client
 	machine  *vending.Machine
 	database *database // nil if the directory is no database
@@ -56,8 +56,8 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 		return nil, err
 	}
 	var err error
-	s.key = newSecretFile(cfg.Telnyx.APIKeyFile, readAPIKey, cfg.Telnyx.APIKey)
-	s.client, err = telnyx.New(cfg.telnyx(s.key.Text))
+	s.openAPIKeys()
+	s.client, err = telnyx.New(cfg.telnyx(s.keys.Texts))
 	if err != nil {
 		return nil, err
 	}
@@ -73,9 +73,6 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 	})
 	if err != nil {
 		return nil, err
-	}
-	if s.key.path != "" {
-		s.follow("API key", s.key.path, s.key.readAgain)
 	}
 	metrics := handler.NewMetrics(registry)
 	s.handler, err = handler.New(handler.Config{
@@ -99,7 +96,7 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 // openDirectory opens the directory, and follows it if it is a file.
 func (s *service) openDirectory() (finder, error) {
 	if s.cfg.Directory.isDatabase() {
-		background, err := telnyx.New(s.cfg.telnyx(s.key.Text))
+		background, err := telnyx.New(s.cfg.telnyx(s.keys.Texts))
 		if err != nil {
 			return nil, err
 		}

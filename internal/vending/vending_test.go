@@ -45,7 +45,7 @@ func openWith(t *testing.T, o telnyxtest.Options, cfg vending.Config) *shop {
 	s.telnyx = telnyxtest.StartT(t, o)
 	client, err := telnyx.New(telnyx.Config{
 		BaseURL: s.telnyx.URL(),
-		APIKey:  func() secret.Text { return secret.New(telnyxtest.DefaultAPIKey) },
+		APIKeys: func() []secret.Text { return []secret.Text{secret.New(telnyxtest.DefaultAPIKey)} },
 		Timeout: 2 * time.Second,
 	})
 	if err != nil {
