@@ -73,12 +73,15 @@ type TelnyxConfig struct {
 	// BaseURL has no slash at the end. Default https://api.telnyx.com/v2. It is
 	// https, or http on a loopback address: the API key travels there.
 	BaseURL string
-	// APIKey is TELNYX_API_KEY, or what APIKeyFile held when it was loaded. It
-	// cannot be written into the YAML file.
-	APIKey secret.Text
-	// APIKeyFile is the file to read the key from, again whenever it changes,
-	// or "" when the key came from TELNYX_API_KEY.
-	APIKeyFile string
+	// APIKeys are TELNYX_API_KEY, or what the files held when they were loaded. None
+	// can be written into the YAML file.
+	APIKeys []secret.Text
+	// APIKeyFile is the file to read the only key from, again whenever it changes.
+	// APIKeyFiles are the files of several, in the order in which the keys are to
+	// be used: 1 to telnyx.MaxAPIKeys, no two the same. At most one of TELNYX_API_KEY
+	// and these is set.
+	APIKeyFile  string
+	APIKeyFiles []string
 	// Timeout bounds one call. Default 10 s, 100 ms to 2 min, and less than
 	// Limits.RequestTimeout, so that the caller hears of it.
 	Timeout time.Duration

@@ -113,13 +113,17 @@ func listenerSettings(c *Config) []setting {
 			field: asOrigins(&c.CORSOrigins),
 			help:  "Web origins whose pages may call from a browser.",
 		}, {
-			variable: "TELNYX_API_KEY", unset: "required, or the next",
-			field: asAPIKey(&c.Telnyx.APIKey),
+			variable: "TELNYX_API_KEY", unset: "required, or one of the next two",
+			field: asAPIKey(&c.Telnyx.APIKeys),
 			help:  "The Telnyx API key. Only a variable: it cannot be written into the file.",
 		}, {
-			key: "telnyx.api_key_file", variable: "TELNYX_API_KEY_FILE", unset: "required, or the previous",
+			key: "telnyx.api_key_file", variable: "TELNYX_API_KEY_FILE", unset: "required, or the previous or next",
 			field: asPath(&c.Telnyx.APIKeyFile),
 			help:  "File that holds the Telnyx API key and nothing else.",
+		}, {
+			key: "telnyx.api_keys", variable: "TELNYX_API_KEY_FILES", unset: "required, or one of the previous two",
+			field: asPaths(&c.Telnyx.APIKeyFiles, telnyx.MaxAPIKeys),
+			help:  "Files that hold a Telnyx API key each, all of one account. While Telnyx does not accept the first key, the next is used.",
 		}, {
 			key: "telnyx.base_url", variable: "TELNYX_BASE_URL", byDefault: telnyx.DefaultBaseURL,
 			field: asBaseURL(&c.Telnyx.BaseURL),

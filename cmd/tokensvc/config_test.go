@@ -86,7 +86,7 @@ func TestConfigVariablesAloneSuffice(t *testing.T) {
 		OpsListen: "127.0.0.1:9090",
 		Telnyx: TelnyxConfig{
 			BaseURL: "https://api.telnyx.com/v2",
-			APIKey:  secret.New(testKey),
+			APIKeys: []secret.Text{secret.New(testKey)},
 			Timeout: 10 * time.Second,
 		},
 		Issuers: []IssuerConfig{{
@@ -140,7 +140,7 @@ func everything(folder string) Config {
 		CORSOrigins:    []string{"https://phone.example.com", "http://localhost:3000"},
 		Telnyx: TelnyxConfig{
 			BaseURL:    "http://127.0.0.1:4010/v2",
-			APIKey:     secret.New(testKey),
+			APIKeys:    []secret.Text{secret.New(testKey)},
 			APIKeyFile: filepath.Join(folder, "key"),
 			Timeout:    5 * time.Second,
 		},

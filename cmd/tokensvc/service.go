@@ -15,6 +15,8 @@ import (
 	"github.com/tokensvc/tokensvc"
 	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/handler"
+	"github.com/tokensvc/tokensvc/internal/pacing"
+	"github.com/tokensvc/tokensvc/internal/shared"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 	"github.com/tokensvc/tokensvc/internal/vending"
 )
@@ -24,11 +26,11 @@ type service struct {
 	cfg      Config
 	log      zerolog.Logger
 	verifier *authz.Verifier
-	key      *secretFile
+	keys     secretFiles // of Telnyx's API
 	pacer    *pacing.Pacer
 	machine  *vending.Machine
 	shared   *shared.Redis // nil if replicas share nothing
-	database *database // nil if the directory is no database
+	database *database     // nil if the directory is no database
 	handler  *handler.Service
 	ops      *handler.Ops
 	admin    *handler.Admin // nil if nobody may use it
@@ -56,8 +58,11 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 	if err := s.openVerifier(); err != nil {
 		return nil, err
 	}
-	s.key = newSecretFile(s.cfg.Telnyx.APIKeyFile, readAPIKey, s.cfg.Telnyx.APIKey)
-	if err := cmp.Or(s.openShared(registry), s.openTelnyx()); err != nil {
+	s.openAPIKeys()
+	if err := s.openShared(registry); err != nil {
+		return nil, err
+	}
+	if err := s.openTelnyx(registry); err != nil {
 		return nil, err
 	}
 	users, err := s.openDirectory()
@@ -66,9 +71,6 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 	}
 	if err := s.openMachine(); err != nil {
 		return nil, err
-	}
-	if s.key.path != "" {
-		s.follow("API key", s.key.path, s.key.readAgain)
 	}
 	metrics := handler.NewMetrics(registry)
 	s.handler, err = handler.New(handler.Config{

@@ -50,12 +50,13 @@ func (c CacheConfig) password() func() (secret.Text, error) {
 // openTelnyx makes what speaks to Telnyx: a client for calls that somebody waits
 // for, and another for the others, whose retries and connections are not taken from
 // the first. Both are at one pace, since Telnyx limits the account.
-func (s *service) openTelnyx() error {
+func (s *service) openTelnyx(registry prometheus.Registerer) error {
+	paced := &paceObserver{log: s.log}
 	cfg := pacing.Config{
 		// Half of who may wait for Telnyx at all, so that whoever must come back is
 		// told when, and not that there is no room.
 		MaxWaiting: max(s.cfg.Limits.InFlight/4, 1),
-		Now:        now, OnChange: s.observer.pace,
+		Now:        now, OnChange: paced.changed,
 	}
 	if s.shared != nil {
 		cfg.Window = s.shared.Calls("telnyx")
@@ -64,12 +65,13 @@ func (s *service) openTelnyx() error {
 	if s.pacer, err = pacing.New(cfg); err != nil {
 		return err
 	}
-	waitedFor := s.cfg.telnyx(s.key.Text)
+	measurePace(registry, s.pacer.State)
+	waitedFor := s.cfg.telnyx(s.keys.Texts)
 	waitedFor.Gate = s.pacer.Logins()
 	if s.client, err = telnyx.New(waitedFor); err != nil {
 		return err
 	}
-	background := s.cfg.telnyx(s.key.Text)
+	background := s.cfg.telnyx(s.keys.Texts)
 	background.Gate, background.MaxConnections = s.pacer.Background(), backgroundConnections
 	s.background, err = telnyx.New(background)
 	return err

@@ -82,7 +82,7 @@ func build(t *testing.T, o telnyxtest.Options, change func(*handler.Config)) *ho
 
 	client, err := telnyx.New(telnyx.Config{
 		BaseURL: h.telnyx.URL(),
-		APIKey:  func() secret.Text { return secret.New(telnyxtest.DefaultAPIKey) },
+		APIKeys: func() []secret.Text { return []secret.Text{secret.New(telnyxtest.DefaultAPIKey)} },
 		Timeout: time.Minute, // for a busy machine with thousands of callers
 	})
 	h.must(err)

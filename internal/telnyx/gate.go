@@ -52,14 +52,16 @@ func (open) Enter(context.Context, CredentialID) error { return nil }
 func (open) Leave(Attempt)                             {}
 
 // gated makes one attempt once the gate lets it, and reports whether it was made.
-func (c *Client) gated(ctx context.Context, k call) (made bool, failed *Error) {
+func (c *Client) gated(ctx context.Context, k call, key string) (made bool, failed *Error) {
 	if err := c.gate.Enter(ctx, k.credential); err != nil {
 		return false, notMade(ctx, err)
 	}
 	// A panic in between says nothing of Telnyx, and must not cost the gate a place.
 	shown := Attempt{About: k.credential, Kind: context.Canceled}
 	defer func() { c.gate.Leave(shown) }()
-	failed = c.attempt(ctx, k, &shown)
+	began := time.Now()
+	failed = c.attempt(ctx, k, key, &shown)
+	c.keys.learn(key, began, failed)
 	shown.Kind = nil
 	if failed != nil {
 		shown.Kind, shown.RetryAfter = failed.Kind, failed.RetryAfter

@@ -51,7 +51,7 @@ func openShop(t *testing.T, clock *clock, upstream *telnyxtest.Server, cfg vendi
 	s := &shop{clock: clock, telnyx: upstream}
 	client, err := telnyx.New(telnyx.Config{
 		BaseURL: s.telnyx.URL(),
-		APIKey:  func() secret.Text { return secret.New(telnyxtest.DefaultAPIKey) },
+		APIKeys: func() []secret.Text { return []secret.Text{secret.New(telnyxtest.DefaultAPIKey)} },
 		Timeout: 2 * time.Second,
 	})
 	if err != nil {
