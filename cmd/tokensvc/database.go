@@ -193,7 +193,7 @@ func (c Config) lookOnly() (finder, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := telnyx.New(c.telnyx(func() secret.Text { return c.Telnyx.APIKey }))
+	client, err := telnyx.New(c.telnyx(c.Telnyx.keys))
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

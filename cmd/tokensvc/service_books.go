@@ -98,7 +98,7 @@ func (s *service) lookAtBooks(ctx context.Context) {
 func (s *service) changed(c store.Change) {
 	s.database.finder.Changed(c)
 	if !c.Credential.IsZero() {
-		s.machine.Forget(c.Credential)
+		s.machine.Forget(context.Background(), c.Credential)
 	}
 	s.database.remover.Nudge()
 }

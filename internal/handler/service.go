@@ -22,6 +22,7 @@ import (
 
 type verifier interface {
 	Verify(ctx context.Context, e authz.Evidence) (*authz.Principal, error)
+	Known(e authz.Evidence) bool
 }
 
 type finder interface {
@@ -29,7 +30,7 @@ type finder interface {
 }
 
 type vendor interface {
-	Vend(ctx context.Context, id telnyx.CredentialID) (vending.Vended, error)
+	Vend(ctx context.Context, id telnyx.CredentialID, ask vending.Ask) (vending.Vended, error)
 }
 
 // Config is what a Service needs. What has no default is required.
@@ -59,6 +60,16 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// UserPerMinute and UserBurst bound how often one user may ask.
 	UserPerMinute, UserBurst int
+	// AddressPerMinute and AddressBurst bound how many of the requests from one
+	// address may be refused for who sends them; what comes from there beyond it,
+	// without a bearer that was verified before, is not looked at. Default 0: no
+	// bound.
+	AddressPerMinute, AddressBurst int
+	// SharedRate takes one of what a key may have of a kind of rate, "user" or
+	// "address", for all replicas, or says how long to wait for it. ok is false when
+	// that cannot be told now: then this replica decides by itself. It must not take
+	// long. Default none.
+	SharedRate func(ctx context.Context, kind, key string, perMinute, burst int) (wait time.Duration, ok bool)
 	// InFlight bounds how many requests are served at once; more are refused.
 	InFlight int
 	// Timeout bounds one request.
