@@ -27,6 +27,11 @@ type fault struct {
 	// within is how soon after mending everybody gets a token again.
 	within time.Duration
 
+	// check looks at what callers cannot see, when all is over.
+	check func(t *testing.T, w *world)
+	// waits is how long some newcomer must have waited for an answer.
+	waits time.Duration
+
 	unready  bool // the service may say that it is not ready
 	restarts bool // it is another process afterwards, so nothing can be compared
 }
@@ -78,8 +83,8 @@ func (f fault) run(t *testing.T) {
 	broke := time.Now()
 	mend := f.begin(t, w)
 	wait(t, *faultLasts-time.Since(broke))
-	mend()
 	mended := time.Now()
+	mend()
 	unready := watch()
 	counting := w.countMints(t)
 	f.awaitNormal(t, l, mended)
@@ -92,6 +97,9 @@ func (f fault) run(t *testing.T) {
 		t.Errorf("it said %d times that it was not ready", unready)
 	}
 	f.compare(t, &r, w)
+	if f.check != nil {
+		f.check(t, w)
+	}
 	w.checkOutput(t)
 	t.Logf("%+v", r)
 	measured.add(t.Name(), r)
@@ -231,13 +239,16 @@ func (f fault) judge(t *testing.T, r *result, samples []sample, broke, mended ti
 	t.Helper()
 	may := map[group][]string{holders: f.holders, agers: f.agers, newcomers: f.newcomers}
 	r.seen = map[group]counts{holders: {}, agers: {}, newcomers: {}}
-	wrong, shown := counts{}, f.shows == ""
+	wrong, shown, longest := counts{}, f.shows == "", time.Duration(0)
 	for _, s := range samples {
 		if !s.sent.Before(broke) && s.sent.Before(mended) {
 			r.seen[s.who][s.String()]++
 			shown = shown || s.String() == f.shows || s.outcome == f.shows
-			if s.who == holders {
+			switch s.who {
+			case holders:
 				r.slowest = max(r.slowest, s.took)
+			case newcomers:
+				longest = max(longest, s.took)
 			}
 		}
 		if !s.sent.Before(mended) && s.outcome != issued {
@@ -257,6 +268,9 @@ func (f fault) judge(t *testing.T, r *result, samples []sample, broke, mended ti
 	}
 	if !shown {
 		t.Errorf("nobody saw %s, so nothing was broken: %v", f.shows, r.seen)
+	}
+	if longest < f.waits {
+		t.Errorf("nobody waited for longer than %v, so nothing was broken", longest)
 	}
 	if r.normalAfter > f.within {
 		t.Errorf("all was as before %v after the end of it, want at most %v", r.normalAfter, f.within)

@@ -20,6 +20,8 @@ type line struct {
 
 	certificate atomic.Pointer[tls.Certificate] // nil for none
 
+	swallows atomic.Bool // bytes that come in are lost
+
 	mu       sync.Mutex
 	listener net.Listener // nil while it is cut
 	open     map[net.Conn]bool
@@ -123,12 +125,28 @@ func (l *line) serve(conn net.Conn) {
 	defer far.Close()
 	var back sync.WaitGroup
 	back.Go(func() {
-		_, _ = io.Copy(conn, far)
+		l.pass(conn, far)
 		_ = conn.Close()
 	})
-	_, _ = io.Copy(far, conn)
+	l.pass(far, conn)
 	_ = far.Close()
 	back.Wait()
+}
+
+// pass passes bytes on until there are no more.
+func (l *line) pass(to io.Writer, from io.Reader) {
+	bytes := make([]byte, 4<<10)
+	for {
+		n, err := from.Read(bytes)
+		if n > 0 && !l.swallows.Load() {
+			if _, err := to.Write(bytes[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
 }
 
 // hostPort is where a base URL points to.

@@ -111,7 +111,7 @@ func (l *load) next(n int) string {
 	switch {
 	case g == newcomers:
 		return g.name(int(l.newcomers.Add(1)-1) % l.w.newcomers)
-	case g == agers && !l.sparing.Load():
+	case g == agers && !l.sparing.Load() && !l.w.noAgers:
 		return g.name(n / len(mix) % howManyAgers)
 	}
 	return holders.name(n % howManyHolders)

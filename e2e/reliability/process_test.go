@@ -142,6 +142,13 @@ func (p *process) stop(t *testing.T) {
 	}
 }
 
+func (p *process) signal(t *testing.T, s syscall.Signal) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		t.Error(err)
+	}
+}
+
 // kill ends it at once, with nothing written and nobody told.
 func (p *process) kill(t *testing.T) {
 	t.Helper()

@@ -52,6 +52,7 @@ type setup struct {
 	tls       bool     // Telnyx has a name and a certificate
 	behind    []string // words of a program that starts the service
 	newcomers int
+	noAgers   bool // whose tokens would not outlast the moving of clocks
 	// prepare is called before the service starts.
 	prepare func(t *testing.T, w *world)
 }
@@ -60,6 +61,7 @@ type setup struct {
 type world struct {
 	setup
 	dir         string
+	clock       *clock
 	issuer      *oidctest.Issuer
 	telnyx      *telnyxtest.Server
 	line        *line // to Telnyx
@@ -81,8 +83,11 @@ func newWorld(t *testing.T, o setup) *world {
 	if o.newcomers == 0 {
 		o.newcomers = int((*faultLasts + time.Minute).Seconds()) * rate() / 2
 	}
+	dir := t.TempDir()
+	clock := newClock(t, dir)
+	o.telnyx.Now = clock.now
 	w := &world{
-		setup: o, dir: t.TempDir(), credentials: map[string]string{}, bearers: map[string]string{},
+		setup: o, dir: dir, clock: clock, credentials: map[string]string{}, bearers: map[string]string{},
 		issuer: oidctest.StartT(t, oidctest.Options{Audience: audience, Life: 48 * time.Hour}),
 		telnyx: telnyxtest.StartT(t, o.telnyx),
 	}
@@ -109,8 +114,7 @@ func newWorld(t *testing.T, o setup) *world {
 		w.vars["SSL_CERT_FILE"], w.vars["TEST_NAME_SERVER"] = w.authority.file, w.names.addr()
 	}
 	if o.movable {
-		w.moveClock(t, 0, 0)
-		w.vars["TEST_CLOCK_FILE"] = w.clockFile()
+		w.vars["TEST_CLOCK_FILE"] = w.clock.file
 	}
 	if o.prepare != nil {
 		o.prepare(t, w)
@@ -184,15 +188,6 @@ func (w *world) bearer(user string) string {
 		return kept
 	}
 	return w.issuer.Bearer(user, nil)
-}
-
-func (w *world) clockFile() string { return filepath.Join(w.dir, "clock") }
-
-// moveClock sets how far the service's time has moved and, beside it, its wall
-// clock been stepped. The service takes it up within 50 ms.
-func (w *world) moveClock(t *testing.T, moved, stepped time.Duration) {
-	t.Helper()
-	writeFile(t, w.clockFile(), fmt.Sprintf("%v %v\n", moved, stepped))
 }
 
 // writeFile replaces a file as a careful program does, whole.
