@@ -1,7 +1,6 @@
 package telnyxtest
 
 import (
-	"crypto/subtle"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -162,9 +161,4 @@ func (s *Server) limit(h http.Header) bool {
 	h.Set("X-Ratelimit-Remaining", strconv.Itoa(max(0, s.options.RateLimit-s.inWindow)))
 	h.Set("X-Ratelimit-Reset", strconv.FormatInt(int64((reset+time.Second-1)/time.Second), 10))
 	return s.inWindow > s.options.RateLimit
-}
-
-func (s *Server) authorized(r *http.Request) bool {
-	want := "Bearer " + s.options.APIKey
-	return subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), []byte(want)) == 1
 }
