@@ -34,7 +34,7 @@ type intake struct {
 // in over the trusted proxy's listener.
 func (i *intake) serve(route string, e endpoint, fromProxy bool, w http.ResponseWriter, r *http.Request) {
 	ev := &event{
-		began:     i.now(),
+		began:     time.Now(), // as deadlines are, whatever the clock says
 		requestID: w.Header().Get(requestIDHeader),
 		method:    loggedMethod(r.Method),
 		route:     route,
@@ -43,8 +43,8 @@ func (i *intake) serve(route string, e endpoint, fromProxy bool, w http.Response
 		outcome:   Answered, // unless there is more to say
 	}
 	defer i.finish(ev)
-	ctx, cancel := context.WithTimeout(r.Context(), i.timeout)
-	defer cancel()
+	ctx := &deadline{Context: r.Context(), at: ev.began.Add(i.timeout)}
+	defer ctx.end()
 	ev.end(i.attempt(ctx, e, ev, w, r))
 	if ev.err != nil {
 		i.refuse(w, ev)
@@ -63,7 +63,7 @@ func (i *intake) attempt(ctx context.Context, e endpoint, ev *event, w http.Resp
 }
 
 func (i *intake) finish(ev *event) {
-	took := i.now().Sub(ev.began)
+	took := time.Since(ev.began)
 	i.metrics.request(ev, took)
 	line := i.log.WithLevel(ev.level()).EmbedObject(ev).Dur("duration_ms", took.Round(time.Microsecond))
 	if p, ok := errors.AsType[*crash.Error](ev.err); ok {
