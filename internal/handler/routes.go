@@ -45,18 +45,22 @@ func (s *Service) routes(cfg Config, fromProxy bool) chi.Router {
 // headers sets what every answer carries. A caller's request id is kept if it
 // could not harm a log.
 func headers(next http.Handler) http.Handler {
+	noStore, noSniff := []string{"no-store"}, []string{"nosniff"} // which nobody changes
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := r.Header.Get(requestIDHeader)
 		if !harmless(id) {
-			id = rand.Text()
+			id = newRequestID()
 		}
 		h := w.Header()
-		h.Set(requestIDHeader, id)
-		h.Set("Cache-Control", "no-store")
-		h.Set("X-Content-Type-Options", "nosniff")
+		h[requestIDHeader] = []string{id}
+		h["Cache-Control"] = noStore
+		h["X-Content-Type-Options"] = noSniff
 		next.ServeHTTP(w, r)
 	})
 }
+
+// newRequestID returns an id that nobody else has.
+func newRequestID() string { return rand.Text() }
 
 // harmless reports whether a request id is 1 to 64 letters, digits, dots,
 // underscores and dashes.

@@ -92,6 +92,7 @@ type Service struct {
 	directory finder
 	vendor    vendor
 	shares    *shares
+	answers   answers
 	issued    func(telnyx.CredentialID, time.Time)
 	openAPI   []byte
 	basePath  string
@@ -117,7 +118,7 @@ func New(cfg Config) (*Service, error) {
 	case cfg.InFlight < 1 || cfg.Timeout <= 0:
 		return nil, errors.New("handler: InFlight and Timeout must be positive")
 	}
-	shares, err := newShares(cfg.UserPerMinute, cfg.UserBurst, cfg.Now)
+	shares, err := newShares(cfg.UserPerMinute, cfg.UserBurst)
 	if err != nil {
 		return nil, err
 	}
