@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
-	"github.com/go-chi/chi/v5/middleware"
 	"github.com/rs/zerolog"
 
 	"github.com/tokensvc/tokensvc/internal/crash"
@@ -27,7 +27,8 @@ type intake struct {
 	timeout  time.Duration
 	room     int64 // how many requests may be in flight
 	inFlight atomic.Int64
-	dpop     bool // callers are told that bearers may be bound to a key
+	client   func(*http.Request) netip.Addr // who sent a request
+	dpop     bool                           // callers are told that bearers may be bound to a key
 }
 
 // serve has an endpoint answer one request. fromProxy says that the request came
@@ -35,10 +36,10 @@ type intake struct {
 func (i *intake) serve(route string, e endpoint, fromProxy bool, w http.ResponseWriter, r *http.Request) {
 	ev := &event{
 		began:     time.Now(), // as deadlines are, whatever the clock says
-		requestID: w.Header().Get(requestIDHeader),
+		requestID: requestID(w),
 		method:    loggedMethod(r.Method),
 		route:     route,
-		client:    middleware.GetClientIP(r.Context()),
+		client:    i.client(r),
 		fromProxy: fromProxy,
 		outcome:   Answered, // unless there is more to say
 	}

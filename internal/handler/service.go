@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/go-chi/chi/v5"
 	"github.com/rs/zerolog"
 
 	"github.com/tokensvc/tokensvc/internal/authz"
@@ -98,8 +97,8 @@ type Service struct {
 	basePath  string
 
 	directoryName string
-	public        chi.Router
-	fromProxy     chi.Router
+	public        http.Handler
+	fromProxy     http.Handler
 }
 
 // New returns a Service, or says what is missing.
@@ -125,13 +124,16 @@ func New(cfg Config) (*Service, error) {
 	s := &Service{
 		intake: intake{
 			metrics: cfg.Metrics, log: cfg.Log, now: cfg.Now,
-			timeout: cfg.Timeout, room: int64(cfg.InFlight), dpop: cfg.DPoP,
+			timeout: cfg.Timeout, room: int64(cfg.InFlight), client: peer, dpop: cfg.DPoP,
 		},
 		verifier: cfg.Verifier, directory: cfg.Directory, vendor: cfg.Vendor, shares: shares, issued: cfg.Issued,
 		openAPI: cfg.OpenAPI, basePath: cfg.BasePath, directoryName: cfg.DirectoryName,
 	}
+	if len(cfg.TrustedProxies) > 0 {
+		s.client = forwarded
+	}
 	s.policy.Store(cfg.Policy)
-	s.public, s.fromProxy = s.routes(cfg, false), s.routes(cfg, true)
+	s.public, s.fromProxy = s.listener(cfg, false), s.listener(cfg, true)
 	return s, nil
 }
 
