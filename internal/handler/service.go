@@ -29,7 +29,7 @@ type finder interface {
 }
 
 type vendor interface {
-	Vend(ctx context.Context, id telnyx.CredentialID) (vending.Vended, error)
+	Vend(ctx context.Context, id telnyx.CredentialID, ask vending.Ask) (vending.Vended, error)
 }
 
 // Config is what a Service needs. What has no default is required.

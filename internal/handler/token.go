@@ -38,7 +38,7 @@ func (s *Service) token(ctx context.Context, ev *event, w http.ResponseWriter, r
 	if err != nil {
 		return err
 	}
-	vended, err := s.vendor.Vend(ctx, ev.credential)
+	vended, err := s.vendor.Vend(ctx, ev.credential, vending.Ask{})
 	if err != nil {
 		return err
 	}
@@ -49,11 +49,11 @@ func (s *Service) token(ctx context.Context, ev *event, w http.ResponseWriter, r
 	return s.hand(w, r, ev, vended.LoginToken)
 }
 
-// stillTheirs asks once more whose the credential is if a mint was waited for,
+// stillTheirs asks once more whose the credential is if a mint may have been waited for,
 // which may take as long as it takes somebody to take the credential away. A directory
 // that does not answer now has answered for them before.
 func (s *Service) stillTheirs(ctx context.Context, ev *event, from vending.Source) error {
-	if from != vending.Minted {
+	if from != vending.Minted && from != vending.Shared {
 		return nil
 	}
 	now, err := s.directory.Find(ctx, directory.Query{User: ev.who.User, Claims: ev.who.Claims, Device: ev.device, RequestID: ev.requestID})
