@@ -33,6 +33,12 @@ var mayImport = map[string][]string{
 	"internal/vending":                {"internal/crash", "internal/telnyx"},
 	"internal/handler":                {"internal/authz", "internal/crash", "internal/directory", "internal/directory/roster", "internal/directory/store", "internal/secret", "internal/telnyx", "internal/vending"},
 	"internal/handler/contracttest":   {"."},
+	"bench/bare":                     {},
+	"bench/lab":                      {},
+	"bench/load":                     {},
+	"bench/plot":                     {},
+	"bench/upstream":                 {"internal/authz/oidctest", "internal/telnyx/telnyxtest"},
+	"bench/vend":                     {"bench/lab", "bench/load", "bench/plot"},
 	"bench/directory": {
 		"internal/authz/oidctest", "internal/directory/roster", "internal/directory/store", "internal/directory/store/pgtest", "internal/telnyx/telnyxtest",
 	},
