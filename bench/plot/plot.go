@@ -33,7 +33,7 @@ type Point struct{ X, Y float64 }
 const (
 	width       = 760
 	height      = 300 // of one chart
-	left, right = 76, 24
+	left, right = 76, 32
 	top, bottom = 58, 52
 	maxSeries   = 3
 )

@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/tokensvc/tokensvc/bench/load"
@@ -29,7 +26,7 @@ func (b *bench) latency(ctx context.Context, c *contender) error {
 		p50 = append(p50, plot.Point{X: share * most, Y: milliseconds(result.Quantile(0.50))})
 		p99 = append(p99, plot.Point{X: share * most, Y: milliseconds(result.Quantile(0.99))})
 	}
-	return write(b.plot, plot.Chart{
+	return plot.Write(b.plot, plot.Chart{
 		Title: "A token from the cache: how long an answer takes", LogY: true,
 		X: "requests a second, whether or not the last were answered", Y: "milliseconds",
 		Series: []plot.Series{{Name: "99 of 100 within", Points: p99}, {Name: "half within", Points: p50}},
@@ -37,14 +34,3 @@ func (b *bench) latency(ctx context.Context, c *contender) error {
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-
-func write(path string, charts ...plot.Chart) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
-		return err
-	}
-	file, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(plot.SVG(file, charts...), file.Close())
-}
