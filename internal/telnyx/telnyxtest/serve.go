@@ -139,6 +139,7 @@ func (s *Server) admit(op string, h http.Header) (f Fault, faulty, limited bool)
 	defer s.mu.Unlock()
 	s.requests[op]++
 	if s.limit(h) {
+		s.limited++
 		return Fault{}, false, true
 	}
 	f, faulty = s.takeFault(op)
