@@ -146,6 +146,13 @@ func (s *Server) admit(op string, h http.Header) (f Fault, faulty, limited bool)
 	return f, faulty, false
 }
 
+// SetRateLimit changes Options.RateLimit while the server runs.
+func (s *Server) SetRateLimit(requests int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.options.RateLimit = requests
+}
+
 // limit counts a request in the rate window, writes the headers, and reports
 // whether it is one too many.
 func (s *Server) limit(h http.Header) bool {
