@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/go-chi/chi/v5"
 	"github.com/rs/zerolog"
 
 	"github.com/tokensvc/tokensvc/internal/authz"
@@ -92,13 +91,14 @@ type Service struct {
 	directory finder
 	vendor    vendor
 	shares    *shares
+	answers   answers
 	issued    func(telnyx.CredentialID, time.Time)
 	openAPI   []byte
 	basePath  string
 
 	directoryName string
-	public        chi.Router
-	fromProxy     chi.Router
+	public        http.Handler
+	fromProxy     http.Handler
 }
 
 // New returns a Service, or says what is missing.
@@ -117,20 +117,23 @@ func New(cfg Config) (*Service, error) {
 	case cfg.InFlight < 1 || cfg.Timeout <= 0:
 		return nil, errors.New("handler: InFlight and Timeout must be positive")
 	}
-	shares, err := newShares(cfg.UserPerMinute, cfg.UserBurst, cfg.Now)
+	shares, err := newShares(cfg.UserPerMinute, cfg.UserBurst)
 	if err != nil {
 		return nil, err
 	}
 	s := &Service{
 		intake: intake{
 			metrics: cfg.Metrics, log: cfg.Log, now: cfg.Now,
-			timeout: cfg.Timeout, room: int64(cfg.InFlight), dpop: cfg.DPoP,
+			timeout: cfg.Timeout, room: int64(cfg.InFlight), client: peer, dpop: cfg.DPoP,
 		},
 		verifier: cfg.Verifier, directory: cfg.Directory, vendor: cfg.Vendor, shares: shares, issued: cfg.Issued,
 		openAPI: cfg.OpenAPI, basePath: cfg.BasePath, directoryName: cfg.DirectoryName,
 	}
+	if len(cfg.TrustedProxies) > 0 {
+		s.client = forwarded
+	}
 	s.policy.Store(cfg.Policy)
-	s.public, s.fromProxy = s.routes(cfg, false), s.routes(cfg, true)
+	s.public, s.fromProxy = s.listener(cfg, false), s.listener(cfg, true)
 	return s, nil
 }
 

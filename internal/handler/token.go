@@ -20,11 +20,12 @@ func (s *Service) token(ctx context.Context, ev *event, w http.ResponseWriter, r
 	if err != nil {
 		return err
 	}
-	ev.observed, err = s.policy.Load().Judge(ev.who, s.now())
+	now := s.now()
+	ev.observed, err = s.policy.Load().Judge(ev.who, now)
 	if err != nil {
 		return err
 	}
-	if err := s.shares.take(ev.who.User); err != nil {
+	if err := s.shares.take(ev.who.User, now); err != nil {
 		return err
 	}
 	ev.device, err = deviceOf(w, r)
@@ -66,43 +67,20 @@ func (s *Service) stillTheirs(ctx context.Context, ev *event, from vending.Sourc
 	return nil
 }
 
-// issued is the answer with a token. The token is in the clear here, and only
-// here.
-type issued struct {
-	Token     string           `json:"token"`
-	ExpiresAt string           `json:"expires_at"`
-	ExpiresIn int              `json:"expires_in"`
-	RefreshIn int              `json:"refresh_in"`
-	Device    directory.Device `json:"device"`
-	RequestID string           `json:"request_id"`
-}
-
 // hand writes the token, and tells that it has.
 func (s *Service) hand(w http.ResponseWriter, r *http.Request, ev *event, token telnyx.LoginToken) error {
 	if err := r.Context().Err(); err != nil { // nobody is there to take it
 		return err
 	}
 	ev.outcome = Issued
-	s.writeToken(w, r, ev, token)
-	s.issued(ev.credential, s.now())
-	return nil
-}
-
-// writeToken writes the token, bare if the caller prefers plain text.
-func (s *Service) writeToken(w http.ResponseWriter, r *http.Request, ev *event, token telnyx.LoginToken) {
-	if prefersText(r.Header.Values("Accept")) {
+	now := s.now()
+	if prefersText(r.Header["Accept"]) {
 		write(w, http.StatusOK, "text/plain; charset=utf-8", []byte(token.JWT.Reveal()))
-		return
+	} else {
+		s.answers.write(w, answerTo(ev, token, now))
 	}
-	life := token.ExpiresAt.Sub(s.now())
-	writeJSON(w, http.StatusOK, "application/json", issued{
-		Token:     token.JWT.Reveal(),
-		ExpiresAt: token.ExpiresAt.UTC().Format(time.RFC3339),
-		ExpiresIn: int(life / time.Second),
-		RefreshIn: int(refreshIn(life) / time.Second),
-		Device:    ev.device,
-		RequestID: ev.requestID,
-	})
+	s.issued(ev.credential, now)
+	return nil
 }
 
 // refreshIn is when to come for the next token: after 75 to 85 % of the life

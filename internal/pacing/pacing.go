@@ -9,8 +9,8 @@ package pacing
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/tokensvc/tokensvc/internal/telnyx"
@@ -72,48 +72,125 @@ type State struct {
 }
 
 // A Pacer paces. It is safe for use by many goroutines.
-type Pacer struct{ cfg Config }
+type Pacer struct {
+	maxWaiting int
+	maxWait    time.Duration
+	shared     window
+	now        func() time.Time
+	onChange   func(State)
+	began      time.Time // all other times are since then
+
+	mu       sync.Mutex // not held while anything waits
+	closed   bool
+	limit    limit
+	tally    tally
+	span     time.Duration // of the tally
+	meter    meter
+	breaker  breaker
+	inFlight int
+	few      int           // so many may be in flight; 0 is any number
+	heard    time.Duration // when Telnyx last answered, or the first call began
+
+	logins, others        line
+	promises              promises
+	lastPlace, firstPlace int64
+	pace                  time.Duration // when the next in line may go
+	timer                 *time.Timer   // calls serve
+	wakes                 time.Duration // when it does
+
+	heldByAll, heldBackground time.Duration // the replicas together have no room until then
+	part                      int           // of the share, what other replicas leave us; 0 is not known
+
+	told change
+}
+
+// A change is what OnChange is told of.
+type change struct {
+	breaker Breaker
+	limit   int
+	window  time.Duration
+}
 
 // New returns a Pacer that knows nothing of Telnyx yet.
 func New(cfg Config) (*Pacer, error) {
-	if err := cfg.check(); err != nil {
-		return nil, fmt.Errorf("pacing: %w", err)
+	if cfg.MaxWaiting == 0 {
+		cfg.MaxWaiting = DefaultMaxWaiting
 	}
-	return &Pacer{cfg: cfg}, nil
-}
-
-func (cfg Config) check() error {
+	if cfg.MaxWait == 0 {
+		cfg.MaxWait = DefaultMaxWait
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	switch {
 	case cfg.MaxWaiting < 0 || cfg.MaxWaiting > MaxMaxWaiting:
-		return fmt.Errorf("MaxWaiting must be between 1 and %d", MaxMaxWaiting)
+		return nil, fmt.Errorf("pacing: MaxWaiting must be between 1 and %d", MaxMaxWaiting)
 	case cfg.MaxWait < 0 || cfg.MaxWait > MaxMaxWait:
-		return errors.New("MaxWait must be positive and at most a minute")
+		return nil, fmt.Errorf("pacing: MaxWait must be positive and at most %v", MaxMaxWait)
 	}
-	return nil
+	return &Pacer{
+		maxWaiting: cfg.MaxWaiting, maxWait: cfg.MaxWait, shared: cfg.Window, now: cfg.Now, onChange: cfg.OnChange,
+		began: cfg.Now(), tally: newTally(unknownSpan), span: unknownSpan, breaker: breaker{state: Closed}, few: fewest,
+		told: change{breaker: Closed},
+	}, nil
 }
+
+// unknownSpan is over how long calls are counted before a limit is known: so that
+// then those of the last minute are not forgotten.
+const unknownSpan = time.Minute
 
 // Close frees all who wait, and lets nobody in any more.
-func (p *Pacer) Close() {}
-
-// State returns how things are.
-func (p *Pacer) State() State { return State{Breaker: Closed} }
-
-// A Gate is one way in. All ways lead into the same window.
-type Gate struct {
-	pacer      *Pacer
-	background bool
+func (p *Pacer) Close() {
+	p.mu.Lock()
+	defer p.unlock()
+	p.closed = true
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+	p.sendAllAway(func() error { return telnyx.Withheld(telnyx.ErrUnavailable, time.Second, errClosed) })
+	p.promises = promises{}
 }
 
-// Logins is for the calls that somebody waits for.
-func (p *Pacer) Logins() *Gate { return &Gate{p, false} }
+// State returns how things are.
+func (p *Pacer) State() State {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.state()
+}
 
-// Background is for the calls that nobody waits for: they go when no login waits,
-// and use half of the window at most.
-func (p *Pacer) Background() *Gate { return &Gate{p, true} }
+func (p *Pacer) state() State {
+	at := p.at()
+	p.promises.lapse(at)
+	s := State{
+		Limit: p.limit.most, Window: p.limit.span, Share: p.limit.share(at), Remaining: p.limit.most,
+		Waiting: len(p.logins) + len(p.others), Owed: p.promises.owed, InFlight: p.inFlight,
+		Breaker: p.breaker.state, Since: p.began.Add(p.breaker.since), Why: p.breaker.kind,
+	}
+	if at < p.limit.until {
+		s.Remaining = p.limit.remaining
+	}
+	return s
+}
 
-// Enter waits for the turn of a call about that credential. Its error is made by
-// telnyx.Withheld, or the context's.
-func (g *Gate) Enter(ctx context.Context, about telnyx.CredentialID) error { return ctx.Err() }
+// at is now, since the Pacer began; a clock that is set back stands at first.
+func (p *Pacer) at() time.Duration { return max(0, p.now().Sub(p.began)) }
 
-// Leave is told how an attempt ended that Enter let in.
-func (g *Gate) Leave(telnyx.Attempt) {}
+func (p *Pacer) lineOf(w *waiter) *line {
+	if w.background {
+		return &p.others
+	}
+	return &p.logins
+}
+
+// unlock unlocks p.mu and tells of what has changed.
+func (p *Pacer) unlock() {
+	is := change{p.breaker.state, p.limit.most, p.limit.span}
+	if is == p.told || p.onChange == nil {
+		p.mu.Unlock()
+		return
+	}
+	p.told = is
+	state := p.state()
+	p.mu.Unlock()
+	p.onChange(state)
+}

@@ -7,10 +7,17 @@ package shared
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	"github.com/tokensvc/tokensvc/internal/secret"
-	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
 
 // Why an entry that is there is not used: what Config.OnRefused is told.
@@ -22,25 +29,35 @@ const (
 	Future     = "future"     // it says that its token was minted later than now
 )
 
+// KeyBytes is how long a sealing key is.
+const KeyBytes = 32
+
+const (
+	defaultTimeout = 100 * time.Millisecond
+	maxTimeout     = 5 * time.Second
+)
+
 // Config is what a Redis needs.
 type Config struct {
 	// URL is as ParseURL returns it. Required.
 	URL string
 	// Password is asked for at every connection. Default none.
 	Password func() (secret.Text, error)
-	// Keys seal tokens: each has exactly 32 bytes, the first seals and all open.
-	// Asked at every use. Default nil: no tokens are shared.
+	// Keys seal tokens: each has KeyBytes bytes, the first seals and all open. Asked
+	// for at every use, so they may change. Default nil: no tokens are shared, and
+	// nobody claims the right to mint.
 	Keys func() []secret.Text
-	// Realm is what the entries are for, Telnyx's base URL: part of every name, so
-	// that two Telnyxes do not mix. Required.
+	// Realm is what the entries are for, Telnyx's base URL: part of every name and
+	// of every seal, so that two Telnyxes do not mix. Required.
 	Realm string
-	// Timeout bounds one operation. Default 100 ms.
+	// Timeout bounds one operation. Default 100 ms, at most 5 s.
 	Timeout time.Duration
 	// OnRefused is told of every entry that was there and was not used, by one of
 	// the constants above. It must neither block nor panic. Default none.
 	OnRefused func(reason string)
-	// OnState is told when Redis comes and goes, and why. It must neither block nor
-	// panic. Default none.
+	// OnState is told when Redis comes (nil) and goes (why), and, with up and an
+	// error, that it answers but refuses to do something: once a minute at most for
+	// each reason. It must neither block nor panic. Default none.
 	OnState func(up bool, err error)
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
@@ -48,62 +65,96 @@ type Config struct {
 
 // A Redis is what replicas share.
 type Redis struct {
-	cfg Config
+	to        target
+	password  func() (secret.Text, error)
+	keys      func() []secret.Text
+	realm     string
+	realmName string // in names
+	timeout   time.Duration
+	onRefused func(string)
+	onState   func(bool, error)
+	now       func() time.Time
+
+	scripts scripts
+	link    atomic.Pointer[link] // nil while Redis is away
+	lost    lost
+	refused refusals
+
+	close  sync.Once
+	closed chan struct{}
 }
 
-// Open checks the configuration. Nobody is connected to: that is Run's.
-func Open(cfg Config) (*Redis, error) { return &Redis{cfg: cfg}, nil }
+// Open checks the configuration. Nobody is connected to: that is Run's, and until
+// then Redis is away.
+func Open(cfg Config) (*Redis, error) {
+	_, to, err := parse(cfg.URL)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("shared: URL %w", err)
+	case cfg.Realm == "":
+		return nil, errors.New("shared: Realm is required")
+	case cfg.Timeout < 0 || cfg.Timeout > maxTimeout:
+		return nil, fmt.Errorf("shared: Timeout must be positive and at most %v", maxTimeout)
+	case cfg.Keys != nil && !goodKeys(cfg.Keys()):
+		return nil, fmt.Errorf("shared: Keys must be one or more of exactly %d bytes", KeyBytes)
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = defaultTimeout
+	}
+	if cfg.OnRefused == nil {
+		cfg.OnRefused = func(string) {}
+	}
+	if cfg.OnState == nil {
+		cfg.OnState = func(bool, error) {}
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	sum := sha256.Sum256([]byte(cfg.Realm))
+	return &Redis{
+		to: to, password: cfg.Password, keys: cfg.Keys, realm: cfg.Realm, realmName: hex.EncodeToString(sum[:8]),
+		timeout: cfg.Timeout, onRefused: cfg.OnRefused, onState: cfg.OnState, now: cfg.Now,
+		scripts: newScripts(), closed: make(chan struct{}),
+	}, nil
+}
 
-// Run connects, and connects again, until the context ends.
-func (r *Redis) Run(ctx context.Context) { <-ctx.Done() }
-
-// Close closes the connections. Run should have ended.
-func (r *Redis) Close() {}
+// Close ends Run, if it has not ended, and with it the connection.
+func (r *Redis) Close() { r.close.Do(func() { close(r.closed) }) }
 
 // Up reports whether Redis answers, as far as is known.
-func (r *Redis) Up() bool { return false }
+func (r *Redis) Up() bool { return r.link.Load() != nil }
 
-// Take returns the token that is shared for the credential, and when its mint began.
-func (r *Redis) Take(ctx context.Context, id telnyx.CredentialID) (token telnyx.LoginToken, since time.Time, ok bool) {
-	return telnyx.LoginToken{}, time.Time{}, false
+// name is an entry's. The braces keep those of one thing together where a proxy
+// spreads entries over several servers by their names.
+func (r *Redis) name(kind, of string) string {
+	return "tokensvc:" + kind + ":" + r.realmName + ":{" + of + "}"
 }
 
-// Claim asks for the right to mint a token for the credential. Not ok means that
-// another replica has it. While Redis is away everybody is granted it. release is
-// never nil.
-func (r *Redis) Claim(ctx context.Context, id telnyx.CredentialID) (release func(), ok bool) {
-	return func() {}, true
+// scripts are what Redis does in one go. It knows a script by its hash after the
+// first time.
+type scripts struct {
+	put, forget, renew, release, calls, allow *rueidis.Lua
 }
 
-// Put shares a token whose mint began at since.
-func (r *Redis) Put(ctx context.Context, id telnyx.CredentialID, token telnyx.LoginToken, since time.Time) {
+func newScripts() scripts {
+	return scripts{
+		put: rueidis.NewLuaScript(putScript), forget: rueidis.NewLuaScript(forgetScript),
+		renew: rueidis.NewLuaScript(renewScript), release: rueidis.NewLuaScript(releaseScript),
+		calls: rueidis.NewLuaScript(callsScript), allow: rueidis.NewLuaScript(allowScript),
+	}
 }
 
-// Forget takes the credential's token away, and keeps a token out whose mint began
-// before.
-func (r *Redis) Forget(ctx context.Context, id telnyx.CredentialID) {}
-
-// Calls counts calls of one name, for all replicas.
-type Calls struct{}
-
-// Calls returns the counter of that name.
-func (r *Redis) Calls(name string) *Calls { return &Calls{} }
-
-// Take counts one call if fewer than most were counted in the last span, or else
-// says when there will be room. Not ok means that it cannot be told now.
-func (c *Calls) Take(ctx context.Context, most int, span time.Duration) (wait time.Duration, ok bool) {
-	return 0, false
-}
-
-// Allow counts one request of that key's, of which perMinute are allowed in the long
-// run and burst at once, and says how long it would have to wait: zero if it is
-// allowed. Not ok means that it cannot be told now.
-func (r *Redis) Allow(ctx context.Context, kind, key string, perMinute, burst int) (wait time.Duration, ok bool) {
-	return 0, false
-}
-
-// ParseURL reads redis://[user[:password]@]host[:port][/db], or rediss:// for TLS,
-// and returns it without the password. Its error repeats nothing of the URL.
-func ParseURL(text string) (url string, password secret.Text, err error) {
-	return text, secret.Text{}, nil
+// run has Redis execute a script and returns the number that it answers.
+func (r *Redis) run(ctx context.Context, script *rueidis.Lua, names []string, args ...string) (int64, error) {
+	answer, err := r.ask(ctx, func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
+		return script.Exec(ctx, c, names, args)
+	})
+	if err != nil {
+		return 0, err
+	}
+	n, err := answer.AsInt64()
+	if err != nil {
+		return 0, errAnswer
+	}
+	return n, nil
 }

@@ -80,6 +80,10 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
+// WasWithheld reports whether the Gate kept the last attempt from being made. Then
+// RetryAfter is when to come back, neither sooner nor much later.
+func (e *Error) WasWithheld() bool { return e.withheld }
+
 // Unwrap returns the kind and the cause.
 func (e *Error) Unwrap() []error {
 	if e.cause == nil {
