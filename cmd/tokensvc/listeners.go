@@ -93,6 +93,10 @@ func (s *service) lastAnswer(next http.Handler) http.Handler {
 
 // listen opens all listeners, or none. It must be called once, before run.
 func (s *service) listen(ctx context.Context) error {
+	room := s.roomFor(len(s.listeners()), descriptors())
+	if room < s.cfg.Limits.Connections {
+		s.log.Info().Int("connections", room).Msg("fewer connections are accepted on each listener than limits.connections says: the process may not open more files")
+	}
 	var opened []*listener
 	for _, l := range s.listeners() {
 		open, err := listenOn(ctx, l.address)
@@ -102,7 +106,7 @@ func (s *service) listen(ctx context.Context) error {
 			}
 			return &listenError{l.setting, err}
 		}
-		l.open = atMost(open, s.cfg.Limits.Connections)
+		l.open = atMost(open, room)
 		opened = append(opened, l)
 	}
 	return nil
