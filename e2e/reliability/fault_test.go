@@ -1,7 +1,9 @@
 package reliability_test
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -72,8 +74,7 @@ func runRows(t *testing.T, rows []fault) {
 }
 
 func (f fault) run(t *testing.T) {
-	w := newWorld(t, f.setup)
-	w.warm(t)
+	w := begin(t, f.setup)
 	r := result{fault: f.name, before: w.quiet(t, footprint{})}
 	l := w.startLoad(t)
 	wait(t, max(calm, agerDue))
@@ -105,6 +106,19 @@ func (f fault) run(t *testing.T) {
 	measured.add(t.Name(), r)
 }
 
+// begin makes a world that is warm. Few do so at once, because starting is most
+// of the work in a row.
+func begin(t *testing.T, o setup) *world {
+	t.Helper()
+	beginning <- struct{}{}
+	defer func() { <-beginning }()
+	w := newWorld(t, o)
+	w.warm(t)
+	return w
+}
+
+var beginning = make(chan struct{}, 4)
+
 // wait waits. The load goes on.
 func wait(t *testing.T, d time.Duration) {
 	t.Helper()
@@ -115,24 +129,23 @@ func wait(t *testing.T, d time.Duration) {
 	}
 }
 
-// warm has tokens kept for those whom they are kept for.
+// warm has tokens kept for those whom they are kept for. On a busy machine that
+// may take more than one try, which is not what is tested.
 func (w *world) warm(t *testing.T) {
 	t.Helper()
 	client := w.newClient(t)
 	defer client.CloseIdleConnections()
+	cold := slices.Collect(maps.Keys(w.bearers))
+	slices.Sort(cold)
 	for n := range w.urls {
-		var asking sync.WaitGroup
-		for user := range w.bearers {
-			asking.Go(func() {
+		for _, user := range cold {
+			eventually(t, startLimit, "a first token for "+user, func() error {
 				if s := w.ask(t.Context(), client, n, user); s.outcome != issued {
-					t.Errorf("%s got %s before anything was broken", user, s.outcome)
+					return errors.New(s.outcome)
 				}
+				return nil
 			})
 		}
-		asking.Wait()
-	}
-	if t.Failed() {
-		t.FailNow()
 	}
 }
 

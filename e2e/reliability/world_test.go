@@ -103,7 +103,7 @@ func newWorld(t *testing.T, o setup) *world {
 		"TOKENSVC_LIMITS_USER_BURST":      "10000",
 	}
 	if !thorough() {
-		w.vars["TELNYX_TIMEOUT"] = "2s"
+		w.vars["TELNYX_TIMEOUT"] = "3s"
 	}
 	if o.tls {
 		w.authority = newAuthority(t)
