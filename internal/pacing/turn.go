@@ -74,7 +74,10 @@ func (p *Pacer) serve(at time.Duration) {
 		case when <= at:
 			p.lineOf(w).leave(w)
 			p.begin(at, w)
-			p.pace = max(p.pace, at-catchUp) + p.pacing(at)
+			if p.pace < at-catchUp {
+				p.pace = at // it was something else that held them up
+			}
+			p.pace += p.pacing(at)
 			w.turn <- nil
 		case when == never:
 			return // whoever leaves calls serve
