@@ -37,13 +37,24 @@ var mayImport = map[string][]string{
 	"internal/vending":                {"internal/crash", "internal/telnyx"},
 	"internal/handler":                {"internal/authz", "internal/crash", "internal/directory", "internal/directory/roster", "internal/directory/store", "internal/secret", "internal/telnyx", "internal/vending"},
 	"internal/handler/contracttest":   {"."},
+	"bench/bare":                      {},
+	"bench/lab":                       {},
+	"bench/load":                      {},
+	"bench/plot":                      {},
+	"bench/upstream":                  {"internal/authz/oidctest", "internal/telnyx/telnyxtest"},
+	"bench/flood":                     {"bench/lab", "bench/load"},
+	"bench/memory":                    {"bench/lab", "bench/load"},
+	"bench/storm":                     {"bench/lab", "bench/load", "bench/plot"},
+	"bench/vend":                      {"bench/lab", "bench/load", "bench/plot"},
 	"bench/directory": {
 		"internal/authz/oidctest", "internal/directory/roster", "internal/directory/store", "internal/directory/store/pgtest", "internal/telnyx/telnyxtest",
 	},
 	"cmd/tokensvc": {"*"},
 	"e2e":          {},
-	"tools/gotest": {},
-	".":            {},
+
+	"e2e/reliability": {},
+	"tools/gotest":    {},
+	".":               {},
 }
 
 func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -89,9 +90,15 @@ func (u *upstream) count(about telnyx.CredentialID) telnyx.Attempt {
 
 // eat is another user of the account.
 func (u *upstream) eat(calls int) {
+	u.mu.Lock()
+	made, limited, seconds := u.calls, u.limited, maps.Clone(u.seconds)
+	u.mu.Unlock()
 	for range calls {
 		u.count(telnyx.CredentialID{})
 	}
+	u.mu.Lock()
+	u.calls, u.limited, u.seconds = made, limited, seconds
+	u.mu.Unlock()
 }
 
 func (u *upstream) set(down error) {

@@ -53,7 +53,7 @@ func (p *Pacer) begin(at time.Duration, w *waiter) {
 	p.inFlight++
 	p.limit.spare--
 	p.tally.add(at, 1)
-	p.meter.add(at)
+	p.begun.add(at)
 	p.breaker.begin(at, w.about, w.background)
 }
 
@@ -159,7 +159,7 @@ func (p *Pacer) gap(at time.Duration) time.Duration {
 	share := p.limit.share(at)
 	switch {
 	case share == 0:
-		return time.Second / time.Duration(max(p.meter.rate(at), fewest))
+		return time.Second / time.Duration(max(p.begun.rate(at), fewest))
 	case p.part > 0:
 		share = min(share, p.part)
 	}

@@ -1,6 +1,7 @@
 package telnyx
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -70,23 +71,22 @@ func (c *Client) Epoch() uint64 { return c.keys.epoch.Load() }
 // rejected, with the next. That is no repetition: a rejected attempt has done
 // nothing. The error's Attempts are the requests made.
 func (c *Client) withKeys(ctx context.Context, k call) *Error {
-	failed := &Error{Kind: ErrKeyRejected, cause: errNoKey}
+	var failed *Error
 	var tried []string
 	for len(tried) < MaxAPIKeys {
-		key, ok := c.keys.next(tried)
-		if !ok {
-			return failed
-		}
-		made, err := c.gated(ctx, k, key)
-		if made {
-			tried = append(tried, key)
-		}
+		key, err := c.gated(ctx, k, tried)
 		if err == nil {
 			return nil
 		}
+		if key == "" && failed != nil && err.cause == errNoKey { //nolint:errorlint // our own, as it is
+			return failed // there is no other key
+		}
 		failed = err
+		if key != "" {
+			tried = append(tried, key)
+		}
 		failed.Attempts = len(tried)
-		if !made || !errors.Is(failed.Kind, ErrKeyRejected) {
+		if key == "" || !errors.Is(failed.Kind, ErrKeyRejected) {
 			return failed
 		}
 	}
@@ -100,15 +100,25 @@ type keyring struct {
 
 	mu      sync.Mutex
 	keys    []apiKey
-	current string // the key by which Telnyx has answered last, or which was tried first
+	current string // the key by which Telnyx has answered last, or may have
 	epoch   atomic.Uint64
+	refused uint64 // how many attempts were
 }
 
 type apiKey struct {
 	text     string
 	sendable bool
 	state    KeyState
-	rejected time.Time // when it was last tried, if it is rejected
+	// Of a rejected key: when it was last tried, and keyring.refused when it was last
+	// rejected.
+	tried    time.Time
+	rejected uint64
+}
+
+// A turn is leave to try a key.
+type turn struct {
+	key     string
+	refused uint64 // keyring.refused when it began
 }
 
 func newKeyring(cfg Config) *keyring {
@@ -123,7 +133,7 @@ func newKeyring(cfg Config) *keyring {
 // was rejected is skipped until it is time to try it again, for which one call is
 // chosen. If all were rejected just now, whoever has tried none tries the one that
 // was tried longest ago.
-func (r *keyring) next(tried []string) (string, bool) {
+func (r *keyring) next(tried []string) (turn, bool) {
 	listed := r.list()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -136,27 +146,24 @@ func (r *keyring) next(tried []string) (string, bool) {
 		k := &r.keys[i]
 		switch {
 		case !k.sendable || slices.Contains(tried, k.text):
-		case k.state != KeyRejected || now.Sub(k.rejected) >= pause:
+		case k.state != KeyRejected || now.Sub(k.tried) >= pause:
 			return r.choose(k, now), true
-		case oldest < 0 || k.rejected.Before(r.keys[oldest].rejected):
+		case oldest < 0 || k.tried.Before(r.keys[oldest].tried):
 			oldest = i
 		}
 	}
 	if len(tried) > 0 || oldest < 0 {
-		return "", false
+		return turn{}, false
 	}
 	return r.choose(&r.keys[oldest], now), true
 }
 
 // choose has a key be tried at this moment. It needs r.mu.
-func (r *keyring) choose(k *apiKey, now time.Time) string {
+func (r *keyring) choose(k *apiKey, now time.Time) turn {
 	if k.state == KeyRejected {
-		k.rejected = now // for whoever comes next
+		k.tried = now // for whoever comes next
 	}
-	if r.current == "" {
-		r.current = k.text
-	}
-	return k.text
+	return turn{k.text, r.refused}
 }
 
 // take takes up a changed list, in which all may be tried anew. It needs r.mu.
@@ -183,16 +190,17 @@ func (r *keyring) take(listed []secret.Text) {
 // sendable reports whether a key can stand in an Authorization header.
 func sendable(key string) bool { return printable(key, maxKeyBytes) && !strings.Contains(key, " ") }
 
-// learn takes note of what an attempt that began then shows of its key.
-func (r *keyring) learn(key string, began time.Time, failed *Error) {
+// learn takes note of what an attempt shows of its key.
+func (r *keyring) learn(t turn, failed *Error) {
 	var news State
 	changed := false
 	switch {
 	case failed != nil && errors.Is(failed.Kind, ErrKeyRejected):
-		news, changed = r.reject(key)
+		news, changed = r.reject(t.key)
 	case failed == nil, errors.Is(failed.Kind, ErrCredentialRejected) && failed.Code != "":
-		news, changed = r.accept(key, began)
-	default: // whether there was an answer or not, it says nothing of the key
+		news, changed = r.accept(t)
+	default:
+		r.perhaps(t.key)
 	}
 	if changed {
 		r.told(news)
@@ -203,9 +211,10 @@ func (r *keyring) reject(key string) (State, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	before := r.state()
+	r.refused++
 	for i := range r.keys {
-		if r.keys[i].text == key {
-			r.keys[i].state, r.keys[i].rejected = KeyRejected, time.Now()
+		if k := &r.keys[i]; k.text == key {
+			k.state, k.tried, k.rejected = KeyRejected, time.Now(), r.refused
 		}
 	}
 	return r.changed(before)
@@ -213,26 +222,38 @@ func (r *keyring) reject(key string) (State, bool) {
 
 // accept also counts the epochs. An answer to what was asked before the key was
 // rejected is late: the key by which Telnyx answers now is another.
-func (r *keyring) accept(key string, began time.Time) (State, bool) {
+func (r *keyring) accept(t turn) (State, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	before := r.state()
 	late := false
 	for i := range r.keys {
-		if k := &r.keys[i]; k.text == key {
-			late = k.state == KeyRejected && k.rejected.After(began)
+		if k := &r.keys[i]; k.text == t.key {
+			late = k.state == KeyRejected && k.rejected > t.refused
 			if !late {
 				k.state = KeyAccepted
 			}
 		}
 	}
-	if r.current != key {
+	switch {
+	case r.current == t.key:
+	case r.current == "":
+		r.current = t.key
+	default:
 		r.epoch.Add(1)
 		if !late {
-			r.current = key
+			r.current = t.key
 		}
 	}
 	return r.changed(before)
+}
+
+// perhaps is for an attempt that says nothing of its key. It may have done something,
+// so the first epoch is this key's.
+func (r *keyring) perhaps(key string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.current = cmp.Or(r.current, key)
 }
 
 // changed returns the state, and whether it is another than before. It needs r.mu.
