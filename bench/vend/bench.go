@@ -109,7 +109,7 @@ func (b *bench) start(ctx context.Context) (all *contenders, err error) {
 func (b *bench) plan(address string, users []lab.User) load.Plan {
 	p := load.Plan{Address: address, Connections: b.connections}
 	for _, u := range users {
-		p.Requests = append(p.Requests, load.Post(address, tokenPath, u.Bearer))
+		p.Requests = append(p.Requests, load.Post(address, tokenPath, u.Bearer, ""))
 	}
 	return p
 }
