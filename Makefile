@@ -79,12 +79,12 @@ bench-directory: ## measure a directory of a million people, in SQLite and in Po
 	go run ./bench/directory $(ARGS)
 
 # The race detector wants a C compiler, what dev prints for people is pasted by a
-# test, the end-to-end tests want a browser, and the directory's a PostgreSQL of
-# their own.
+# test, the end-to-end tests want a browser, the directory's a PostgreSQL of their
+# own, and those of what replicas share a Redis.
 .PHONY: need
 need:
 	@tools/need gcc:gcc curl:curl /usr/include/stdlib.h:libc6-dev chromium:chromium \
-		'/usr/lib/postgresql/*/bin/initdb:postgresql'
+		'/usr/lib/postgresql/*/bin/initdb:postgresql' redis-server:redis-server
 
 $(PROVIDER): e2e/provider/package.json e2e/provider/package-lock.json
 	npm ci --prefix e2e/provider --no-audit --no-fund

@@ -29,7 +29,10 @@ var mayImport = map[string][]string{
 	"internal/directory/roster":       {"internal/directory", "internal/directory/store", "internal/telnyx"},
 	"internal/directory/store":        {"internal/directory", "internal/secret", "internal/telnyx"},
 	"internal/directory/store/pgtest": {},
+	"internal/pacing":                 {"internal/telnyx"},
 	"internal/provisioning":           {"internal/crash", "internal/directory", "internal/directory/store", "internal/telnyx"},
+	"internal/shared":                 {"internal/crash", "internal/secret", "internal/telnyx"},
+	"internal/shared/redistest":       {},
 	"internal/vending":                {"internal/crash", "internal/telnyx"},
 	"internal/handler":                {"internal/authz", "internal/crash", "internal/directory", "internal/directory/roster", "internal/directory/store", "internal/secret", "internal/telnyx", "internal/vending"},
 	"internal/handler/contracttest":   {"."},
@@ -47,8 +50,10 @@ var mayImport = map[string][]string{
 	},
 	"cmd/tokensvc": {"*"},
 	"e2e":          {},
-	"tools/gotest": {},
-	".":            {},
+
+	"e2e/reliability": {},
+	"tools/gotest":    {},
+	".":               {},
 }
 
 func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {

@@ -98,14 +98,14 @@ func TestPhonesDoNotRefreshInStep(t *testing.T) {
 
 func TestAUsersShare(t *testing.T) {
 	now := time.Now()
-	s, err := newShares(30, 3, func() time.Time { return now })
+	s, err := newShares(30, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.users.StopAllGoroutines()
 	expect := func(user string, want time.Duration) {
 		t.Helper()
-		err := s.take(user)
+		err := s.take(user, now)
 		if got := retryOf(err); got != want {
 			t.Errorf("%s waits %v, want %v", user, got, want)
 		}
@@ -121,7 +121,7 @@ func TestAUsersShare(t *testing.T) {
 	now = now.Add(500 * time.Millisecond)
 	expect("alice", 0)
 	for _, wrong := range [][2]int{{0, 1}, {1, 0}} {
-		if _, err := newShares(wrong[0], wrong[1], time.Now); err == nil {
+		if _, err := newShares(wrong[0], wrong[1]); err == nil {
 			t.Errorf("a rate of %v is accepted", wrong)
 		}
 	}

@@ -17,10 +17,9 @@ type shares struct {
 	limit rate.Limit
 	burst int
 	users *otter.Cache[string, *rate.Limiter]
-	now   func() time.Time
 }
 
-func newShares(perMinute, burst int, now func() time.Time) (*shares, error) {
+func newShares(perMinute, burst int) (*shares, error) {
 	if perMinute < 1 || burst < 1 {
 		return nil, fmt.Errorf("handler: a user's rate and burst must be positive")
 	}
@@ -35,16 +34,15 @@ func newShares(perMinute, burst int, now func() time.Time) (*shares, error) {
 	if err != nil {
 		return nil, fmt.Errorf("handler: users' rates: %w", err)
 	}
-	return &shares{limit, burst, users, now}, nil
+	return &shares{limit, burst, users}, nil
 }
 
 // take takes one of the user's share, or says when there will be one again.
-func (s *shares) take(user string) error {
+func (s *shares) take(user string, now time.Time) error {
 	limiter, ok := s.users.GetIfPresent(user)
 	if !ok {
 		limiter, _ = s.users.SetIfAbsent(user, rate.NewLimiter(s.limit, s.burst))
 	}
-	now := s.now()
 	share := limiter.ReserveN(now, 1)
 	wait := share.DelayFrom(now)
 	if wait == 0 {
