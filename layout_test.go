@@ -29,6 +29,7 @@ var mayImport = map[string][]string{
 	"internal/directory/roster":       {"internal/directory", "internal/directory/store", "internal/telnyx"},
 	"internal/directory/store":        {"internal/directory", "internal/secret", "internal/telnyx"},
 	"internal/directory/store/pgtest": {},
+	"internal/journal":                {},
 	"internal/pacing":                 {"internal/telnyx"},
 	"internal/provisioning":           {"internal/crash", "internal/directory", "internal/directory/store", "internal/telnyx"},
 	"internal/shared":                 {"internal/crash", "internal/secret", "internal/telnyx"},

@@ -53,7 +53,9 @@ func (h *house) serve(method, path string) *httptest.ResponseRecorder {
 // vendorOf is a vendor that has one thing to say.
 type vendorOf func() (vending.Vended, error)
 
-func (v vendorOf) Vend(context.Context, telnyx.CredentialID, vending.Ask) (vending.Vended, error) { return v() }
+func (v vendorOf) Vend(context.Context, telnyx.CredentialID, vending.Ask) (vending.Vended, error) {
+	return v()
+}
 
 func TestTheLogSaysWhyATokenIsStale(t *testing.T) {
 	h := build(t, telnyxtest.Options{}, func(c *handler.Config) {

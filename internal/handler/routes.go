@@ -24,7 +24,7 @@ const (
 // The chain around the routes decides nothing about the user.
 func (s *Service) listener(cfg Config, fromProxy bool) http.Handler {
 	routes := s.routes(cfg, fromProxy)
-	token, path := s.entry(tokenRoute, s.token, fromProxy), cfg.BasePath+tokenRoute
+	token, path := s.entry(tokenRoute, s.counting(s.token), fromProxy), cfg.BasePath+tokenRoute
 	return around(cfg, func(w http.ResponseWriter, r *http.Request) {
 		// What nearly every request is for is found without the router, which makes
 		// a copy of each to note down what it has found.
@@ -41,8 +41,8 @@ func (s *Service) routes(cfg Config, fromProxy bool) chi.Router {
 	r := chi.NewRouter()
 	r.NotFound(s.entry("none", notFound, fromProxy))
 	r.MethodNotAllowed(s.entry("none", methodNotAllowed(r), fromProxy))
-	r.Post(cfg.BasePath+tokenRoute, s.entry(tokenRoute, s.token, fromProxy))
-	r.Get(cfg.BasePath+whoamiRoute, s.entry(whoamiRoute, s.whoami, fromProxy))
+	r.Post(cfg.BasePath+tokenRoute, s.entry(tokenRoute, s.counting(s.token), fromProxy))
+	r.Get(cfg.BasePath+whoamiRoute, s.entry(whoamiRoute, s.counting(s.whoami), fromProxy))
 	r.Get(cfg.BasePath+"/openapi.yaml", s.contract)
 	r.Head(cfg.BasePath+"/openapi.yaml", s.contract)
 	return r

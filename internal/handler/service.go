@@ -68,7 +68,7 @@ type Config struct {
 	// "address", for all replicas, or says how long to wait for it. ok is false when
 	// that cannot be told now: then this replica decides by itself. It must not take
 	// long. Default none.
-	SharedRate func(ctx context.Context, kind, key string, perMinute, burst int) (wait time.Duration, ok bool)
+	SharedRate sharedRate
 	// InFlight bounds how many requests are served at once; more are refused.
 	InFlight int
 	// Timeout bounds one request.
@@ -91,6 +91,7 @@ type Service struct {
 	directory finder
 	vendor    vendor
 	shares    *shares
+	addresses *addresses // nil if there is no bound
 	answers   answers
 	issued    func(telnyx.CredentialID, time.Time)
 	openAPI   []byte
@@ -117,7 +118,11 @@ func New(cfg Config) (*Service, error) {
 	case cfg.InFlight < 1 || cfg.Timeout <= 0:
 		return nil, errors.New("handler: InFlight and Timeout must be positive")
 	}
-	shares, err := newShares(cfg.UserPerMinute, cfg.UserBurst)
+	shares, err := newShares(cfg)
+	if err != nil {
+		return nil, err
+	}
+	addresses, err := newAddresses(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +131,7 @@ func New(cfg Config) (*Service, error) {
 			metrics: cfg.Metrics, log: cfg.Log, now: cfg.Now,
 			timeout: cfg.Timeout, room: int64(cfg.InFlight), client: peer, dpop: cfg.DPoP,
 		},
-		verifier: cfg.Verifier, directory: cfg.Directory, vendor: cfg.Vendor, shares: shares, issued: cfg.Issued,
+		verifier: cfg.Verifier, directory: cfg.Directory, vendor: cfg.Vendor, shares: shares, addresses: addresses, issued: cfg.Issued,
 		openAPI: cfg.OpenAPI, basePath: cfg.BasePath, directoryName: cfg.DirectoryName,
 	}
 	if len(cfg.TrustedProxies) > 0 {
@@ -138,7 +143,10 @@ func New(cfg Config) (*Service, error) {
 }
 
 // Close ends the Service's background work.
-func (s *Service) Close() { s.shares.users.StopAllGoroutines() }
+func (s *Service) Close() {
+	s.shares.users.StopAllGoroutines()
+	s.addresses.close()
+}
 
 // SetPolicy makes these the rules, from the next request on.
 func (s *Service) SetPolicy(p *authz.Policy) { s.policy.Store(p) }

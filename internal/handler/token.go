@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 	"github.com/tokensvc/tokensvc/internal/vending"
@@ -16,7 +17,7 @@ import (
 // token out. It refuses as early as it can.
 func (s *Service) token(ctx context.Context, ev *event, w http.ResponseWriter, r *http.Request) error {
 	var err error
-	ev.who, err = s.verifier.Verify(ctx, s.evidence(ev, r))
+	ev.who, err = s.verify(ctx, ev, r)
 	if err != nil {
 		return err
 	}
@@ -25,7 +26,7 @@ func (s *Service) token(ctx context.Context, ev *event, w http.ResponseWriter, r
 	if err != nil {
 		return err
 	}
-	if err := s.shares.take(ev.who.User, now); err != nil {
+	if err := s.shares.take(ctx, ev.who.User, now); err != nil {
 		return err
 	}
 	ev.device, err = deviceOf(w, r)
@@ -38,7 +39,7 @@ func (s *Service) token(ctx context.Context, ev *event, w http.ResponseWriter, r
 	if err != nil {
 		return err
 	}
-	vended, err := s.vendor.Vend(ctx, ev.credential, vending.Ask{})
+	vended, err := s.vendor.Vend(ctx, ev.credential, vending.Ask{Fresh: wantsFresh(r.Header["Cache-Control"])})
 	if err != nil {
 		return err
 	}
@@ -47,6 +48,27 @@ func (s *Service) token(ctx context.Context, ev *event, w http.ResponseWriter, r
 	}
 	ev.source, ev.staleBecause = vended.Source, vended.StaleBecause
 	return s.hand(w, r, ev, vended.LoginToken)
+}
+
+// verify returns who sent a request. Whoever is not known is not looked at when too
+// many from their address were refused.
+func (s *Service) verify(ctx context.Context, ev *event, r *http.Request) (*authz.Principal, error) {
+	shown := s.evidence(ev, r)
+	if err := s.addresses.mayTry(ev.client); err != nil && !s.verifier.Known(shown) {
+		return nil, err
+	}
+	return s.verifier.Verify(ctx, shown)
+}
+
+// counting has the refusals of an endpoint count for the address they go to.
+func (s *Service) counting(e endpoint) endpoint {
+	return func(ctx context.Context, ev *event, w http.ResponseWriter, r *http.Request) error {
+		err := e(ctx, ev, w, r)
+		if err != nil {
+			s.addresses.count(ctx, ev.client, err)
+		}
+		return err
+	}
 }
 
 // stillTheirs asks once more whose the credential is if a mint may have been waited for,

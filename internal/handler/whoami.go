@@ -17,12 +17,12 @@ import (
 // is the token's story up to there.
 func (s *Service) whoami(ctx context.Context, ev *event, w http.ResponseWriter, r *http.Request) error {
 	var err error
-	ev.who, err = s.verifier.Verify(ctx, s.evidence(ev, r))
+	ev.who, err = s.verify(ctx, ev, r)
 	if err != nil {
 		return err
 	}
 	now := s.now()
-	if err := s.shares.take(ev.who.User, now); err != nil {
+	if err := s.shares.take(ctx, ev.who.User, now); err != nil {
 		return err
 	}
 	ev.device, err = deviceIn(r.URL.RawQuery)

@@ -205,10 +205,11 @@ func (p *Pacer) leave(a telnyx.Attempt, background bool) {
 	defer p.unlock()
 	at := p.at()
 	p.inFlight = max(0, p.inFlight-1)
-	p.limit.learn(at, a, min(p.inFlight, p.meter.rate(at)))
+	p.limit.learn(at, a, min(p.inFlight, p.begun.rate(at)))
 	p.follow()
 	switch a.Kind {
 	case nil, telnyx.ErrCredentialRejected, telnyx.ErrKeyRejected:
+		p.good.add(at)
 		p.heardFrom(at, a.About)
 		p.more()
 	case telnyx.ErrLimited:
@@ -246,7 +247,7 @@ func (p *Pacer) more() {
 
 // slowDown takes in a 429. Whoever got it keeps his place, before all others.
 func (p *Pacer) slowDown(at time.Duration, a telnyx.Attempt, background bool) {
-	p.limit.limited(at, a.RetryAfter, p.meter.rate(at))
+	p.limit.limited(at, a.RetryAfter, p.good.rate(at))
 	p.follow()
 	if !background {
 		p.firstPlace--

@@ -10,16 +10,25 @@ const (
 	// margin is the part of Telnyx's limit that we use. The rest is for calls that
 	// travel faster than those before them.
 	margin = 0.95
-	// cut is what a 429 leaves of our share, and floor what it always leaves.
-	cut   = 0.7
-	floor = 0.05
+	// cut is what 429s that come together leave of our share at least: each takes
+	// as much as weight calls. A few are of calls that were held up on the way; many
+	// mean that there is less for us than we think. floor is what is always left.
+	cut    = 0.7
+	weight = 10
+	floor  = 0.05
 	// What one cut took comes back within recovery, or in as many windows.
 	recovery        = 30 * time.Second
 	recoveryWindows = 5
 	// pause is how long nothing is asked after a 429 that does not say.
 	pause = time.Second
-	// guessedSpan is the window of a limit that was guessed from a rate.
+	// guessedSpan is the window of a limit that was guessed: what went well in the
+	// last second, but no less than leastGuess, in which there is room to find out.
+	// A guess grows by guessGrowth calls each second at least, and is forgotten when
+	// it has doubled without a 429.
 	guessedSpan = time.Second
+	leastGuess  = fewest
+	guessGrowth = 0.25
+	guessForget = 2
 	// The largest reset of two generations is the window's length. Each has so many
 	// answers and windows, so that a window that has become shorter is noticed.
 	generationAnswers = 200
@@ -38,6 +47,7 @@ type limit struct {
 
 	factor   float64 // of our share when it was last cut
 	cutAt    time.Duration
+	uncut    float64       // the factor before that
 	cutAgain time.Duration // 429s before that are of calls sent before the cut
 
 	held time.Duration // Telnyx told us to wait until then
@@ -48,17 +58,16 @@ type limit struct {
 }
 
 // learn takes in what an answer says of the limit, while so many other attempts are
-// under way, and reports whether the limit has changed.
-func (l *limit) learn(at time.Duration, a telnyx.Attempt, underWay int) bool {
+// under way.
+func (l *limit) learn(at time.Duration, a telnyx.Attempt, underWay int) {
 	if a.Limit == 0 {
-		return false
+		return
 	}
 	reset := max(a.Reset, time.Second)
-	before, span := l.most, l.span
 	if l.most != a.Limit || l.guessed {
 		l.most, l.guessed = a.Limit, false
 		l.reset, l.older, l.answers, l.since = 0, 0, 0, at
-		if l.factor == 0 {
+		if l.factor == 0 || l.factor > 1 {
 			l.factor = 1
 		}
 	}
@@ -70,49 +79,56 @@ func (l *limit) learn(at time.Duration, a telnyx.Attempt, underWay int) bool {
 	l.span = max(l.reset, l.older)
 	// Those under way may or may not be counted in what is left: assume not.
 	l.remaining, l.spare, l.until = a.Remaining, a.Remaining-underWay, at+a.Reset
-	return l.most != before || l.span != span
 }
 
-// limited takes in a 429, met while calls were begun at that rate a second.
-func (l *limit) limited(at time.Duration, wait time.Duration, rate int) (changed bool) {
+// limited takes in a 429, met while so many calls went well a second.
+func (l *limit) limited(at time.Duration, wait time.Duration, rate int) {
 	if wait == 0 {
 		wait = pause
 	}
 	l.held = max(l.held, at+wait)
-	if at < l.cutAgain {
-		return false
+	if l.share(at) == 0 {
+		l.most, l.span, l.guessed, l.factor, l.cutAt = max(rate, leastGuess), guessedSpan, true, 1, at
 	}
-	if l.most == 0 {
-		l.most, l.span, l.guessed, l.factor = max(rate, 1), guessedSpan, true, 1
-		changed = true
+	if at >= l.cutAgain {
+		l.uncut, l.cutAgain = l.factorAt(at), max(l.held, at+time.Second)
+		l.factor, l.cutAt = l.uncut, at
 	}
-	l.factor, l.cutAt = max(l.factorAt(at)*cut, floor), at
-	l.cutAgain = max(l.held, at+time.Second)
-	return changed
+	less := weight / float64(l.most)
+	if l.guessed {
+		less = 1 // it was no more than a guess
+	}
+	l.factor = max(l.factor-less, l.uncut*cut, floor)
 }
 
 // factorAt is the part of our share that 429s leave us. It comes back slowly, by
 // addition, and goes quickly, by multiplication: so those who share a limit without
-// knowing of each other come to share it evenly. A limit that was guessed may
-// be too low, so there it grows without end.
+// knowing of each other come to share it evenly.
 func (l *limit) factorAt(at time.Duration) float64 {
 	if l.factor >= 1 && !l.guessed {
 		return 1
 	}
-	took := max(recovery, recoveryWindows*l.span)
-	factor := l.factor + (1-cut)*float64(at-l.cutAt)/float64(took)
+	growth := (1 - cut) / max(recovery, recoveryWindows*l.span).Seconds()
 	if l.guessed {
-		return min(factor, float64(telnyx.MaxLimit)/float64(l.most))
+		growth = max(growth, guessGrowth/float64(l.most))
+	}
+	factor := l.factor + growth*(at-l.cutAt).Seconds()
+	if l.guessed {
+		return min(factor, guessForget)
 	}
 	return min(factor, 1)
 }
 
 // share is how many calls we make in a span at most; 0 while no limit is known.
 func (l *limit) share(at time.Duration) int {
+	factor := l.factorAt(at)
+	if l.guessed && factor >= guessForget {
+		l.most, l.span, l.guessed = 0, 0, false
+	}
 	if l.most == 0 {
 		return 0
 	}
-	return max(1, int(margin*float64(l.most)*l.factorAt(at)))
+	return max(1, int(margin*float64(l.most)*factor))
 }
 
 // opens says when Telnyx would take a call, as far as it has told us.

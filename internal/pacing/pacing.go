@@ -78,14 +78,15 @@ type Pacer struct {
 	shared     window
 	now        func() time.Time
 	onChange   func(State)
-	began      time.Time // all other times are since then
+	start      time.Time // all other times are since then
 
 	mu       sync.Mutex // not held while anything waits
 	closed   bool
 	limit    limit
 	tally    tally
 	span     time.Duration // of the tally
-	meter    meter
+	begun    meter
+	good     meter // those that went well
 	breaker  breaker
 	inFlight int
 	few      int           // so many may be in flight; 0 is any number
@@ -130,7 +131,7 @@ func New(cfg Config) (*Pacer, error) {
 	}
 	return &Pacer{
 		maxWaiting: cfg.MaxWaiting, maxWait: cfg.MaxWait, shared: cfg.Window, now: cfg.Now, onChange: cfg.OnChange,
-		began: cfg.Now(), tally: newTally(unknownSpan), span: unknownSpan, breaker: breaker{state: Closed}, few: fewest,
+		start: cfg.Now(), tally: newTally(unknownSpan), span: unknownSpan, breaker: breaker{state: Closed}, few: fewest,
 		told: change{breaker: Closed},
 	}, nil
 }
@@ -164,7 +165,7 @@ func (p *Pacer) state() State {
 	s := State{
 		Limit: p.limit.most, Window: p.limit.span, Share: p.limit.share(at), Remaining: p.limit.most,
 		Waiting: len(p.logins) + len(p.others), Owed: p.promises.owed, InFlight: p.inFlight,
-		Breaker: p.breaker.state, Since: p.began.Add(p.breaker.since), Why: p.breaker.kind,
+		Breaker: p.breaker.state, Since: p.start.Add(p.breaker.since), Why: p.breaker.kind,
 	}
 	if at < p.limit.until {
 		s.Remaining = p.limit.remaining
@@ -173,7 +174,7 @@ func (p *Pacer) state() State {
 }
 
 // at is now, since the Pacer began; a clock that is set back stands at first.
-func (p *Pacer) at() time.Duration { return max(0, p.now().Sub(p.began)) }
+func (p *Pacer) at() time.Duration { return max(0, p.now().Sub(p.start)) }
 
 func (p *Pacer) lineOf(w *waiter) *line {
 	if w.background {

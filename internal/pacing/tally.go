@@ -88,7 +88,7 @@ func (t *tally) spread(at, span time.Duration) tally {
 	return fresh
 }
 
-// A meter is how many calls were begun in the last second or so.
+// A meter counts calls by the second.
 type meter struct {
 	second      int64
 	now, before int

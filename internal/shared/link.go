@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"sync/atomic"
 	"time"
@@ -32,9 +33,10 @@ var (
 	errAway   = errors.New("Redis is away")
 	errBusy   = errors.New("too many wait for Redis")
 	errSlow   = errors.New("it does not answer in time")
-	errAnswer = errors.New("it answers something else than was asked")
 	errUsedUp = errors.New("the connection has ended")
 )
+
+var errAnswer = fmt.Errorf("%w: it answers something else than was asked", errProtocol)
 
 // A link is one connection. When it ends another link is made, and not by the
 // library: it would connect in the middle of an operation, and have others wait.
@@ -88,7 +90,18 @@ func (r *Redis) introduce(ctx context.Context, l *link) (err error) {
 	if err != nil {
 		return err
 	}
-	return l.client.Do(ctx, l.client.B().Ping().Build()).Error()
+	answer, err := l.ask(ctx, r.timeout, ping) // one that is too slow would only cost time
+	if err != nil {
+		return err
+	}
+	if text, err := answer.ToString(); err != nil || text != "PONG" {
+		return errAnswer
+	}
+	return nil
+}
+
+func ping(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
+	return c.Do(ctx, c.B().Ping().Build())
 }
 
 func (r *Redis) credentials(rueidis.AuthCredentialsContext) (rueidis.AuthCredentials, error) {
@@ -183,9 +196,9 @@ func (l *link) ask(ctx context.Context, timeout time.Duration, do func(context.C
 
 // judge ends a link that does not work.
 func (r *Redis) judge(l *link, err error) {
-	refused, isRefusal := rueidis.IsRedisErr(err)
+	_, isRefusal := rueidis.IsRedisErr(err)
 	switch {
-	case err == nil, isRefusal:
+	case err == nil, isRefusal, rueidis.IsRedisNil(err):
 		l.slow.Store(0)
 	case errors.Is(err, context.DeadlineExceeded):
 		if l.slow.Add(1) >= maxSlow {
@@ -196,7 +209,7 @@ func (r *Redis) judge(l *link, err error) {
 		l.end(err)
 		return
 	}
-	if !isRefusal || refused.IsNil() {
+	if !isRefusal {
 		return
 	}
 	reason := refusalOf(err)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"math/rand/v2"
 	"time"
-
-	"github.com/redis/rueidis"
 )
 
 const (
@@ -72,9 +70,7 @@ func (r *Redis) serve(ctx context.Context, l *link) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			_, _ = r.ask(ctx, func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
-				return c.Do(ctx, c.B().Ping().Build())
-			})
+			_, _ = r.ask(ctx, ping)
 			r.forgetLost(ctx)
 		}
 	}

@@ -237,4 +237,3 @@ return table.concat(all, '\n')`
 	text, _ := ask(t, s, "EVAL", script, "0").(string)
 	return text
 }
-

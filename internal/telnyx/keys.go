@@ -1,6 +1,7 @@
 package telnyx
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -99,7 +100,7 @@ type keyring struct {
 
 	mu      sync.Mutex
 	keys    []apiKey
-	current string // the key by which Telnyx has answered last, or which was tried first
+	current string // the key by which Telnyx has answered last, or may have
 	epoch   atomic.Uint64
 	refused uint64 // how many attempts were
 }
@@ -162,9 +163,6 @@ func (r *keyring) choose(k *apiKey, now time.Time) turn {
 	if k.state == KeyRejected {
 		k.tried = now // for whoever comes next
 	}
-	if r.current == "" {
-		r.current = k.text
-	}
 	return turn{k.text, r.refused}
 }
 
@@ -201,7 +199,8 @@ func (r *keyring) learn(t turn, failed *Error) {
 		news, changed = r.reject(t.key)
 	case failed == nil, errors.Is(failed.Kind, ErrCredentialRejected) && failed.Code != "":
 		news, changed = r.accept(t)
-	default: // whether there was an answer or not, it says nothing of the key
+	default:
+		r.perhaps(t.key)
 	}
 	if changed {
 		r.told(news)
@@ -236,13 +235,25 @@ func (r *keyring) accept(t turn) (State, bool) {
 			}
 		}
 	}
-	if r.current != t.key {
+	switch {
+	case r.current == t.key:
+	case r.current == "":
+		r.current = t.key
+	default:
 		r.epoch.Add(1)
 		if !late {
 			r.current = t.key
 		}
 	}
 	return r.changed(before)
+}
+
+// perhaps is for an attempt that says nothing of its key. It may have done something,
+// so the first epoch is this key's.
+func (r *keyring) perhaps(key string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.current = cmp.Or(r.current, key)
 }
 
 // changed returns the state, and whether it is another than before. It needs r.mu.

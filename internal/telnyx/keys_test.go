@@ -300,7 +300,7 @@ func TestWhatSaysNothingOfAKey(t *testing.T) {
 			p.then = func(w http.ResponseWriter, r *http.Request, _ string) { answer(w, r) }
 			time.Sleep(rejectedFor)
 			_ = operations["mint"](t.Context(), client) // which tries A
-			if s := client.State(); s.Keys[0] != KeyRejected || client.Epoch() != 1 {
+			if s := client.State(); s.Keys[0] != KeyRejected || client.Epoch() != 0 {
 				t.Errorf("%s: %+v, epoch %d", name, s, client.Epoch())
 			}
 		})
@@ -350,6 +350,19 @@ func TestAnEpochIsOfOneKey(t *testing.T) {
 			if e := client.Epoch(); e != s.epoch {
 				t.Errorf("%s: epoch %d, want %d", s.what, e, s.epoch)
 			}
+		}
+	})
+}
+
+// A service that starts with a dead key before a good one is in one epoch.
+func TestTheFirstEpochIsOfTheFirstKeyThatIsAccepted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p portal
+		client := p.open(t, "A", "B")
+		p.refuse(http.StatusUnauthorized, "A")
+		p.want(t, client, "list", nil, "A", "B")
+		if e := client.Epoch(); e != 0 {
+			t.Errorf("epoch %d", e)
 		}
 	})
 }

@@ -66,4 +66,3 @@ func TestWithoutACacheEveryTokenIsMintedForWhoAsks(t *testing.T) {
 		t.Errorf("%v, want Telnyx's error", err)
 	}
 }
-
