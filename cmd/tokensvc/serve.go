@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/mattn/go-isatty"
 	"github.com/rs/zerolog"
 )
@@ -28,6 +29,7 @@ func serve(ctx context.Context, t terminal, args []string) int {
 		return exitUsage
 	}
 	log := newLog(cfg.Log, t.err)
+	limitMemory(t.environ, memlimit.FromCgroup, log)
 	s, err := newService(cfg, log)
 	if err != nil {
 		sayError(t.err, err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,7 @@ type service struct {
 	cfg      Config
 	log      zerolog.Logger
 	verifier *authz.Verifier
+	files    descriptors
 	keys     secretFiles // of Telnyx's API
 	client   *telnyx.Client
 	machine  *vending.Machine
@@ -48,7 +50,9 @@ type minter interface {
 // newService builds every part and reads the files that cfg does not hold, but
 // asks nothing of the network.
 func newService(cfg Config, log zerolog.Logger) (*service, error) {
-	s := &service{cfg: cfg, log: log}
+	limit := openFiles()
+	s := &service{cfg: cfg, log: log, files: cfg.descriptors(limit)}
+	s.files.warn(cfg, limit, log)
 	registry := newRegistry()
 	s.observer = newObserver(log, registry)
 
@@ -57,16 +61,19 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 	}
 	var err error
 	s.openAPIKeys()
-	s.client, err = telnyx.New(cfg.telnyx(s.keys.Texts))
-	if err != nil {
+	ofTelnyx := s.telnyx()
+	ofTelnyx.OnKeys = s.observer.keysAre
+	if s.client, err = telnyx.New(ofTelnyx); err != nil {
 		return nil, err
 	}
+	registry.MustRegister(newKeyCollector(s.client.State))
 	users, err := s.openDirectory()
 	if err != nil {
 		return nil, err
 	}
 	s.machine, err = vending.New(vending.Config{
 		Minter: s.minter(), MinLife: cfg.Vending.MinLife, OnMint: s.observer.mint,
+		MaxBytes: tokenBytes(debug.SetMemoryLimit(-1)), // which sets nothing
 		// Half of the requests may wait for Telnyx; there is always room for
 		// those who need not.
 		MaxWaiting: max(cfg.Limits.InFlight/2, 1),
@@ -93,10 +100,17 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 	return s, s.openListeners()
 }
 
+// telnyx is what a client of Telnyx's takes in the service.
+func (s *service) telnyx() telnyx.Config {
+	cfg := s.cfg.telnyx(s.keys.Texts)
+	cfg.MaxConnections = s.files.telnyx
+	return cfg
+}
+
 // openDirectory opens the directory, and follows it if it is a file.
 func (s *service) openDirectory() (finder, error) {
 	if s.cfg.Directory.isDatabase() {
-		background, err := telnyx.New(s.cfg.telnyx(s.keys.Texts))
+		background, err := telnyx.New(s.telnyx())
 		if err != nil {
 			return nil, err
 		}
@@ -145,9 +159,11 @@ func (s *service) openVerifier() error {
 // readiness says what the service needs and whether it is there. A database must
 // have answered once. One that goes away later does not make the service unready:
 // all replicas would be, and callers told nothing in place of what is the matter.
+// Nor does Telnyx, whatever it does or says of our keys: it does so to all replicas,
+// and the tokens that they keep would reach nobody.
 func (s *service) readiness() handler.Readiness {
 	directory, opened := s.observer.directory()
-	parts := map[string]string{"directory": directory}
+	parts := map[string]string{"directory": directory, "telnyx": s.observer.telnyx(len(s.keys))}
 	for _, i := range s.cfg.Issuers {
 		parts["issuer "+i.Name] = "ok"
 	}
