@@ -15,6 +15,7 @@ require (
 	github.com/maypok86/otter/v2 v2.4.0
 	github.com/pressly/goose/v3 v3.29.0
 	github.com/prometheus/client_golang v1.25.0
+	github.com/redis/rueidis v1.0.79
 	github.com/rs/zerolog v1.35.1
 	github.com/schollz/progressbar/v3 v3.19.1
 	github.com/sony/gobreaker/v2 v2.4.0
@@ -60,4 +61,7 @@ require (
 	modernc.org/memory v1.12.1 // indirect
 )
 
-ignore ./e2e/provider/node_modules
+ignore (
+	./bench/handwritten/node/node_modules
+	./e2e/provider/node_modules
+)

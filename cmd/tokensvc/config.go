@@ -62,9 +62,7 @@ type Config struct {
 	Reconcile            ReconcileConfig
 	Admin                AdminConfig
 
-	// Cache is where tokens are kept between requests: "memory", the default
-	// and so far the only one.
-	Cache   string
+	Cache   CacheConfig
 	Vending VendingConfig
 	Limits  LimitsConfig
 	Log     LogConfig
@@ -139,6 +137,14 @@ type LimitsConfig struct {
 	UserPerMinute int
 	// UserBurst is how many a user may ask for at once. Default 10, 1 to 10000.
 	UserBurst int
+	// AddressPerMinute is how many refusals one client address may cause in a minute,
+	// in the long run. Default 6000, at most 6000000; 0 for any number.
+	AddressPerMinute int
+	// AddressBurst is how many it may cause at once. Default 600, 1 to 100000.
+	AddressBurst int
+	// Scope is "replica", the default: each counts by itself; or "shared": all of
+	// them together, in the Cache.
+	Scope string
 	// InFlight is how many requests are worked on at once; more are refused.
 	// Default 1024, 1 to 1000000.
 	InFlight int

@@ -22,6 +22,7 @@ func (l *configLoader) check() {
 	l.checkDPoP()
 	l.checkTimes()
 	l.checkDirectory()
+	l.checkCache()
 }
 
 func (l *configLoader) checkAPIKey() {

@@ -17,6 +17,8 @@ func (l *configLoader) openFiles() {
 	l.openAPIKeys()
 	l.openSecret("dpop_nonce_key_file", l.config.DPoPNonceKeyFile, readNonceKey)
 	l.openSecret("directory_password_file", l.config.DirectoryPasswordFile, readDatabasePassword)
+	l.openSecret("cache_key_file", l.config.Cache.KeyFile, readSealingKeys)
+	l.openSecret("cache_password_file", l.config.Cache.PasswordFile, readCachePassword)
 	l.openSecret("admin.token_file", l.config.Admin.TokenFile, readAdminToken)
 	l.checkIssuerFiles()
 	l.openCertificate()

@@ -16,7 +16,7 @@ import (
 func (c Config) authz(issuers []authz.Issuer) authz.Config {
 	return authz.Config{
 		Issuers: issuers, Origins: c.CORSOrigins, ProxyListener: c.ProxyListen != "", PublicURL: c.PublicURL,
-		Waiting: max(c.Limits.InFlight/8, 1),
+		Waiting: max(c.Limits.InFlight/8, 1), Now: now,
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// reserved descriptors are for files, logs, name servers, keys of issuers, and
-	// the database in a file.
+	// reserved descriptors are for files, logs, name servers, keys of issuers, the
+	// database in a file, and the cache that replicas share.
 	reserved = 64
 	// ofIntrospection are for asking an issuer about tokens: authz's bound.
 	ofIntrospection = 128
@@ -25,19 +25,18 @@ const (
 type descriptors struct {
 	callers   int // to each listener for callers
 	operators int
-	telnyx    int // of each client of Telnyx's
+	telnyx    int // to Telnyx, for those who wait
 	needed    int // for all that is configured
 }
 
 // descriptors shares out so many open files.
 func (c Config) descriptors(limit uint64) descriptors {
 	want := c.Limits.Connections
-	listeners, clients, others := 1, 1, reserved
+	listeners, others := 1, reserved+backgroundConnections
 	if c.ProxyListen != "" {
 		listeners++
 	}
 	if c.Directory.isDatabase() {
-		clients++ // the one for what nobody waits for
 		others += c.DirectoryConnections + 1
 	}
 	for _, i := range c.Issuers {
@@ -46,13 +45,13 @@ func (c Config) descriptors(limit uint64) descriptors {
 		}
 	}
 	d := descriptors{callers: want, operators: want, telnyx: telnyx.DefaultMaxConnections}
-	d.needed = (listeners+1)*want + clients*d.telnyx + others
+	d.needed = (listeners+1)*want + d.telnyx + others
 	if limit >= uint64(d.needed) { //nolint:gosec // some thousands
 		return d
 	}
-	has := int(limit)                               //nolint:gosec // less than needed
-	d.telnyx = max(min(d.telnyx, has/4/clients), 1) // what all the rest is for
-	room := has - others - clients*d.telnyx
+	has := int(limit)                       //nolint:gosec // less than needed
+	d.telnyx = max(min(d.telnyx, has/4), 1) // what all the rest is for
+	room := has - others - d.telnyx
 	d.operators = min(want, max(room/8, leastConnections))
 	d.callers = min(want, max((room-d.operators)/listeners, leastConnections))
 	return d

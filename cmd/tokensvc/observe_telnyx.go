@@ -37,7 +37,7 @@ const (
 func (o *telnyxObserver) asked(err error) {
 	text := telnyxOK
 	switch {
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), isOurPace(err):
 		return
 	case err == nil, errors.Is(err, telnyx.ErrCredentialRejected): // which is an answer
 	case errors.Is(err, telnyx.ErrKeyRejected):
@@ -54,6 +54,13 @@ func (o *telnyxObserver) asked(err error) {
 		return
 	}
 	o.last.Store(&text)
+}
+
+// isOurPace reports whether a call was not made because there are as many as Telnyx
+// allows.
+func isOurPace(err error) bool {
+	failed, ok := errors.AsType[*telnyx.Error](err)
+	return ok && failed.WasWithheld() && errors.Is(err, telnyx.ErrLimited)
 }
 
 // telnyx says how Telnyx was when it was last asked, with so many API keys.

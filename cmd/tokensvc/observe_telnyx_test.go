@@ -35,10 +35,13 @@ func TestHowTelnyxIsFollowsFromTheCalls(t *testing.T) {
 		{"a credential is rejected: it answers", of(telnyx.ErrCredentialRejected), "ok", "ok"},
 		{"a slow minute", of(telnyx.ErrTimeout), "is slow: no answer in time", "is slow: no answer in time"},
 		{"too many requests", of(telnyx.ErrLimited), "limits this service", "limits this service"},
+		{"its outage, as the breaker has it", telnyx.Withheld(telnyx.ErrUnavailable, 0, errors.New("open")), "cannot be reached", "cannot be reached"},
+		{"its limit again", of(telnyx.ErrLimited), "limits this service", "limits this service"},
 		{"we are busy", vending.ErrBusy, "limits this service", "limits this service"},
 		{"a bug", errors.New("a bug"), "limits this service", "limits this service"},
 		{"a page", of(telnyx.ErrBadAnswer), "gives answers that cannot be used", "gives answers that cannot be used"},
 		{"a token again", nil, "ok", "ok"},
+		{"a call that we hold back is no limit of Telnyx's", telnyx.Withheld(telnyx.ErrLimited, 0, errors.New("pace")), "ok", "ok"},
 	} {
 		o.asked(step.err)
 		if one, several := o.telnyx(1), o.telnyx(2); one != step.one || several != step.several {

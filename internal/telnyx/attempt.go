@@ -27,8 +27,9 @@ type progress struct {
 }
 
 // attempt makes one request with one API key, reads its answer to the end, so that
-// the connection can be used again, and decodes it.
-func (c *Client) attempt(ctx context.Context, k call, key string) *Error {
+// the connection can be used again, and decodes it. What the answer's headers say of
+// the rate limit goes into shown.
+func (c *Client) attempt(ctx context.Context, k call, key string, shown *Attempt) *Error {
 	var p progress
 	req, failed := c.request(ctx, k, key, &p)
 	if failed != nil {
@@ -47,6 +48,7 @@ func (c *Client) attempt(ctx context.Context, k call, key string) *Error {
 		return unanswered(ctx, &p, err)
 	}
 	defer resp.Body.Close()
+	shown.readLimits(resp.Header)
 	if !slices.Contains(k.accept, resp.StatusCode) {
 		return rejected(ctx, resp)
 	}

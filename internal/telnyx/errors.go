@@ -46,14 +46,15 @@ type Error struct {
 	Kind       error         // one of the kinds above, or context.Canceled when the caller gave up
 	Status     int           // the answer's status; 0 when there was none
 	Code       string        // Telnyx's own error code: 1 to 8 digits, or empty
-	RetryAfter time.Duration // how long Telnyx asks to wait, at most MaxRetryAfter; 0 when it does not say
-	Attempts   int           // how many requests were made
+	RetryAfter time.Duration // how long Telnyx, or the Gate, asks to wait, at most MaxRetryAfter; 0 when it does not say
+	Attempts   int           // how many requests were made; 0 when the Gate withheld the first
 	// Uncertain: a request may have reached Telnyx and its answer is unknown
 	// or unusable, so what was asked for may have been done. After a create,
 	// look by name before creating again.
 	Uncertain bool
 
-	cause error // safe to print: never text that came over the wire
+	cause    error // safe to print: never text that came over the wire
+	withheld bool  // the last attempt was not made: the gate did not let it in
 }
 
 // Error describes the failure in one line.
@@ -78,6 +79,10 @@ func (e *Error) Error() string {
 	}
 	return b.String()
 }
+
+// WasWithheld reports whether the Gate kept the last attempt from being made. Then
+// RetryAfter is when to come back, neither sooner nor much later.
+func (e *Error) WasWithheld() bool { return e.withheld }
 
 // Unwrap returns the kind and the cause.
 func (e *Error) Unwrap() []error {

@@ -28,7 +28,7 @@ const (
 // if so waits. If not, or if the context is done during the wait, err is what the
 // call returns.
 func (c *Client) again(ctx context.Context, k call, attempt int, err *Error) bool {
-	if attempt >= maxAttempts || !k.mayRepeat(err) {
+	if err.withheld || attempt >= maxAttempts || !k.mayRepeat(err) {
 		return false
 	}
 	wait := backoff(attempt) + err.RetryAfter

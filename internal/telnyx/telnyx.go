@@ -61,6 +61,9 @@ type Config struct {
 	// Proxy chooses the proxy of a request, such as http.ProxyFromEnvironment.
 	// Default none.
 	Proxy func(*http.Request) (*url.URL, error)
+	// Gate says when an attempt may be made, and is told how each ended. Its waits
+	// count for the Timeout. Default none: at once, always.
+	Gate gate
 }
 
 // A Client calls Telnyx. It is safe for use by many goroutines, and all of
@@ -72,6 +75,7 @@ type Client struct {
 	userAgent string
 	transport *http.Transport
 	budget    *budget
+	gate      gate
 }
 
 // New checks the configuration without any network call. The error names the
@@ -88,6 +92,7 @@ func New(cfg Config) (*Client, error) {
 		userAgent: cfg.UserAgent,
 		transport: newTransport(cfg),
 		budget:    newBudget(),
+		gate:      cfg.Gate,
 	}, nil
 }
 
@@ -106,6 +111,9 @@ func (cfg Config) withDefaults() Config {
 	}
 	if cfg.UserAgent == "" {
 		cfg.UserAgent = "tokensvc"
+	}
+	if cfg.Gate == nil {
+		cfg.Gate = open{}
 	}
 	return cfg
 }

@@ -139,10 +139,18 @@ func (s *Server) admit(op string, h http.Header) (f Fault, faulty, limited bool)
 	defer s.mu.Unlock()
 	s.requests[op]++
 	if s.limit(h) {
+		s.limited++
 		return Fault{}, false, true
 	}
 	f, faulty = s.takeFault(op)
 	return f, faulty, false
+}
+
+// SetRateLimit changes Options.RateLimit while the server runs.
+func (s *Server) SetRateLimit(requests int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.options.RateLimit = requests
 }
 
 // limit counts a request in the rate window, writes the headers, and reports

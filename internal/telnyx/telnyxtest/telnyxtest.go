@@ -101,6 +101,7 @@ type Server struct {
 	faults      []*Fault
 	window      time.Time // when the running rate window began
 	inWindow    int
+	limited     int // requests above the rate limit
 }
 
 // Start starts a server. Close ends it.
@@ -220,6 +221,14 @@ func (s *Server) Requests(op string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.requests[op]
+}
+
+// Limited returns how many requests were refused because they were above the
+// rate limit. 429 of a fault is not counted.
+func (s *Server) Limited() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.limited
 }
 
 // Connections returns how many connections have been accepted.
