@@ -75,7 +75,7 @@ func (f *flood) forge(ctx context.Context, address, kind string) error {
 		},
 	}
 	for range forgeries {
-		plan.Requests = append(plan.Requests, load.Post(address, "/v1/token", forge(kind, string(good))))
+		plan.Requests = append(plan.Requests, load.Post(address, "/v1/token", forge(kind, string(good)), ""))
 	}
 	fmt.Fprintln(os.Stdout, "ready")
 	if _, err := load.Closed(ctx, plan, f.lasting); err != nil {

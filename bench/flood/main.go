@@ -15,7 +15,8 @@ import (
 
 func main() {
 	var f flood
-	flag.DurationVar(&f.lasting, "time", 10*time.Second, "for how long each kind of bearer is sent, and none")
+	flag.IntVar(&f.rounds, "rounds", 3, "how often")
+	flag.DurationVar(&f.lasting, "time", 5*time.Second, "for how long each kind of bearer is sent, and none")
 	flag.IntVar(&f.connections, "connections", 64, "on how many connections")
 	flag.Float64Var(&f.rate, "rate", 200, "how many `tokens` a second the valid user asks for")
 	forger := flag.String("forger", "", "used by itself: send to this `address`")

@@ -16,6 +16,7 @@ import (
 type Server struct {
 	*Process
 	Address string // host:port
+	Ops     string // that of the service's health and metrics; others have none
 }
 
 // Bare starts a handler that does nothing but answer, with so many bytes.
@@ -31,7 +32,7 @@ func (l *Lab) Bare(ctx context.Context, size int) (*Server, error) {
 	p, err := l.start(ctx, command{
 		name: "bare", path: binary, listen: address, args: []string{"-listen", address, "-bytes", strconv.Itoa(size)},
 	})
-	return &Server{p, address}, err
+	return &Server{Process: p, Address: address}, err
 }
 
 // HandwrittenGo starts the server that people write in Go.
@@ -80,7 +81,7 @@ func (l *Lab) handwritten(ctx context.Context, u *Upstream, users []User, c comm
 		"USERS_FILE="+path, "LISTEN="+c.listen,
 	)
 	p, err := l.start(ctx, c)
-	return &Server{p, c.listen}, err
+	return &Server{Process: p, Address: c.listen}, err
 }
 
 // Service starts the binary of tokensvc, with these users in a users file, and
@@ -113,5 +114,5 @@ func (l *Lab) Service(ctx context.Context, name, binary string, u *Upstream, use
 			"TOKENSVC_LIMITS_USER_PER_MINUTE=60000", "TOKENSVC_LIMITS_USER_BURST=10000",
 		}, env...),
 	})
-	return &Server{p, address}, err
+	return &Server{p, address, ops}, err
 }

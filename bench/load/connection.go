@@ -22,9 +22,14 @@ const (
 	dialLimit = 5 * time.Second
 )
 
-// Post is a request for a token, as bytes on the wire.
-func Post(host, path, bearer string) []byte {
-	return fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nAccept: application/json\r\nContent-Length: 0\r\n\r\n", path, host, bearer)
+// Post is a request for a token, as bytes on the wire, with a JSON body or none.
+func Post(host, path, bearer, body string) []byte {
+	kind := ""
+	if body != "" {
+		kind = "Content-Type: application/json\r\n"
+	}
+	return fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nAccept: application/json\r\n%sContent-Length: %d\r\n\r\n%s",
+		path, host, bearer, kind, len(body), body)
 }
 
 // An Answer is what a server said. Its body is good until the next exchange.

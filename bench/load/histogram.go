@@ -52,7 +52,7 @@ func (h *Histogram) Quantile(share float64) time.Duration {
 // bucketOf is linear below perOctave, and from there on by the highest bits.
 func bucketOf(ns uint64) int {
 	if ns < perOctave {
-		return int(ns) //nolint:gosec // below perOctave
+		return int(ns)
 	}
 	shift := bits.Len64(ns) - bits.Len64(perOctave)
 	return shift*perOctave + int(ns>>shift) //nolint:gosec // below 2·perOctave

@@ -60,7 +60,7 @@ func (v *visit) login(ctx context.Context, services []*lab.Server) {
 func (v *visit) ask(ctx context.Context, service *lab.Server) (load.Answer, error) {
 	c := load.NewConnection(service.Address, v.from)
 	defer c.Close()
-	return c.Exchange(ctx, load.Post(service.Address, "/v1/token", v.user.Bearer))
+	return c.Exchange(ctx, load.Post(service.Address, "/v1/token", v.user.Bearer, ""))
 }
 
 // failures tells of some of those who failed, and of how many there were.

@@ -20,7 +20,7 @@ func (b *bench) direct() load.Plan {
 	p := load.Plan{Address: address, Connections: b.connections}
 	for _, u := range b.users[:regulars] {
 		path := fmt.Sprintf("/v2/telephony_credentials/%s/token", u.Credential)
-		p.Requests = append(p.Requests, load.Post(address, path, b.upstream.APIKey))
+		p.Requests = append(p.Requests, load.Post(address, path, b.upstream.APIKey, ""))
 	}
 	return p
 }

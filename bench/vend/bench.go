@@ -101,7 +101,7 @@ func (b *bench) start(ctx context.Context) (all *contenders, err error) {
 	all.handGo.server, errs[1] = b.lab.HandwrittenGo(ctx, b.upstream, known)
 	all.handNode.server, errs[2] = b.lab.HandwrittenNode(ctx, b.upstream, known)
 	all.cached.server, errs[3] = b.lab.Service(ctx, "tokensvc-cached", b.binary, b.upstream, known)
-	all.minting.server, errs[4] = b.lab.Service(ctx, "tokensvc-minting", b.binary, b.upstream, known, "TOKENSVC_CACHE=memory")
+	all.minting.server, errs[4] = b.lab.Service(ctx, "tokensvc-minting", b.binary, b.upstream, known, "TOKENSVC_CACHE=none")
 	return all, errors.Join(errs[:]...)
 }
 
@@ -109,7 +109,7 @@ func (b *bench) start(ctx context.Context) (all *contenders, err error) {
 func (b *bench) plan(address string, users []lab.User) load.Plan {
 	p := load.Plan{Address: address, Connections: b.connections}
 	for _, u := range users {
-		p.Requests = append(p.Requests, load.Post(address, tokenPath, u.Bearer))
+		p.Requests = append(p.Requests, load.Post(address, tokenPath, u.Bearer, ""))
 	}
 	return p
 }

@@ -10,9 +10,12 @@ const (
 	// margin is the part of Telnyx's limit that we use. The rest is for calls that
 	// travel faster than those before them.
 	margin = 0.95
-	// cut is what a 429 leaves of our share, and floor what it always leaves.
-	cut   = 0.7
-	floor = 0.05
+	// cut is what 429s that come together leave of our share at least: each takes
+	// as much as weight calls. A few are of calls that were held up on the way; many
+	// mean that there is less for us than we think. floor is what is always left.
+	cut    = 0.7
+	weight = 10
+	floor  = 0.05
 	// What one cut took comes back within recovery, or in as many windows.
 	recovery        = 30 * time.Second
 	recoveryWindows = 5
@@ -44,6 +47,7 @@ type limit struct {
 
 	factor   float64 // of our share when it was last cut
 	cutAt    time.Duration
+	uncut    float64       // the factor before that
 	cutAgain time.Duration // 429s before that are of calls sent before the cut
 
 	held time.Duration // Telnyx told us to wait until then
@@ -83,14 +87,18 @@ func (l *limit) limited(at time.Duration, wait time.Duration, rate int) {
 		wait = pause
 	}
 	l.held = max(l.held, at+wait)
-	if at < l.cutAgain {
-		return
-	}
 	if l.share(at) == 0 {
 		l.most, l.span, l.guessed, l.factor, l.cutAt = max(rate, leastGuess), guessedSpan, true, 1, at
 	}
-	l.factor, l.cutAt = max(l.factorAt(at)*cut, floor), at
-	l.cutAgain = max(l.held, at+time.Second)
+	if at >= l.cutAgain {
+		l.uncut, l.cutAgain = l.factorAt(at), max(l.held, at+time.Second)
+		l.factor, l.cutAt = l.uncut, at
+	}
+	less := weight / float64(l.most)
+	if l.guessed {
+		less = 1 // it was no more than a guess
+	}
+	l.factor = max(l.factor-less, l.uncut*cut, floor)
 }
 
 // factorAt is the part of our share that 429s leave us. It comes back slowly, by

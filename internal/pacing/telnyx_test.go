@@ -47,15 +47,15 @@ func (u *upstream) attempt(about telnyx.CredentialID) telnyx.Attempt {
 	if u.jitter > 0 {
 		sleep(rand.N(u.jitter)) //nolint:gosec // anything will do
 	}
-	a := u.count(about)
-	sleep(u.latency)
+	a, takes := u.count(about)
+	sleep(takes)
 	return a
 }
 
-func (u *upstream) count(about telnyx.CredentialID) telnyx.Attempt {
+func (u *upstream) count(about telnyx.CredentialID) (a telnyx.Attempt, takes time.Duration) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	a := telnyx.Attempt{About: about, Kind: u.down}
+	a = telnyx.Attempt{About: about, Kind: u.down}
 	since := time.Since(u.begun)
 	u.calls++
 	u.seconds[int64(since/time.Second)]++
@@ -63,7 +63,7 @@ func (u *upstream) count(about telnyx.CredentialID) telnyx.Attempt {
 		a.Kind = u.bad[about]
 	}
 	if u.limit == 0 || u.down != nil {
-		return a
+		return a, u.latency
 	}
 	if number := int64((since + u.offset) / u.window); number != u.number {
 		u.number, u.used = number, 0
@@ -85,7 +85,7 @@ func (u *upstream) count(about telnyx.CredentialID) telnyx.Attempt {
 			a.RetryAfter = u.retry
 		}
 	}
-	return a
+	return a, u.latency
 }
 
 // eat is another user of the account.
@@ -101,10 +101,11 @@ func (u *upstream) eat(calls int) {
 	u.mu.Unlock()
 }
 
-func (u *upstream) set(down error) {
+// set has every call fail from now on, or none, and take so long.
+func (u *upstream) set(down error, latency time.Duration) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.down = down
+	u.down, u.latency = down, latency
 }
 
 func newPacer(t testing.TB, cfg pacing.Config) *pacing.Pacer {

@@ -74,7 +74,10 @@ func (p *Pacer) serve(at time.Duration) {
 		case when <= at:
 			p.lineOf(w).leave(w)
 			p.begin(at, w)
-			p.pace = max(p.pace, at-catchUp) + p.pacing(at)
+			if p.pace < at-catchUp {
+				p.pace = at // it was something else that held them up
+			}
+			p.pace += p.pacing(at)
 			w.turn <- nil
 		case when == never:
 			return // whoever leaves calls serve
@@ -154,12 +157,13 @@ func (p *Pacer) pacing(at time.Duration) time.Duration {
 }
 
 // gap is the time between two calls as far as we can tell: other replicas may use
-// a part of the limit, and while none is known it is as it has been.
+// a part of the limit. While none is known it is short, because twice as many go
+// with every answer; who comes back too soon is told again when more is known.
 func (p *Pacer) gap(at time.Duration) time.Duration {
 	share := p.limit.share(at)
 	switch {
 	case share == 0:
-		return time.Second / time.Duration(max(p.begun.rate(at), fewest))
+		return time.Second / most
 	case p.part > 0:
 		share = min(share, p.part)
 	}

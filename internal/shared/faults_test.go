@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"os/exec"
 	"runtime"
 	"strings"
 	"sync"
@@ -346,19 +348,29 @@ func TestPasswords(t *testing.T) {
 	elsewhere.has(t, "false it has no database of that number")
 }
 
-// The system's roots are read once in a process, so this is one test.
+// The system's roots are read once in a process, so this is done in another one.
 func TestTLS(t *testing.T) {
-	s, other := redistest.StartWithT(t, redistest.Options{TLS: true}), redistest.StartWithT(t, redistest.Options{TLS: true})
-	t.Setenv("SSL_CERT_FILE", s.CAFile())
-	t.Setenv("SSL_CERT_DIR", t.TempDir())
-	together(t, connect(t, shared.Config{URL: s.URL(), Keys: keys(oldKey)}))
-	plain := redistest.StartT(t)
+	s, other, plain := redistest.StartWithT(t, redistest.Options{TLS: true}), redistest.StartWithT(t, redistest.Options{TLS: true}), redistest.StartT(t)
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestInAProcessWithAnotherRoot$", "-test.v")
+	child.Env = append(os.Environ(), "SSL_CERT_FILE="+s.CAFile(), "SSL_CERT_DIR="+t.TempDir(), "TLS_URLS="+strings.Join([]string{s.URL(), other.URL(), plain.URL()}, " "))
+	if out, err := child.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestInAProcessWithAnotherRoot(t *testing.T) {
+	urls := strings.Fields(os.Getenv("TLS_URLS"))
+	if len(urls) != 3 {
+		return // it is not that process
+	}
+	good, other, plain := urls[0], urls[1], urls[2]
+	together(t, connect(t, shared.Config{URL: good, Keys: keys(oldKey)}))
 	for url, says := range map[string]string{
-		other.URL(): "false the certificate is signed by an unknown authority",
-		strings.Replace(s.URL(), "localhost", "127.0.0.2", 1): "false connection refused",
-		strings.Replace(s.URL(), "rediss", "redis", 1):        "false ", // how it hangs up differs
-		strings.Replace(plain.URL(), "redis", "rediss", 1):    "false it does not answer in time",
-		"redis://localhost.invalid":                           "false no such host",
+		other: "false the certificate is signed by an unknown authority",
+		strings.Replace(good, "localhost", "127.0.0.2", 1): "false connection refused",
+		strings.Replace(good, "rediss", "redis", 1):        "false ", // how it hangs up differs
+		strings.Replace(plain, "redis", "rediss", 1):       "false it does not answer in time",
+		"redis://localhost.invalid":                        "false no such host",
 	} {
 		r := join(t, shared.Config{URL: url, Keys: keys(oldKey)})
 		r.has(t, says)

@@ -15,17 +15,24 @@ import (
 // It answers how long to wait.
 //
 // A time that lies further ahead than it ever gets, after the clock was set back or
-// somebody has written here, counts as the furthest.
+// somebody has written here, is set to the furthest.
 const allowScript = `
 local gap, ahead = tonumber(ARGV[1]), tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local at = tonumber(redis.call('GET', KEYS[1]) or '') or now
-at = math.min(math.max(at, now), now + ahead) + gap
-if at > now + ahead then
-	return math.ceil(at - now - ahead)
+local function set(at)
+	redis.call('SET', KEYS[1], string.format('%.0f', at), 'PX', math.ceil((at - now) / 1000))
 end
-redis.call('SET', KEYS[1], string.format('%.0f', at), 'PX', math.ceil((at - now) / 1000))
+local at = tonumber(redis.call('GET', KEYS[1]) or '')
+if not at or not (at > now) then at = now end
+if at > now + ahead then
+	at = now + ahead
+	set(at)
+end
+if at + gap > now + ahead then
+	return math.ceil(at + gap - now - ahead)
+end
+set(at + gap)
 return 0`
 
 // Allow counts one request of the key's, of which perMinute are allowed in the long
