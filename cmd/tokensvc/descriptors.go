@@ -4,31 +4,76 @@ import (
 	"math"
 	"syscall"
 
+	"github.com/rs/zerolog"
+
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
 
-// ownDescriptors is what is kept free for everything but callers and Telnyx:
-// issuers, the database, the Redis, files that are read again.
-const ownDescriptors = 64
+const (
+	// reserved descriptors are for files, logs, name servers, keys of issuers, the
+	// database in a file, and the cache that replicas share.
+	reserved = 64
+	// ofIntrospection are for asking an issuer about tokens: authz's bound.
+	ofIntrospection = 128
+	// leastConnections are what a listener has whatever the limit is.
+	leastConnections = 8
+)
 
-// descriptors is how many the process may have open. Go has raised it as far as
-// it may be raised.
-func descriptors() int {
-	var limit syscall.Rlimit
-	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil || limit.Cur > math.MaxInt32 {
-		return math.MaxInt32
-	}
-	return int(limit.Cur) //nolint:gosec // it is small
+// descriptors says how many connections each may have open, so that all of them
+// together stay within the limit on open files. With none left, whoever connects to
+// us would keep us from connecting to Telnyx.
+type descriptors struct {
+	callers   int // to each listener for callers
+	operators int
+	telnyx    int // to Telnyx, for those who wait
+	needed    int // for all that is configured
 }
 
-// roomFor is how many connections each of so many listeners may have open: what the
-// configuration says, or less if descriptors are scarce. Whoever opens connections
-// and says nothing must not take those with which Telnyx is asked.
-func (s *service) roomFor(listeners, descriptors int) int {
-	reserved := telnyx.DefaultMaxConnections + backgroundConnections + ownDescriptors
-	if s.database != nil {
-		reserved += s.cfg.DirectoryConnections
+// descriptors shares out so many open files.
+func (c Config) descriptors(limit uint64) descriptors {
+	want := c.Limits.Connections
+	listeners, others := 1, reserved+backgroundConnections
+	if c.ProxyListen != "" {
+		listeners++
 	}
-	free := max(descriptors-reserved, descriptors/2)
-	return max(min(s.cfg.Limits.Connections, free/listeners), 1)
+	if c.Directory.isDatabase() {
+		others += c.DirectoryConnections + 1
+	}
+	for _, i := range c.Issuers {
+		if i.Introspect.isSet() {
+			others += ofIntrospection
+		}
+	}
+	d := descriptors{callers: want, operators: want, telnyx: telnyx.DefaultMaxConnections}
+	d.needed = (listeners+1)*want + d.telnyx + others
+	if limit >= uint64(d.needed) { //nolint:gosec // some thousands
+		return d
+	}
+	has := int(limit)                       //nolint:gosec // less than needed
+	d.telnyx = max(min(d.telnyx, has/4), 1) // what all the rest is for
+	room := has - others - d.telnyx
+	d.operators = min(want, max(room/8, leastConnections))
+	d.callers = min(want, max((room-d.operators)/listeners, leastConnections))
+	return d
+}
+
+// warn says once what was lowered, and what to do.
+func (d descriptors) warn(cfg Config, limit uint64, log zerolog.Logger) {
+	if limit >= uint64(d.needed) { //nolint:gosec // some thousands
+		return
+	}
+	log.Warn().Uint64("open_files", limit).Int("needed", d.needed).
+		Int("connections", d.callers).Int("ops_connections", d.operators).Int("telnyx_connections", d.telnyx).
+		Int("limits.connections", cfg.Limits.Connections).
+		Msg("fewer connections than limits.connections are accepted: the limit on open files is too low for it; raise that (ulimit -n, LimitNOFILE, --ulimit nofile) or lower limits.connections")
+}
+
+// openFiles is how many files the process may have open. The runtime has raised it to
+// the hard limit.
+func openFiles() uint64 {
+	var l syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
+		return math.MaxInt32 // none that is known
+	}
+	return l.Cur
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/mattn/go-isatty"
 	"github.com/rs/zerolog"
 
@@ -31,6 +32,7 @@ func serve(ctx context.Context, t terminal, args []string) int {
 	}
 	log, end := newLog(cfg.Log, t.err)
 	defer end()
+	limitMemory(t.environ, memlimit.FromCgroup, log)
 	s, err := newService(cfg, log)
 	if err != nil {
 		sayError(t.err, err)

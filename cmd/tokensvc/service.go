@@ -26,6 +26,7 @@ type service struct {
 	cfg      Config
 	log      zerolog.Logger
 	verifier *authz.Verifier
+	files    descriptors
 	keys     secretFiles // of Telnyx's API
 	pacer    *pacing.Pacer
 	machine  *vending.Machine
@@ -51,7 +52,9 @@ type service struct {
 // newService builds every part and reads the files that cfg does not hold, but
 // asks nothing of the network.
 func newService(cfg Config, log zerolog.Logger) (*service, error) {
-	s := &service{cfg: cfg, log: log}
+	limit := openFiles()
+	s := &service{cfg: cfg, log: log, files: cfg.descriptors(limit)}
+	s.files.warn(cfg, limit, log)
 	registry := newRegistry()
 	s.observer = newObserver(log, registry)
 
@@ -132,9 +135,11 @@ func (s *service) openVerifier() error {
 // readiness says what the service needs and whether it is there. A database must
 // have answered once. One that goes away later does not make the service unready:
 // all replicas would be, and callers told nothing in place of what is the matter.
+// Nor does Telnyx, whatever it does or says of our keys: it does so to all replicas,
+// and the tokens that they keep would reach nobody.
 func (s *service) readiness() handler.Readiness {
 	directory, opened := s.observer.directory()
-	parts := map[string]string{"directory": directory}
+	parts := map[string]string{"directory": directory, "telnyx": s.observer.telnyx(len(s.keys))}
 	for _, i := range s.cfg.Issuers {
 		parts["issuer "+i.Name] = "ok"
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -67,10 +68,11 @@ func (s *service) openTelnyx(registry prometheus.Registerer) error {
 	}
 	measurePace(registry, s.pacer.State)
 	waitedFor := s.cfg.telnyx(s.keys.Texts)
-	waitedFor.Gate = s.pacer.Logins()
+	waitedFor.Gate, waitedFor.MaxConnections, waitedFor.OnKeys = s.pacer.Logins(), s.files.telnyx, s.observer.keysAre
 	if s.client, err = telnyx.New(waitedFor); err != nil {
 		return err
 	}
+	registry.MustRegister(newKeyCollector(s.client.State))
 	background := s.cfg.telnyx(s.keys.Texts)
 	background.Gate, background.MaxConnections = s.pacer.Background(), backgroundConnections
 	s.background, err = telnyx.New(background)
@@ -82,7 +84,8 @@ func (s *service) openTelnyx(registry prometheus.Registerer) error {
 func (s *service) openMachine() error {
 	cfg := vending.Config{
 		Minter: s.client, Background: s.background, KeepNothing: s.cfg.Cache.Kind == "none",
-		MinLife: s.cfg.Vending.MinLife, OnMint: s.observer.mint, Now: now,
+		MaxBytes: tokenBytes(debug.SetMemoryLimit(-1)), // which sets nothing
+		MinLife:  s.cfg.Vending.MinLife, OnMint: s.observer.mint, Now: now,
 		// Half of the requests may wait for Telnyx; there is always room for
 		// those who need not.
 		MaxWaiting: max(s.cfg.Limits.InFlight/2, 1),

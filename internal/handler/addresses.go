@@ -55,11 +55,11 @@ type refused struct {
 
 // newAddresses returns nil, which lets everybody in, if there is to be no bound.
 func newAddresses(cfg Config) (*addresses, error) {
-	if cfg.AddressPerMinute == 0 && cfg.AddressBurst == 0 {
+	if cfg.AddressPerMinute == 0 {
 		return nil, nil
 	}
 	if cfg.AddressPerMinute < 1 || cfg.AddressBurst < 1 {
-		return nil, errors.New("handler: an address's rate and burst must both be positive, or 0 for none")
+		return nil, errors.New("handler: an address's rate and burst must be positive, or the rate 0 for none")
 	}
 	every := time.Minute / time.Duration(cfg.AddressPerMinute)
 	a := &addresses{

@@ -200,7 +200,7 @@ func TestAnAddressesShareOfAllReplicas(t *testing.T) {
 }
 
 func TestNoBoundIsNoBound(t *testing.T) {
-	none, err := newAddresses(Config{})
+	none, err := newAddresses(Config{AddressBurst: 5})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +212,7 @@ func TestNoBoundIsNoBound(t *testing.T) {
 	if err := none.mayTry(at); err != nil {
 		t.Errorf("got %v", err)
 	}
-	for _, wrong := range [][2]int{{0, 1}, {1, 0}, {-1, 5}, {5, -1}} {
+	for _, wrong := range [][2]int{{1, 0}, {-1, 5}, {5, -1}} {
 		if _, err := newAddresses(Config{AddressPerMinute: wrong[0], AddressBurst: wrong[1], Now: time.Now}); err == nil {
 			t.Errorf("a rate of %v is accepted", wrong)
 		}

@@ -112,7 +112,7 @@ func crossOrigin(cfg Config) func(http.Handler) http.Handler {
 	options := cors.Options{
 		AllowedOrigins:   cfg.Origins,
 		AllowedMethods:   []string{http.MethodGet, http.MethodPost},
-		AllowedHeaders:   []string{"Authorization", "Content-Type", "Accept", requestIDHeader},
+		AllowedHeaders:   []string{"Authorization", "Content-Type", "Accept", "Cache-Control", requestIDHeader},
 		ExposedHeaders:   []string{"Retry-After", requestIDHeader, "WWW-Authenticate"},
 		AllowCredentials: cfg.Cookies,
 		MaxAge:           int(preflightLife / time.Second),

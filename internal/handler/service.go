@@ -61,8 +61,8 @@ type Config struct {
 	UserPerMinute, UserBurst int
 	// AddressPerMinute and AddressBurst bound how many of the requests from one
 	// address may be refused for who sends them; what comes from there beyond it,
-	// without a bearer that was verified before, is not looked at. Default 0: no
-	// bound.
+	// without a bearer that was verified before, is not looked at. Default 0 a
+	// minute: no bound.
 	AddressPerMinute, AddressBurst int
 	// SharedRate takes one of what a key may have of a kind of rate, "user" or
 	// "address", for all replicas, or says how long to wait for it. ok is false when

@@ -55,6 +55,8 @@ func refusalOf(err error) error {
 	switch {
 	case strings.Contains(text, "AUTH") && strings.Contains(text, "password"): // a password where none is set
 		return errLogin
+	case strings.Contains(text, "can't run this command"), strings.Contains(text, "can't access"): // in a script
+		return errACL
 	case strings.Contains(text, "DB index"):
 		return errNoDatabase
 	}

@@ -2,13 +2,12 @@ package shared_test
 
 import (
 	"errors"
-	"io"
-	"net"
 	"os"
 	"os/exec"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -112,14 +111,22 @@ func TestAPausedRedisCostsTheFirstFew(t *testing.T) {
 	s.Pause()
 	began := time.Now()
 	var callers sync.WaitGroup
-	for range 2000 { // more than may wait at once
+	var waited atomic.Int64
+	for range 3000 { // more than may wait at once
 		callers.Go(func() {
+			began := time.Now()
 			if takes(t, r, id, token) {
 				t.Error("a paused Redis answers")
+			}
+			if time.Since(began) > 150*time.Millisecond {
+				waited.Add(1)
 			}
 		})
 	}
 	callers.Wait()
+	if n := waited.Load(); n == 0 || n > 1100 {
+		t.Errorf("%d waited, want some, and at most 1024", n)
+	}
 	if took := time.Since(began); took > 2*time.Second {
 		t.Errorf("it took them %v", took)
 	}
@@ -167,50 +174,6 @@ func TestAFullRedisStillHasWhatItHas(t *testing.T) {
 	}
 	together(t, r)
 }
-
-// A fake of a Redis that answers with a text to everything. The first answers are
-// those to an introduction and a ping, or there is no connection.
-func fake(t *testing.T, answers ...string) (url string, conns func() int) {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var mu sync.Mutex
-	n := 0
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			n++
-			mu.Unlock()
-			serving.Go(func() { answer(conn, answers) })
-		}
-	})
-	t.Cleanup(func() { listener.Close(); serving.Wait() })
-	return "redis://" + listener.Addr().String(), func() int { mu.Lock(); defer mu.Unlock(); return n }
-}
-
-// answer answers each piece that arrives with the next of the answers, and the last
-// one again and again.
-func answer(conn net.Conn, answers []string) {
-	defer conn.Close()
-	buffer := make([]byte, 64<<10)
-	for i := 0; ; i++ {
-		if _, err := conn.Read(buffer); err != nil {
-			return
-		}
-		if _, err := conn.Write([]byte(answers[min(i, len(answers)-1)])); err != nil {
-			return
-		}
-	}
-}
-
-const helloOK = "*2\r\n$6\r\nserver\r\n$5\r\nredis\r\n"
 
 // It fails by the process ending.
 func TestGarbageEndsTheConnectionAndNothingElse(t *testing.T) {
@@ -269,48 +232,6 @@ func TestASlowRedisIsNotUsed(t *testing.T) {
 	alone(t, r, 100*time.Millisecond)
 	slower(0)
 	until(t, "Redis", r.Up)
-}
-
-// slowed passes on what a server says, later.
-func slowed(t *testing.T, address string) (url string, slower func(time.Duration)) {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var mu sync.Mutex
-	var delay time.Duration
-	var serving sync.WaitGroup
-	pass := func(in net.Conn) {
-		defer in.Close()
-		out, err := net.Dial("tcp", address)
-		if err != nil {
-			return
-		}
-		serving.Go(func() { io.Copy(out, in); out.Close() })
-		buffer := make([]byte, 64<<10)
-		for {
-			n, err := out.Read(buffer)
-			mu.Lock()
-			d := delay
-			mu.Unlock()
-			<-time.After(d)
-			if _, bad := in.Write(buffer[:n]); err != nil || bad != nil {
-				return
-			}
-		}
-	}
-	serving.Go(func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			serving.Go(func() { pass(conn) })
-		}
-	})
-	t.Cleanup(func() { listener.Close(); serving.Wait() })
-	return "redis://" + listener.Addr().String(), func(d time.Duration) { mu.Lock(); defer mu.Unlock(); delay = d }
 }
 
 func TestPasswords(t *testing.T) {

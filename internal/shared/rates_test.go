@@ -138,16 +138,17 @@ func TestReplicasCountCallsTogether(t *testing.T) {
 func TestWhenThereWillBeRoomIsTrue(t *testing.T) {
 	s := redistest.StartT(t)
 	calls := connect(t, shared.Config{URL: s.URL()}).Calls("telnyx")
-	const span = 400 * time.Millisecond
+	const span = 2 * time.Second
 	for range 3 {
 		calls.Take(t.Context(), 3, span)
+		<-time.After(200 * time.Millisecond)
 	}
 	wait, ok := calls.Take(t.Context(), 3, span)
 	if !ok || wait <= 0 || wait > span {
 		t.Fatalf("wait %v, %t", wait, ok)
 	}
-	// With less to be had, one more must become too old.
-	if less, _ := calls.Take(t.Context(), 2, span); less < wait-50*time.Millisecond || less > span {
+	// For one to have room when only one may be counted, the last must be too old.
+	if less, _ := calls.Take(t.Context(), 1, span); less < wait+300*time.Millisecond || less > span {
 		t.Errorf("wait %v, with less room %v", wait, less)
 	}
 	<-time.After(wait)

@@ -61,8 +61,9 @@ func (r *Redis) seal(id telnyx.CredentialID, t telnyx.LoginToken, since time.Tim
 	if err != nil {
 		return nil, err
 	}
-	content := binary.BigEndian.AppendUint64(nil, uint64(since.UnixMilli())) //nolint:gosec // back to the same when it is read
-	return aead.Seal([]byte{entryVersion}, nil, append(content, t.JWT.Reveal()...), []byte(r.about(id))), nil
+	content := binary.BigEndian.AppendUint64(nil, uint64(since.UnixMilli()))
+	sealed := aead.Seal(nil, nil, append(content, t.JWT.Reveal()...), []byte(r.about(id))) //nolint:gosec // it draws the nonce itself
+	return append([]byte{entryVersion}, sealed...), nil
 }
 
 // maxSkew is how far the clocks of two replicas may lie apart: what another has just

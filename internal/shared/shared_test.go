@@ -138,7 +138,7 @@ func newID(t *testing.T) telnyx.CredentialID {
 // newToken makes a token of the size of Telnyx's.
 func newToken(t *testing.T, life time.Duration) telnyx.LoginToken {
 	t.Helper()
-	part := func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
+	part := b64
 	var signature [300]byte
 	rand.Read(signature[:])
 	jwt := part(`{"alg":"HS512"}`) + "." + part(fmt.Sprintf(`{"exp":%d}`, time.Now().Add(life).Unix())) + "." + part(string(signature[:]))
@@ -237,3 +237,5 @@ return table.concat(all, '\n')`
 	text, _ := ask(t, s, "EVAL", script, "0").(string)
 	return text
 }
+
+func b64(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }

@@ -74,12 +74,15 @@ func (c *Client) withKeys(ctx context.Context, k call) *Error {
 	var failed *Error
 	var tried []string
 	for len(tried) < MaxAPIKeys {
+		if failed != nil && !c.keys.another(tried) {
+			return failed // nor is the gate to be waited at for nothing
+		}
 		key, err := c.gated(ctx, k, tried)
 		if err == nil {
 			return nil
 		}
 		if key == "" && failed != nil && err.cause == errNoKey { //nolint:errorlint // our own, as it is
-			return failed // there is no other key
+			return failed // there is no other key any more
 		}
 		failed = err
 		if key != "" {
@@ -129,33 +132,51 @@ func newKeyring(cfg Config) *keyring {
 	return &keyring{list: cfg.APIKeys, told: told}
 }
 
-// next returns the key to try after those that a call has tried already. A key that
-// was rejected is skipped until it is time to try it again, for which one call is
-// chosen. If all were rejected just now, whoever has tried none tries the one that
-// was tried longest ago.
+// next returns the key to try after those that a call has tried already.
 func (r *keyring) next(tried []string) (turn, bool) {
 	listed := r.list()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.take(listed)
-	now, pause, oldest := time.Now(), rejectedFor, -1
+	now := time.Now()
+	i := r.find(tried, now)
+	if i < 0 {
+		return turn{}, false
+	}
+	return r.choose(&r.keys[i], now), true
+}
+
+// another reports whether there is such a key at this moment.
+func (r *keyring) another(tried []string) bool {
+	listed := r.list()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.take(listed)
+	return r.find(tried, time.Now()) >= 0
+}
+
+// find returns the place of the key to try, or -1. A key that was rejected is skipped
+// until it is time to try it again, for which one call is chosen. If all were rejected
+// just now, whoever has tried none tries the one that was tried longest ago. It needs
+// r.mu.
+func (r *keyring) find(tried []string, now time.Time) int {
+	pause, oldest := rejectedFor, -1
 	if r.state().AllRejected() {
 		pause = allRejectedFor
 	}
-	for i := range r.keys {
-		k := &r.keys[i]
+	for i, k := range r.keys {
 		switch {
 		case !k.sendable || slices.Contains(tried, k.text):
 		case k.state != KeyRejected || now.Sub(k.tried) >= pause:
-			return r.choose(k, now), true
+			return i
 		case oldest < 0 || k.tried.Before(r.keys[oldest].tried):
 			oldest = i
 		}
 	}
-	if len(tried) > 0 || oldest < 0 {
-		return turn{}, false
+	if len(tried) > 0 {
+		return -1
 	}
-	return r.choose(&r.keys[oldest], now), true
+	return oldest
 }
 
 // choose has a key be tried at this moment. It needs r.mu.

@@ -26,10 +26,6 @@ type trouble struct {
 	until time.Time
 }
 
-// maxKeptBytes bounds what all kept tokens take together, whatever their size:
-// one may have 16 KiB. It is enough for defaultMaxTokens of the usual 600 bytes.
-const maxKeptBytes = 256 << 20
-
 // keptOverhead is about what a token takes beside its text: its place in the
 // cache, its times, the credential's id.
 const keptOverhead = 512
@@ -37,11 +33,11 @@ const keptOverhead = 512
 // newKept returns a cache bounded in bytes, and in tokens by each of them counting
 // for no less than its share of the bytes.
 func newKept(cfg Config) (*otter.Cache[telnyx.CredentialID, *kept], error) {
-	share := (maxKeptBytes + cfg.MaxTokens - 1) / cfg.MaxTokens
+	share := (cfg.MaxBytes + int64(cfg.MaxTokens) - 1) / int64(cfg.MaxTokens)
 	return otter.New(&otter.Options[telnyx.CredentialID, *kept]{
-		MaximumWeight: maxKeptBytes,
+		MaximumWeight: uint64(cfg.MaxBytes), //nolint:gosec // positive
 		Weigher: func(_ telnyx.CredentialID, k *kept) uint32 {
-			return uint32(max(k.JWT.Len()+keptOverhead, share)) //nolint:gosec // neither is more than maxKeptBytes
+			return uint32(max(int64(k.JWT.Len()+keptOverhead), share)) //nolint:gosec // neither is more than MaxMaxBytes
 		},
 		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[telnyx.CredentialID, *kept]) time.Duration {
 			return max(e.Value.ExpiresAt.Sub(cfg.Now()), 0)

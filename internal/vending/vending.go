@@ -21,6 +21,9 @@ const (
 	DefaultMinLife    = 0.5
 	defaultMaxTokens  = 200_000
 	defaultMaxWaiting = 512
+	defaultMaxBytes   = 256 << 20
+	// MaxMaxBytes is more than anybody wants to keep.
+	MaxMaxBytes = 1 << 31
 
 	// staleLife is what a kept token must have left to be handed out when
 	// Telnyx does not give a new one: time enough to log in and be told to come
@@ -90,9 +93,12 @@ type Config struct {
 	// MinLife is the share of its life, between 0 and 1 exclusively, that a kept
 	// token must have left to be handed out. Default 0.5.
 	MinLife float64
-	// MaxTokens bounds how many tokens are kept. Default 200,000. Whatever it is,
-	// all of them together take no more than about 256 MiB.
+	// MaxTokens bounds how many tokens are kept. Default 200,000.
 	MaxTokens int
+	// MaxBytes bounds about what all kept tokens take together, whatever their size:
+	// one may have 16 KiB. Default 256 MiB, which is enough for the default MaxTokens
+	// of the usual 600 bytes. At most MaxMaxBytes.
+	MaxBytes int64
 	// MaxWaiting bounds how many callers wait for Telnyx at once, and, apart from
 	// it, how many mints go on for them. It should be less than how many requests are
 	// served at once, so that there is room for those who need not wait. Default
@@ -158,6 +164,9 @@ func (cfg Config) withDefaults() Config {
 	if cfg.MaxTokens == 0 {
 		cfg.MaxTokens = defaultMaxTokens
 	}
+	if cfg.MaxBytes == 0 {
+		cfg.MaxBytes = defaultMaxBytes
+	}
 	if cfg.MaxWaiting == 0 {
 		cfg.MaxWaiting = defaultMaxWaiting
 	}
@@ -180,6 +189,8 @@ func (cfg Config) check() error {
 		return errors.New("MinLife must lie between 0 and 1")
 	case cfg.MaxTokens < 0:
 		return errors.New("MaxTokens must be positive")
+	case cfg.MaxBytes < 0 || cfg.MaxBytes > MaxMaxBytes:
+		return fmt.Errorf("MaxBytes must be positive and at most %d", MaxMaxBytes)
 	case cfg.MaxWaiting < 0:
 		return errors.New("MaxWaiting must be positive")
 	}
