@@ -36,16 +36,20 @@ func newSharedObserver(log zerolog.Logger, registry prometheus.Registerer) *shar
 	return o
 }
 
-// state is told when the cache comes and goes.
+// state is told when the cache comes and goes, and, with up and an error, when it
+// is there and refuses something, as one does that is full.
 func (o *sharedObserver) state(up bool, err error) {
 	o.is.Store(up)
-	if up {
+	switch {
+	case up && err != nil:
+		o.log.Warn().Err(err).Msg("the shared cache answers, but refuses to do all that it is asked")
+	case up:
 		o.up.Set(1)
 		o.log.Info().Msg("the shared cache answers")
-		return
+	default:
+		o.up.Set(0)
+		o.log.Warn().Err(err).Msg("the shared cache does not answer; tokens are kept by each replica alone meanwhile")
 	}
-	o.up.Set(0)
-	o.log.Warn().Err(err).Msg("the shared cache does not answer; tokens are kept by each replica alone meanwhile")
 }
 
 func (o *sharedObserver) refuse(reason string) { o.refused.WithLabelValues(reason).Inc() }

@@ -23,6 +23,8 @@ type line struct {
 
 	swallows atomic.Bool // bytes that come in are lost
 
+	garbles atomic.Bool // bytes that come back are noise
+
 	mu       sync.Mutex
 	listener net.Listener // nil while it is cut
 	open     map[net.Conn]bool

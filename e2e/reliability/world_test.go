@@ -66,6 +66,7 @@ type world struct {
 	setup
 	dir         string
 	clock       *clock
+	began       time.Time
 	issuer      *oidctest.Issuer
 	telnyx      *telnyxtest.Server
 	line        *line // to Telnyx
@@ -93,7 +94,7 @@ func newWorld(t *testing.T, o setup) *world {
 	clock := newClock(t, dir)
 	o.telnyx.Now = clock.now
 	w := &world{
-		setup: o, dir: dir, clock: clock, credentials: map[string]string{}, bearers: map[string]string{},
+		setup: o, dir: dir, clock: clock, began: time.Now(), credentials: map[string]string{}, bearers: map[string]string{},
 		issuer: oidctest.StartT(t, oidctest.Options{Audience: audience, Life: 48 * time.Hour}),
 		telnyx: telnyxtest.StartT(t, o.telnyx),
 	}
