@@ -59,4 +59,7 @@ require (
 	modernc.org/memory v1.12.1 // indirect
 )
 
-ignore ./e2e/provider/node_modules
+ignore (
+	./bench/handwritten/node/node_modules
+	./e2e/provider/node_modules
+)

@@ -21,8 +21,8 @@ var (
 	// What it answers for an expired or deleted one is not documented, so the
 	// three are one. From list and create: it refuses what was asked for.
 	ErrCredentialRejected = errors.New("telnyx does not accept the credential")
-	// ErrKeyRejected: Telnyx does not accept the API key for this (401, 403),
-	// or the key is not one that could be sent.
+	// ErrKeyRejected: Telnyx accepts none of the API keys for this (401, 403), or
+	// there is none that could be sent.
 	ErrKeyRejected = errors.New("telnyx does not accept the API key")
 	// ErrBadAnswer: a status or body that the call must not have: a redirect,
 	// a page, nothing, not a token, too much.
@@ -46,14 +46,15 @@ type Error struct {
 	Kind       error         // one of the kinds above, or context.Canceled when the caller gave up
 	Status     int           // the answer's status; 0 when there was none
 	Code       string        // Telnyx's own error code: 1 to 8 digits, or empty
-	RetryAfter time.Duration // how long Telnyx asks to wait, at most MaxRetryAfter; 0 when it does not say
-	Attempts   int           // how many requests were made
+	RetryAfter time.Duration // how long Telnyx, or the Gate, asks to wait, at most MaxRetryAfter; 0 when it does not say
+	Attempts   int           // how many requests were made; 0 when the Gate withheld the first
 	// Uncertain: a request may have reached Telnyx and its answer is unknown
 	// or unusable, so what was asked for may have been done. After a create,
 	// look by name before creating again.
 	Uncertain bool
 
-	cause error // safe to print: never text that came over the wire
+	cause    error // safe to print: never text that came over the wire
+	withheld bool  // the last attempt was not made: the gate did not let it in
 }
 
 // Error describes the failure in one line.
@@ -78,6 +79,10 @@ func (e *Error) Error() string {
 	}
 	return b.String()
 }
+
+// WasWithheld reports whether the Gate kept the last attempt from being made. Then
+// RetryAfter is when to come back, neither sooner nor much later.
+func (e *Error) WasWithheld() bool { return e.withheld }
 
 // Unwrap returns the kind and the cause.
 func (e *Error) Unwrap() []error {

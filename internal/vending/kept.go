@@ -49,22 +49,42 @@ func newKept(cfg Config) (*otter.Cache[telnyx.CredentialID, *kept], error) {
 	})
 }
 
-// keep keeps a token that was asked for at began, unless it is one to forget.
-func (m *Machine) keep(id telnyx.CredentialID, t telnyx.LoginToken, began time.Time) {
+// keep keeps a token that was asked for at began, unless it is one to forget, and
+// returns what is kept, or nil.
+func (m *Machine) keep(id telnyx.CredentialID, t telnyx.LoginToken, began time.Time) *kept {
+	if m.kept == nil {
+		return nil
+	}
 	k := &kept{LoginToken: t, since: began}
 	k.renewAt.Store(k.until(aheadLife(m.minLife)).UnixNano())
 	m.kept.Set(id, k)
 	if at, forgotten := m.forgotten.GetIfPresent(id); forgotten && !at.Before(began) {
 		m.kept.Invalidate(id)
+		return nil
 	}
+	return k
 }
 
 // Forget drops the credential's token, if one is kept, and the one that is being
 // minted at this moment: somebody has lost the credential. Whoever asks for it
 // again gets a new token.
-func (m *Machine) Forget(id telnyx.CredentialID) {
+func (m *Machine) Forget(ctx context.Context, id telnyx.CredentialID) {
+	if m.kept == nil {
+		return
+	}
 	m.forgotten.Set(id, m.now()) // first: see keep, which looks last
+	m.drop(ctx, id)
+}
+
+// drop drops the credential's token, here and on the shelf.
+func (m *Machine) drop(ctx context.Context, id telnyx.CredentialID) {
+	if m.kept == nil {
+		return
+	}
 	m.kept.Invalidate(id)
+	if m.shelf != nil {
+		m.shelf.Forget(ctx, id)
+	}
 }
 
 // newForgotten returns the cache of those whose mint may be under way: as long as

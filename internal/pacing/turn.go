@@ -1,0 +1,207 @@
+package pacing
+
+import (
+	"context"
+	"math"
+	"time"
+)
+
+const (
+	// fewest is how many calls may be under way while nothing is known of how
+	// Telnyx fares, and most is where we stop to count them.
+	fewest = 16
+	most   = 1024
+	// catchUp is how much of a delay of ours, of a timer say, is made up for by
+	// letting calls go closer to each other.
+	catchUp = 50 * time.Millisecond
+	// never is not until something ends.
+	never = time.Duration(math.MaxInt64)
+)
+
+// opens says when a call may be made, if it is the first in line. It needs p.mu.
+func (p *Pacer) opens(at time.Duration, background bool) time.Duration {
+	when := max(at, p.limit.opens(at), p.heldByAll)
+	if background {
+		when = max(when, p.heldBackground)
+	}
+	if p.few > 0 && p.inFlight >= p.few {
+		return never
+	}
+	share := p.shareOf(at, background)
+	if share == 0 {
+		return when
+	}
+	p.tally.slide(at)
+	return max(when, p.tally.opens(at, share, 0))
+}
+
+// shareOf is how many calls may be counted in a window at most when one is made; 0
+// while no limit is known.
+func (p *Pacer) shareOf(at time.Duration, background bool) int {
+	share := p.limit.share(at)
+	if background && share > 1 {
+		return share / 2
+	}
+	return share
+}
+
+// begin lets a call in.
+func (p *Pacer) begin(at time.Duration, w *waiter) {
+	if p.inFlight == 0 {
+		p.heard = at // nobody has waited for an answer until now
+	}
+	p.inFlight++
+	p.limit.spare--
+	p.tally.add(at, 1)
+	p.begun.add(at)
+	p.breaker.begin(at, w.about, w.background)
+}
+
+// serve lets those in whose turn it is: logins first. They go one after the other,
+// evenly, because who goes all at once comes all at once again a window later.
+func (p *Pacer) serve(at time.Duration) {
+	sent := 0
+	for {
+		w := p.logins.first()
+		if w == nil {
+			w = p.others.first()
+		}
+		if w == nil {
+			return
+		}
+		when := max(p.opens(at, w.background), p.pace)
+		switch {
+		case when <= at:
+			p.lineOf(w).leave(w)
+			p.begin(at, w)
+			if p.pace < at-catchUp {
+				p.pace = at // it was something else that held them up
+			}
+			p.pace += p.pacing(at)
+			w.turn <- nil
+		case when == never:
+			return // whoever leaves calls serve
+		case when > w.deadline:
+			p.lineOf(w).leave(w)
+			w.turn <- p.sendAway(at, w, sent)
+			sent++
+		default:
+			p.wake(at, when)
+			return
+		}
+	}
+}
+
+// sendAllAway empties the line.
+func (p *Pacer) sendAllAway(why func() error) {
+	for _, l := range []*line{&p.logins, &p.others} {
+		for _, w := range *l {
+			w.index = -1
+			w.turn <- why()
+		}
+		*l = nil
+	}
+}
+
+// wake has serve called at that time.
+func (p *Pacer) wake(at, when time.Duration) {
+	switch {
+	case p.timer == nil:
+		p.timer = time.AfterFunc(when-at, p.woken)
+	case p.wakes > at && p.wakes <= when:
+		return
+	default:
+		p.timer.Reset(when - at)
+	}
+	p.wakes = when
+}
+
+func (p *Pacer) woken() {
+	p.mu.Lock()
+	defer p.unlock()
+	p.wakes = 0
+	if !p.closed {
+		p.serve(p.at())
+	}
+}
+
+// ahead is how many go before a call, so far as can be told: who was told to come
+// back is before all newcomers, and among his like has come about when he should.
+func (p *Pacer) ahead(w *waiter) int {
+	switch {
+	case w.background:
+		return len(p.logins) + p.promises.owed + p.others.before(w.place)
+	case w.newcomer:
+		return p.logins.before(w.place) + p.promises.owed
+	}
+	return p.logins.before(w.place)
+}
+
+// turn says when a call can be made that has so many ahead of it.
+func (p *Pacer) turn(at time.Duration, w *waiter, ahead int) time.Duration {
+	when := max(at, p.limit.opens(at), p.heldByAll, p.pace) + time.Duration(ahead)*p.gap(at)
+	if share := p.shareOf(at, w.background); share > 0 {
+		p.tally.slide(at)
+		when = max(when, p.tally.opens(at, share, ahead))
+	}
+	return when
+}
+
+// pacing is the time between two calls of those in line.
+func (p *Pacer) pacing(at time.Duration) time.Duration {
+	share := p.limit.share(at)
+	if share == 0 {
+		return 0
+	}
+	return p.tally.period() / time.Duration(share)
+}
+
+// gap is the time between two calls as far as we can tell: other replicas may use
+// a part of the limit. While none is known it is short, because twice as many go
+// with every answer; who comes back too soon is told again when more is known.
+func (p *Pacer) gap(at time.Duration) time.Duration {
+	share := p.limit.share(at)
+	switch {
+	case share == 0:
+		return time.Second / most
+	case p.part > 0:
+		share = min(share, p.part)
+	}
+	return p.tally.period() / time.Duration(share)
+}
+
+// counted reports whether the replicas together have room for a call that was let
+// in here. If not, it goes back to its place.
+func (p *Pacer) counted(ctx context.Context, w *waiter) bool {
+	if p.shared == nil {
+		return true
+	}
+	p.mu.Lock()
+	share, span := p.shareOf(p.at(), w.background), p.limit.span
+	p.unlock()
+	if share == 0 {
+		return true
+	}
+	wait, ok := p.shared.Take(ctx, share, span)
+	p.mu.Lock()
+	defer p.unlock()
+	if !ok || wait <= 0 {
+		p.part = max(p.part, p.tally.total)
+		return true
+	}
+	p.takeBack(w, p.at()+min(wait, 2*span))
+	return false
+}
+
+// takeBack undoes begin for a call for which the replicas have no room until then.
+func (p *Pacer) takeBack(w *waiter, until time.Duration) {
+	p.inFlight = max(0, p.inFlight-1)
+	p.tally.takeBack()
+	p.breaker.end(w.about)
+	if w.background {
+		p.heldBackground = until
+	} else {
+		p.heldByAll = until
+		p.part = max(1, p.tally.total) // what the others leave us
+	}
+}
