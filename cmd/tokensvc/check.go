@@ -112,6 +112,7 @@ func (p parts) check(ctx context.Context) []checked {
 		looks = append(looks, func() []checked { return checkIssuer(ctx, i) })
 	}
 	looks = append(looks, func() []checked { return []checked{p.checkDirectory(ctx)} })
+	looks = append(looks, func() []checked { return p.checkCache(ctx) })
 	for i := range p.cfg.Telnyx.APIKeys {
 		looks = append(looks, func() []checked { return []checked{p.checkTelnyx(ctx, i)} })
 	}

@@ -36,19 +36,20 @@ func newSharedObserver(log zerolog.Logger, registry prometheus.Registerer) *shar
 	return o
 }
 
-// state is told when the cache comes and goes, and, with up and an error, when it
-// is there and refuses something, as one does that is full.
+// state is told when the cache comes and goes, and when one that is there refuses
+// what is asked of it: because it is full, say.
 func (o *sharedObserver) state(up bool, err error) {
 	o.is.Store(up)
 	switch {
-	case up && err != nil:
-		o.log.Warn().Err(err).Msg("the shared cache answers, but refuses to do all that it is asked")
-	case up:
+	case !up:
+		o.up.Set(0)
+		o.log.Warn().Err(err).Msg("the shared cache does not answer; each replica is on its own meanwhile")
+	case err != nil:
+		o.up.Set(1)
+		o.log.Warn().Err(err).Msg("the shared cache does not do what is asked of it")
+	default:
 		o.up.Set(1)
 		o.log.Info().Msg("the shared cache answers")
-	default:
-		o.up.Set(0)
-		o.log.Warn().Err(err).Msg("the shared cache does not answer; tokens are kept by each replica alone meanwhile")
 	}
 }
 

@@ -448,3 +448,25 @@ func TestWhoeverIsToldOfTheKeysIsToldOnce(t *testing.T) {
 		}
 	})
 }
+
+// Every key that is tried is an attempt that the gate lets in, and nobody waits there
+// without one.
+func TestTheGateIsPassedOnceForEachKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p portal
+		client := p.open(t, "A", "B")
+		gate := &watchman{errs: []error{nil, nil, nil, nil, Withheld(ErrLimited, time.Second, errors.New("busy"))}}
+		client.gate = gate
+		p.refuse(http.StatusUnauthorized, "A")
+		p.want(t, client, "mint", nil, "A", "B")
+		p.refuse(http.StatusUnauthorized, "B")
+		p.want(t, client, "mint", ErrKeyRejected, "B")
+		time.Sleep(allRejectedFor)
+		p.refuse(0, "B")
+		// The gate has no room any more between the first key and the second.
+		p.want(t, client, "mint", ErrLimited, "A")
+		if entered, left := len(gate.entered), len(gate.left); entered != 5 || left != 4 {
+			t.Errorf("%d went to the gate, and %d came from it; want 5 and 4", entered, left)
+		}
+	})
+}
