@@ -101,6 +101,7 @@ type Pacer struct {
 
 	heldByAll, heldBackground time.Duration // the replicas together have no room until then
 	part                      int           // of the share, what other replicas leave us; 0 is not known
+	partAt                    time.Duration // when that was last looked at
 
 	told change
 }

@@ -45,10 +45,11 @@ func newUpstream(u *upstream) *upstream {
 // attempt is what one shows, after the time that it takes.
 func (u *upstream) attempt(about telnyx.CredentialID) telnyx.Attempt {
 	if u.jitter > 0 {
-		sleep(rand.N(u.jitter)) //nolint:gosec // anything will do
+		sleep(rand.N(u.jitter))
 	}
 	a, takes := u.count(about)
 	sleep(takes)
+	a.Took = takes
 	return a
 }
 
@@ -101,11 +102,13 @@ func (u *upstream) eat(calls int) {
 	u.mu.Unlock()
 }
 
-// set has every call fail from now on, or none, and take so long.
-func (u *upstream) set(down error, latency time.Duration) {
+// set has every call fail from now on, or none, and take so long. It returns how
+// many there were until now.
+func (u *upstream) set(down error, latency time.Duration) (calls int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.down, u.latency = down, latency
+	return u.calls
 }
 
 func newPacer(t testing.TB, cfg pacing.Config) *pacing.Pacer {
@@ -126,8 +129,14 @@ func id(n int) telnyx.CredentialID {
 	return id
 }
 
+// gate is what telnyx.Client has before it.
+type gate interface {
+	Enter(ctx context.Context, about telnyx.CredentialID) error
+	Leave(telnyx.Attempt)
+}
+
 // once makes a call as telnyx.Client does, with its time-out, and no retry.
-func once(ctx context.Context, g *pacing.Gate, u *upstream, about telnyx.CredentialID) error {
+func once(ctx context.Context, g gate, u *upstream, about telnyx.CredentialID) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if err := g.Enter(ctx, about); err != nil {

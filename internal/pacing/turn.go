@@ -4,6 +4,8 @@ import (
 	"context"
 	"math"
 	"time"
+
+	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
 
 const (
@@ -14,6 +16,9 @@ const (
 	// catchUp is how much of a delay of ours, of a timer say, is made up for by
 	// letting calls go closer to each other.
 	catchUp = 50 * time.Millisecond
+	// leastPart of the share is reckoned with, though other replicas may leave less:
+	// who comes back too soon is told again, who comes too late has lost his time.
+	leastPart = 8
 	// never is not until something ends.
 	never = time.Duration(math.MaxInt64)
 )
@@ -132,9 +137,18 @@ func (p *Pacer) ahead(w *waiter) int {
 	case w.background:
 		return len(p.logins) + p.promises.owed + p.others.before(w.place)
 	case w.newcomer:
-		return p.logins.before(w.place) + p.promises.owed
+		return p.logins.before(w.place) + p.expected()
 	}
 	return p.logins.before(w.place)
+}
+
+// expected is how many of those who were told to come back go before a newcomer.
+// With replicas some of them come to another one, and are newcomers there.
+func (p *Pacer) expected() int {
+	if p.shared != nil {
+		return p.promises.owed * 3 / 4
+	}
+	return p.promises.owed
 }
 
 // turn says when a call can be made that has so many ahead of it.
@@ -147,13 +161,14 @@ func (p *Pacer) turn(at time.Duration, w *waiter, ahead int) time.Duration {
 	return when
 }
 
-// pacing is the time between two calls of those in line.
+// pacing is the time between two calls of those in line: a little less than would
+// be even, so that room that nobody came for can be made up for.
 func (p *Pacer) pacing(at time.Duration) time.Duration {
 	share := p.limit.share(at)
 	if share == 0 {
 		return 0
 	}
-	return p.tally.period() / time.Duration(share)
+	return p.tally.period() * 4 / 5 / time.Duration(share)
 }
 
 // gap is the time between two calls as far as we can tell: other replicas may use
@@ -177,15 +192,22 @@ func (p *Pacer) counted(ctx context.Context, w *waiter) bool {
 		return true
 	}
 	p.mu.Lock()
-	share, span := p.shareOf(p.at(), w.background), p.limit.span
+	share, span, few := p.shareOf(p.at(), w.background), p.limit.span, p.few > 0
 	p.unlock()
-	if share == 0 {
+	switch {
+	case share == 0 && few: // it is counted all the same, for when a limit is known
+		share, span = telnyx.MaxLimit, time.Second
+	case share == 0:
 		return true
 	}
 	wait, ok := p.shared.Take(ctx, share, span)
 	p.mu.Lock()
 	defer p.unlock()
-	if !ok || wait <= 0 {
+	switch {
+	case !ok: // by ourselves, then
+		p.part = 0
+		return true
+	case wait <= 0:
 		p.part = max(p.part, p.tally.total)
 		return true
 	}
@@ -202,6 +224,21 @@ func (p *Pacer) takeBack(w *waiter, until time.Duration) {
 		p.heldBackground = until
 	} else {
 		p.heldByAll = until
-		p.part = max(1, p.tally.total) // what the others leave us
+		p.learnPart()
 	}
+}
+
+// learnPart takes in what the other replicas leave us: on average over some spans,
+// because in one it may be anything.
+func (p *Pacer) learnPart() {
+	at := p.at()
+	share := p.limit.share(at)
+	switch {
+	case p.part == 0:
+		p.part = share
+	case at < p.partAt+p.span:
+		return
+	}
+	p.partAt = at
+	p.part = max(1, share/leastPart, (3*p.part+p.tally.total)/4)
 }
