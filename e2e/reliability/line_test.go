@@ -2,6 +2,7 @@ package reliability_test
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"io"
 	"net"
@@ -21,6 +22,8 @@ type line struct {
 	certificate atomic.Pointer[tls.Certificate] // nil for none
 
 	swallows atomic.Bool // bytes that come in are lost
+
+	garbles atomic.Bool // bytes that come back are noise
 
 	mu       sync.Mutex
 	listener net.Listener // nil while it is cut
@@ -125,19 +128,22 @@ func (l *line) serve(conn net.Conn) {
 	defer far.Close()
 	var back sync.WaitGroup
 	back.Go(func() {
-		l.pass(conn, far)
+		l.pass(conn, far, &l.garbles)
 		_ = conn.Close()
 	})
-	l.pass(far, conn)
+	l.pass(far, conn, new(atomic.Bool))
 	_ = far.Close()
 	back.Wait()
 }
 
-// pass passes bytes on until there are no more.
-func (l *line) pass(to io.Writer, from io.Reader) {
+// pass passes bytes on, or noise, until there are no more.
+func (l *line) pass(to io.Writer, from io.Reader, garbled *atomic.Bool) {
 	bytes := make([]byte, 4<<10)
 	for {
 		n, err := from.Read(bytes)
+		if garbled.Load() {
+			_, _ = rand.Read(bytes[:n]) // never fails
+		}
 		if n > 0 && !l.swallows.Load() {
 			if _, err := to.Write(bytes[:n]); err != nil {
 				return

@@ -146,12 +146,15 @@ func (l *load) lastFailure(since time.Time) (failed, answered time.Time) {
 	return failed, answered
 }
 
-// ask asks for a token once. Any goroutine may.
+// ask asks the nth service for a token, once. Any goroutine may.
 func (w *world) ask(ctx context.Context, client *http.Client, n int, user string) sample {
-	s := sample{who: groupOf(user), outcome: noAnswer}
-	bearer := w.bearer(user)
-	s.sent = time.Now()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.urls[n%len(w.urls)]+"/v1/token", http.NoBody)
+	return w.askAs(ctx, client, w.urls[n%len(w.urls)], user, w.bearer(user))
+}
+
+// askAs asks with a bearer that is, or says it is, that user's.
+func (w *world) askAs(ctx context.Context, client *http.Client, url, user, bearer string) sample {
+	s := sample{who: groupOf(user), outcome: noAnswer, sent: time.Now()}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/v1/token", http.NoBody)
 	if err != nil {
 		return s
 	}

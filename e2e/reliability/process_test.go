@@ -162,7 +162,7 @@ func (p *process) kill(t *testing.T) {
 // footprint is what a process holds.
 type footprint struct {
 	goroutines, descriptors int
-	rss, peak               int // MiB
+	rss, own, peak          int // MiB: now, without pages of files, and at most
 }
 
 func (p *process) footprint() (f footprint, err error) {
@@ -178,7 +178,7 @@ func (p *process) footprint() (f footprint, err error) {
 	if err != nil {
 		return f, err
 	}
-	f.rss, f.peak = mebibytes(status, "VmRSS:"), mebibytes(status, "VmHWM:")
+	f.rss, f.own, f.peak = mebibytes(status, "VmRSS:"), mebibytes(status, "RssAnon:"), mebibytes(status, "VmHWM:")
 	return f, nil
 }
 

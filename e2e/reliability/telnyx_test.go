@@ -10,6 +10,11 @@ import (
 // soon is how soon all is normal when Telnyx is.
 const soon = 5 * time.Second
 
+// regrown is how soon all is normal when Telnyx has refused for a while whatever it
+// was asked, and does no longer: what it allows is then guessed, and found out
+// slowly.
+const regrown = 30 * time.Second
+
 // What is answered while Telnyx is in trouble.
 const (
 	credentialRejected  = "credential_rejected"
@@ -73,6 +78,9 @@ func TestTelnyxAnswersWrongly(t *testing.T) {
 // telnyxRow is a fault of the emulator's.
 func telnyxRow(name string, injected telnyxtest.Fault, outcome string) fault {
 	f := fault{name: name, begin: inject(injected), newcomers: []string{outcome}, shows: outcome, within: soon}
+	if outcome == upstreamLimited {
+		f.within = regrown
+	}
 	if outcome == credentialRejected { // then the kept token is not believed either, once it is due
 		f.agers = []string{credentialRejected}
 	}

@@ -1,6 +1,8 @@
 package reliability_test
 
 import (
+	"bytes"
+	"encoding/base64"
 	"fmt"
 	"maps"
 	"os"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tokensvc/tokensvc/internal/authz/oidctest"
+	"github.com/tokensvc/tokensvc/internal/shared/redistest"
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
 )
 
@@ -50,6 +53,7 @@ type setup struct {
 	replicas  int
 	movable   bool     // with a clock that can be moved and a name server of ours
 	tls       bool     // Telnyx has a name and a certificate
+	redis     bool     // tokens are shared in one
 	behind    []string // words of a program that starts the service
 	newcomers int
 	noAgers   bool // whose tokens would not outlast the moving of clocks
@@ -62,10 +66,13 @@ type world struct {
 	setup
 	dir         string
 	clock       *clock
+	began       time.Time
 	issuer      *oidctest.Issuer
 	telnyx      *telnyxtest.Server
 	line        *line // to Telnyx
 	authority   *authority
+	redis       *redistest.Server
+	redisLine   *line
 	names       *names
 	services    []*process
 	former      []*process // that were killed
@@ -87,7 +94,7 @@ func newWorld(t *testing.T, o setup) *world {
 	clock := newClock(t, dir)
 	o.telnyx.Now = clock.now
 	w := &world{
-		setup: o, dir: dir, clock: clock, credentials: map[string]string{}, bearers: map[string]string{},
+		setup: o, dir: dir, clock: clock, began: time.Now(), credentials: map[string]string{}, bearers: map[string]string{},
 		issuer: oidctest.StartT(t, oidctest.Options{Audience: audience, Life: 48 * time.Hour}),
 		telnyx: telnyxtest.StartT(t, o.telnyx),
 	}
@@ -112,6 +119,13 @@ func newWorld(t *testing.T, o setup) *world {
 		_, port, _ := strings.Cut(w.line.addr, ":")
 		w.vars["TELNYX_BASE_URL"] = "https://" + telnyxName + ":" + port + "/v2"
 		w.vars["SSL_CERT_FILE"], w.vars["TEST_NAME_SERVER"] = w.authority.file, w.names.addr()
+	}
+	if o.redis {
+		w.redis = redistest.StartT(t)
+		w.redisLine = newLine(t, w.redis.Addr())
+		key := filepath.Join(dir, "cache.keys")
+		writeFile(t, key, base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("k"), 32))+"\n")
+		w.vars["TOKENSVC_CACHE"], w.vars["TOKENSVC_CACHE_KEY_FILE"] = "redis://"+w.redisLine.addr, key
 	}
 	if o.movable {
 		w.vars["TEST_CLOCK_FILE"] = w.clock.file

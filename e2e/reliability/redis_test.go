@@ -1,0 +1,82 @@
+package reliability_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// Whatever becomes of it, nobody goes without a token.
+func TestRedis(t *testing.T) {
+	t.Parallel()
+	away := wantLogged("the shared cache does not answer")
+	var rows []fault
+	for _, row := range []fault{
+		{
+			name: "killed", check: away,
+			begin: func(t *testing.T, w *world) func() {
+				must(t, w.redis.Kill())
+				return func() { must(t, w.redis.Start()) }
+			},
+		}, {
+			name: "paused", check: away,
+			begin: func(_ *testing.T, w *world) func() {
+				w.redis.Pause()
+				return w.redis.Resume
+			},
+		}, {
+			name: "killed and started empty, twice a second",
+			begin: func(t *testing.T, w *world) func() {
+				return every(500*time.Millisecond, func() {
+					if err := w.redis.Kill(); err != nil {
+						t.Error(err)
+					}
+					if err := w.redis.Start(); err != nil {
+						t.Error(err)
+					}
+				})
+			},
+		}, {
+			name: "full", check: wantLogged("the shared cache answers, but refuses"),
+			begin: func(t *testing.T, w *world) func() {
+				must(t, w.redis.Fill())
+				return func() { must(t, w.redis.Drain()) }
+			},
+		}, {
+			name: "answers noise", check: away,
+			begin: func(_ *testing.T, w *world) func() {
+				w.redisLine.garbles.Store(true)
+				return func() { w.redisLine.garbles.Store(false) }
+			},
+		}, {
+			name: "port closed", check: away,
+			begin: func(t *testing.T, w *world) func() {
+				w.redisLine.cut()
+				return func() { w.redisLine.restore(t) }
+			},
+		},
+	} {
+		row.setup, row.shows = setup{redis: true, replicas: 2}, issued+" (mint)"
+		rows = append(rows, row)
+	}
+	runRows(t, rows)
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantLogged wants a service to have said so.
+func wantLogged(what string) func(*testing.T, *world) {
+	return func(t *testing.T, w *world) {
+		for _, p := range w.processes() {
+			if strings.Contains(p.written(), what) {
+				return
+			}
+		}
+		t.Errorf("no service has logged %q, so nothing was broken", what)
+	}
+}

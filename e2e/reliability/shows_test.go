@@ -1,0 +1,211 @@
+package reliability_test
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
+)
+
+// Telnyx is away for ten minutes. Who has a token notices nothing; the others get
+// one outcome, come back when they are told to, and are served soon after Telnyx is
+// there again, at a rate that it allows.
+func TestTelnyxAwayForTenMinutes(t *testing.T) {
+	t.Parallel()
+	const (
+		limit   = 100 // requests a second
+		waiting = 250 // people, when it comes back
+	)
+	lasts := max(10*time.Second, *faultLasts)
+	w := begin(t, setup{
+		movable: true, noAgers: true, newcomers: 2000,
+		telnyx: telnyxtest.Options{RateLimit: limit},
+	})
+	p := w.arrive(t, lasts/waiting)
+	wait(t, calm)
+
+	broke := time.Now()
+	w.line.cut()
+	w.passDuring(t, 10*time.Minute, lasts)
+	mended := time.Now()
+	w.line.restore(t)
+	counting := w.countMints(t)
+	wait(t, soon+2*calm)
+	busiest := counting()
+	asked := p.end()
+	w.checkOutput(t)
+
+	outcomes, late := counts{}, counts{}
+	for _, s := range asked {
+		switch {
+		case s.outcome == issued:
+		case s.who == holders:
+			t.Errorf("a holder got %s", s.outcome)
+		case s.sent.Before(mended):
+			outcomes[s.outcome]++
+		case s.sent.After(mended.Add(soon)):
+			late[s.outcome]++
+		}
+	}
+	t.Logf("while it was away: %v; in the busiest second then: %d mints; %d people waited; the last of them had a token %v after",
+		outcomes, busiest, p.waited(broke, mended), p.lastServed(mended).Round(10*time.Millisecond))
+	if len(outcomes) != 1 || outcomes[upstreamUnavailable] == 0 {
+		t.Errorf("while it was away people got %v, want %s alone", outcomes, upstreamUnavailable)
+	}
+	if len(late) > 0 {
+		t.Errorf("more than %v after it came back people got %v", soon, late)
+	}
+	if busiest > limit {
+		t.Errorf("%d requests were made of Telnyx in a second, want at most %d", busiest, limit)
+	}
+	if n := p.waited(broke, mended); n < waiting/2 {
+		t.Errorf("only %d people waited", n)
+	}
+	if n := w.telnyx.Limited(); n > 0 {
+		t.Errorf("%d requests were more than Telnyx allows", n)
+	}
+	// Who was refused a moment before it came back was told to come back in 5 s.
+	if last := p.lastServed(mended); last > 2*soon {
+		t.Errorf("the last who had waited was served %v after it came back, want at most %v", last, 2*soon)
+	}
+}
+
+// passDuring has that much time go by in so much real time.
+func (w *world) passDuring(t *testing.T, total, lasts time.Duration) {
+	t.Helper()
+	const steps = 50
+	for n := range steps {
+		w.clock.set(t, total*time.Duration(n+1)/steps, 0)
+		wait(t, lasts/steps)
+	}
+}
+
+// people are holders who ask steadily, and newcomers who arrive one after another
+// and come back when they are told to until they have a token.
+type people struct {
+	stop context.CancelFunc
+	all  sync.WaitGroup
+
+	mu    sync.Mutex
+	asked []sample
+	first map[string]time.Time // when a newcomer first asked
+	had   map[string]time.Time // and had a token
+}
+
+// arrive has a newcomer arrive each interval, and holders ask ten times a second.
+func (w *world) arrive(t *testing.T, interval time.Duration) *people {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	p := &people{stop: stop, first: map[string]time.Time{}, had: map[string]time.Time{}}
+	client := w.newClient(t)
+	holding, arriving := 0, 0
+	stopHolders := every(100*time.Millisecond, func() {
+		user := holders.name(holding % howManyHolders)
+		holding++
+		p.all.Go(func() { p.note("", w.ask(context.WithoutCancel(ctx), client, 0, user)) })
+	})
+	stopNewcomers := every(interval, func() {
+		user := newcomers.name(arriving)
+		arriving++
+		p.all.Go(func() { p.persist(ctx, w, client, user) })
+	})
+	p.stop = func() {
+		stopHolders()
+		stopNewcomers()
+		stop()
+	}
+	return p
+}
+
+// persist asks until there is a token.
+func (p *people) persist(ctx context.Context, w *world, client *http.Client, user string) {
+	for ctx.Err() == nil {
+		s := w.ask(context.WithoutCancel(ctx), client, 0, user)
+		p.note(user, s)
+		if s.outcome == issued {
+			return
+		}
+		select {
+		case <-time.After(max(s.retry, 100*time.Millisecond)):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// note notes what a holder got, or a newcomer whose name is given.
+func (p *people) note(newcomer string, s sample) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asked = append(p.asked, s)
+	if newcomer == "" {
+		return
+	}
+	if _, asked := p.first[newcomer]; !asked {
+		p.first[newcomer] = s.sent
+	}
+	if s.outcome == issued {
+		p.had[newcomer] = s.sent.Add(s.took)
+	}
+}
+
+func (p *people) end() []sample {
+	p.stop()
+	p.all.Wait()
+	return p.asked
+}
+
+// waited is how many arrived in that time and had no token at the end of it.
+func (p *people) waited(from, until time.Time) int {
+	n := 0
+	for user, first := range p.first {
+		if had, ok := p.had[user]; first.After(from) && first.Before(until) && (!ok || had.After(until)) {
+			n++
+		}
+	}
+	return n
+}
+
+// lastServed is how long after it the last of those was served who had arrived
+// before. Who was never counts as an hour.
+func (p *people) lastServed(mended time.Time) (last time.Duration) {
+	for user, first := range p.first {
+		if first.After(mended) {
+			continue
+		}
+		had, ok := p.had[user]
+		if !ok {
+			return time.Hour
+		}
+		last = max(last, had.Sub(mended))
+	}
+	return last
+}
+
+// However many ask however many replicas for one credential, Telnyx is asked once.
+func TestReplicasMintOnceTogether(t *testing.T) {
+	t.Parallel()
+	const each = 64
+	w := begin(t, setup{
+		redis: true, replicas: 2, newcomers: 10,
+		telnyx: telnyxtest.Options{Latency: 400 * time.Millisecond},
+	})
+	client := w.newClient(t)
+	before := w.telnyx.Requests(telnyxtest.Token)
+	answers := make([]sample, 2*each)
+	var asking sync.WaitGroup
+	for n := range answers {
+		asking.Go(func() { answers[n] = w.ask(t.Context(), client, n, newcomers.name(0)) })
+	}
+	asking.Wait()
+	for _, s := range answers {
+		if s.outcome != issued {
+			t.Errorf("got %s", s.outcome)
+		}
+	}
+	if n := w.telnyx.Requests(telnyxtest.Token) - before; n != 1 {
+		t.Errorf("%d tokens asked of Telnyx by %d callers of two replicas, want 1", n, 2*each)
+	}
+}
