@@ -21,6 +21,9 @@ GOFILES = $(shell find . -name node_modules -prune -o -name '*.go' -print)
 # The real identity provider, and who signs in at it, for the end-to-end tests.
 PROVIDER := e2e/provider/node_modules/.package-lock.json
 
+# What people write by hand in Node, to measure against.
+HANDWRITTEN := bench/handwritten/node/node_modules/.package-lock.json
+
 .PHONY: help
 help: ## list the targets
 	@sed -En 's/^([a-z-]+):[^#]*## (.*)/make \1\t\2/p' Makefile | expand -t 22
@@ -55,18 +58,38 @@ fuzz: ## run every fuzz target for FUZZTIME (1m) each
 		go test -run='^$$' -fuzz="^$${func#func }\$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=5s "$${file%/*}" </dev/null; \
 	done
 
+.PHONY: bench
+bench: $(HANDWRITTEN) ## measure what a token costs, beside bare net/http and servers written by hand; ARGS="-rounds 3"
+	go run ./bench/vend $(ARGS)
+
+.PHONY: bench-storm
+bench-storm: ## have 10,000 users log in within 10 s; ARGS="-replicas 2"
+	go run ./bench/storm $(ARGS)
+
+.PHONY: bench-flood
+bench-flood: ## flood the service with forged bearers while somebody logs in
+	go run ./bench/flood $(ARGS)
+
+.PHONY: bench-memory
+bench-memory: ## measure the memory of 100,000 cached tokens, the start and the binary
+	go run ./bench/memory $(ARGS)
+
 .PHONY: bench-directory
 bench-directory: ## measure a directory of a million people, in SQLite and in PostgreSQL
 	go run ./bench/directory $(ARGS)
 
 # The race detector wants a C compiler, what dev prints for people is pasted by a
-# test, the end-to-end tests want a browser, and the directory's a PostgreSQL of
-# their own.
+# test, the end-to-end tests want a browser, the directory's a PostgreSQL of their
+# own, and those of what replicas share a Redis.
 .PHONY: need
 need:
 	@tools/need gcc:gcc curl:curl /usr/include/stdlib.h:libc6-dev chromium:chromium \
-		'/usr/lib/postgresql/*/bin/initdb:postgresql'
+		'/usr/lib/postgresql/*/bin/initdb:postgresql' redis-server:redis-server
 
 $(PROVIDER): e2e/provider/package.json e2e/provider/package-lock.json
 	npm ci --prefix e2e/provider --no-audit --no-fund
+	@touch $@
+
+$(HANDWRITTEN): bench/handwritten/node/package.json bench/handwritten/node/package-lock.json
+	npm ci --prefix bench/handwritten/node --no-audit --no-fund
 	@touch $@

@@ -90,7 +90,7 @@ log:
 		at(15, "issuers[1].issuer: must have no user information"),
 		at(17, "issuers[1].require: has the wrong type: must be a mapping of claims"),
 		at(18, "directory: must say sslmode"),
-		at(19, "cache: must be memory: a shared cache is not in this version yet"),
+		at(19, "cache: must not hold the password: use cache_password_file, or the variable TOKENSVC_CACHE"),
 		at(21, "vending.min_life: must be a number between 0 and 1"),
 		at(23, "limits.user_per_minutes: unknown key; did you mean limits.user_per_minute?"),
 		at(24, "limits.in_flight: has the wrong type: must be a whole number"),
@@ -125,7 +125,7 @@ func TestVariablesFullOfMistakes(t *testing.T) {
 		"TELNYX_TIMEOUT: must be less than limits.request_timeout",
 		"TOKENSVC_OIDC_AUDIENCE: is required",
 		"TOKENSVC_DIRECTORY: must say sslmode",
-		"TOKENSVC_CACHE: must be memory: a shared cache is not in this version yet",
+		"TOKENSVC_CACHE_KEY_FILE: is required for a Redis",
 		"TOKENSVC_LIMITS_INFLIGHT: unknown variable; did you mean TOKENSVC_LIMITS_IN_FLIGHT?",
 		"TOKENSVC_PORT: unknown variable",
 	})

@@ -332,7 +332,7 @@ func TestABrokenConfigurationFileChangesNoRule(t *testing.T) {
 	line := r.s.whenChanged(t, rulesRefused, func() {
 		replaceFile(t, r.file, r.configured("require: {groups: []}", "cache: redis://:"+marked+"@cache\n"))
 	})
-	for _, reason := range []string{":3: cache: must be memory", ":7: issuers[0].require: must be"} {
+	for _, reason := range []string{":3: cache: must not hold the password", ":7: issuers[0].require: must be"} {
 		if told := fmt.Sprint(line["error"]); !strings.Contains(told, reason) || strings.Contains(told, marked) {
 			t.Errorf("the log says %q, want %q in it, and no secret", told, reason)
 		}

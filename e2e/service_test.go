@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -56,9 +57,16 @@ func startService(t *testing.T, env map[string]string, args ...string) *service 
 // launchService is startService without waiting for more than listening.
 func launchService(t *testing.T, env map[string]string, args ...string) *service {
 	t.Helper()
+	return launchUnder(t, nil, env, args...)
+}
+
+// launchUnder has a command of its own end in running the service.
+func launchUnder(t *testing.T, command []string, env map[string]string, args ...string) *service {
+	t.Helper()
 	s := &service{exited: make(chan error, 1), client: checked(t, newTransport(t))}
+	all := slices.Concat(command, []string{binary, "serve"}, args)
 	// The test's context is done before its clean-up, and would kill.
-	s.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), binary, append([]string{"serve"}, args...)...)
+	s.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), all[0], all[1:]...)
 	s.cmd.Dir = t.TempDir()
 	s.cmd.Env = []string{"TOKENSVC_LISTEN=127.0.0.1:0", "TOKENSVC_OPS_LISTEN=127.0.0.1:0"}
 	for name, value := range env {

@@ -111,9 +111,12 @@ func (p parts) check(ctx context.Context) []checked {
 	for _, i := range p.issuers {
 		looks = append(looks, func() []checked { return checkIssuer(ctx, i) })
 	}
+	looks = append(looks, func() []checked { return []checked{p.checkDirectory(ctx)} })
+	looks = append(looks, func() []checked { return p.checkCache(ctx) })
+	for i := range p.cfg.Telnyx.APIKeys {
+		looks = append(looks, func() []checked { return []checked{p.checkTelnyx(ctx, i)} })
+	}
 	looks = append(looks,
-		func() []checked { return []checked{p.checkDirectory(ctx)} },
-		func() []checked { return []checked{p.checkTelnyx(ctx)} },
 		func() []checked { return p.checkListeners(ctx) },
 	)
 	found := make([][]checked, len(looks))
@@ -177,11 +180,15 @@ func adviceOnPart(i authz.Issuer, f authz.Finding) string {
 	return "see that the issuer answers about tokens at issuers[].introspection.endpoint, or the one that it publishes"
 }
 
-// checkTelnyx asks for one credential, which changes nothing and is shown to
-// nobody.
-func (p parts) checkTelnyx(ctx context.Context) checked {
-	const part = "telnyx"
-	client, err := telnyx.New(p.cfg.telnyx(func() secret.Text { return p.cfg.Telnyx.APIKey }))
+// checkTelnyx asks for one credential with one of the API keys, which changes
+// nothing and is shown to nobody.
+func (p parts) checkTelnyx(ctx context.Context, i int) checked {
+	keys := p.cfg.Telnyx.APIKeys
+	part := "telnyx"
+	if len(keys) > 1 {
+		part += ": " + keyName(i, len(keys))
+	}
+	client, err := telnyx.New(p.cfg.telnyx(func() []secret.Text { return keys[i : i+1] }))
 	if err != nil {
 		return amiss(part, err.Error(), "")
 	}
@@ -197,6 +204,8 @@ func (p parts) adviceOnTelnyx(err error) string {
 	switch {
 	case errors.Is(err, telnyx.ErrKeyRejected) && p.cfg.Telnyx.APIKeyFile != "":
 		return "put a key that Telnyx's portal shows as active into the file of telnyx.api_key_file"
+	case errors.Is(err, telnyx.ErrKeyRejected) && len(p.cfg.Telnyx.APIKeyFiles) > 0:
+		return "put a key that Telnyx's portal shows as active into its file, or take the file out of telnyx.api_keys"
 	case errors.Is(err, telnyx.ErrKeyRejected):
 		return "put a key that Telnyx's portal shows as active into TELNYX_API_KEY"
 	case errors.Is(err, telnyx.ErrLimited):

@@ -62,9 +62,7 @@ type Config struct {
 	Reconcile            ReconcileConfig
 	Admin                AdminConfig
 
-	// Cache is where tokens are kept between requests: "memory", the default
-	// and so far the only one.
-	Cache   string
+	Cache   CacheConfig
 	Vending VendingConfig
 	Limits  LimitsConfig
 	Log     LogConfig
@@ -75,12 +73,15 @@ type TelnyxConfig struct {
 	// BaseURL has no slash at the end. Default https://api.telnyx.com/v2. It is
 	// https, or http on a loopback address: the API key travels there.
 	BaseURL string
-	// APIKey is TELNYX_API_KEY, or what APIKeyFile held when it was loaded. It
-	// cannot be written into the YAML file.
-	APIKey secret.Text
-	// APIKeyFile is the file to read the key from, again whenever it changes,
-	// or "" when the key came from TELNYX_API_KEY.
-	APIKeyFile string
+	// APIKeys are TELNYX_API_KEY, or what the files held when they were loaded. None
+	// can be written into the YAML file.
+	APIKeys []secret.Text
+	// APIKeyFile is the file to read the only key from, again whenever it changes.
+	// APIKeyFiles are the files of several, in the order in which the keys are to
+	// be used: 1 to telnyx.MaxAPIKeys, no two the same. At most one of TELNYX_API_KEY
+	// and these is set.
+	APIKeyFile  string
+	APIKeyFiles []string
 	// Timeout bounds one call. Default 10 s, 100 ms to 2 min, and less than
 	// Limits.RequestTimeout, so that the caller hears of it.
 	Timeout time.Duration
@@ -136,6 +137,14 @@ type LimitsConfig struct {
 	UserPerMinute int
 	// UserBurst is how many a user may ask for at once. Default 10, 1 to 10000.
 	UserBurst int
+	// AddressPerMinute is how many refusals one client address may cause in a minute,
+	// in the long run. Default 6000, at most 6000000; 0 for any number.
+	AddressPerMinute int
+	// AddressBurst is how many it may cause at once. Default 600, 1 to 100000.
+	AddressBurst int
+	// Scope is "replica", the default: each counts by itself; or "shared": all of
+	// them together, in the Cache.
+	Scope string
 	// InFlight is how many requests are worked on at once; more are refused.
 	// Default 1024, 1 to 1000000.
 	InFlight int

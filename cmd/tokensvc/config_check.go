@@ -22,21 +22,29 @@ func (l *configLoader) check() {
 	l.checkDPoP()
 	l.checkTimes()
 	l.checkDirectory()
+	l.checkCache()
 }
 
 func (l *configLoader) checkAPIKey() {
-	const variable, file = "TELNYX_API_KEY", "telnyx.api_key_file"
-	at := l.at(file)
-	switch inVariable, inFile := l.isSet(variable), l.isSet(file); {
-	case inVariable && inFile && at.environ:
-		l.refuse(variable, l.at(variable), "cannot be used together with TELNYX_API_KEY_FILE: use one or the other")
-	case inVariable && inFile:
-		l.refuse(variable, l.at(variable), "cannot be used together with telnyx.api_key_file in the file: use one or the other")
-	case !inVariable && !inFile:
+	const variable, file, files = "TELNYX_API_KEY", "telnyx.api_key_file", "telnyx.api_keys"
+	set := slices.DeleteFunc([]string{variable, file, files}, func(key string) bool { return !l.isSet(key) })
+	switch {
+	case len(set) > 1:
+		other := set[1] + " in the file"
+		if at := l.at(set[1]); at.environ {
+			other = at.where
+		}
+		l.refuse(set[0], l.at(set[0]), "cannot be used together with "+other+": use one or the other")
+		for _, key := range set[1:] {
+			l.broken[key] = true // and its files need not be opened
+		}
+	case len(set) == 0:
+		at := l.at(file)
 		if at.environ {
 			at = atVariable(variable)
 		}
-		l.refuse(variable, at, "is required: set TELNYX_API_KEY or TELNYX_API_KEY_FILE, or telnyx.api_key_file in the file"+l.setButEmpty(variable, "TELNYX_API_KEY_FILE"))
+		l.refuse(variable, at, "is required: set TELNYX_API_KEY or TELNYX_API_KEY_FILE, or telnyx.api_key_file in the file"+
+			l.setButEmpty(variable, "TELNYX_API_KEY_FILE", "TELNYX_API_KEY_FILES"))
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"math"
 
@@ -13,15 +14,42 @@ import (
 // openFiles reads the files that the configuration names, so that what is wrong
 // with them is reported with everything else.
 func (l *configLoader) openFiles() {
-	if !l.isSet("TELNYX_API_KEY") {
-		l.config.Telnyx.APIKey = l.openSecret("telnyx.api_key_file", l.config.Telnyx.APIKeyFile, readAPIKey)
-	}
+	l.openAPIKeys()
 	l.openSecret("dpop_nonce_key_file", l.config.DPoPNonceKeyFile, readNonceKey)
 	l.openSecret("directory_password_file", l.config.DirectoryPasswordFile, readDatabasePassword)
+	l.openSecret("cache_key_file", l.config.Cache.KeyFile, readSealingKeys)
+	l.openSecret("cache_password_file", l.config.Cache.PasswordFile, readCachePassword)
 	l.openSecret("admin.token_file", l.config.Admin.TokenFile, readAdminToken)
 	l.checkIssuerFiles()
 	l.openCertificate()
 	l.openUsers()
+}
+
+// openAPIKeys reads the keys that are in files.
+func (l *configLoader) openAPIKeys() {
+	const one, several = "telnyx.api_key_file", "telnyx.api_keys"
+	c := &l.config.Telnyx
+	switch {
+	case c.APIKeyFile != "":
+		c.APIKeys = []secret.Text{l.openSecret(one, c.APIKeyFile, readAPIKey)}
+	case len(c.APIKeyFiles) > 0 && !l.broken[several]:
+		c.APIKeys = make([]secret.Text, len(c.APIKeyFiles))
+		for i, path := range c.APIKeyFiles {
+			key, err := readAPIKey(path)
+			if err != nil {
+				l.refuse(several, l.at(several), err.Error()+inElement(i, len(c.APIKeyFiles)))
+			}
+			c.APIKeys[i] = key
+		}
+	}
+}
+
+// inElement says which of several files is meant.
+func inElement(i, of int) string {
+	if of == 1 {
+		return ""
+	}
+	return fmt.Sprintf("; this is about element %d", i+1)
 }
 
 // openSecret reads the secret in the file that a key names, if it does.

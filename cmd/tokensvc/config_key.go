@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/tokensvc/tokensvc/internal/authz"
@@ -143,6 +144,32 @@ func parseAPIKey(s string) (secret.Text, error) {
 	return secret.New(s), nil
 }
 
-func asAPIKey(into *secret.Text) field {
-	return asOne(into, oneText, "at most 512 bytes of printable ASCII without white space", parseAPIKey)
+func asAPIKey(into *[]secret.Text) field {
+	return asOne(into, oneText, "at most 512 bytes of printable ASCII without white space", func(s string) ([]secret.Text, error) {
+		key, err := parseAPIKey(s)
+		return []secret.Text{key}, err
+	})
+}
+
+// asPaths is a list of files, no two of which may be the same.
+func asPaths(into *[]string, most int) field {
+	expects := fmt.Sprintf("a list of 1 to %d paths of files, no two the same", most)
+	f := asTexts(into, expects, isText)
+	each := f.accept
+	f.accept = func(v value) []flaw {
+		seen := map[string]bool{}
+		for _, w := range v.words {
+			seen[filepath.Clean(w.text)] = true
+		}
+		if len(v.words) > most || len(seen) < len(v.words) {
+			return []flaw{f.flawAt(nil, errUnexpected)}
+		}
+		return each(v)
+	}
+	f.resolve = func(folder string) {
+		for i, path := range *into {
+			(*into)[i] = inFolder(folder, path)
+		}
+	}
+	return f
 }

@@ -16,7 +16,7 @@ import (
 func (c Config) authz(issuers []authz.Issuer) authz.Config {
 	return authz.Config{
 		Issuers: issuers, Origins: c.CORSOrigins, ProxyListener: c.ProxyListen != "", PublicURL: c.PublicURL,
-		Waiting: max(c.Limits.InFlight/8, 1),
+		Waiting: max(c.Limits.InFlight/8, 1), Now: now,
 	}
 }
 
@@ -38,10 +38,10 @@ func (c Config) openIssuers(follow func(what, path string, read func() outcome))
 	return all, failed
 }
 
-// telnyx is what a client of Telnyx's takes, which asks for the key every time.
-func (c Config) telnyx(key func() secret.Text) telnyx.Config {
+// telnyx is what a client of Telnyx's takes, which asks for the keys every time.
+func (c Config) telnyx(keys func() []secret.Text) telnyx.Config {
 	return telnyx.Config{
-		BaseURL: c.Telnyx.BaseURL, APIKey: key, Timeout: c.Telnyx.Timeout,
+		BaseURL: c.Telnyx.BaseURL, APIKeys: keys, Timeout: c.Telnyx.Timeout,
 		UserAgent: "tokensvc/" + version, Proxy: http.ProxyFromEnvironment,
 	}
 }

@@ -178,7 +178,7 @@ func checkMarked(t *testing.T, path string, environ []string, marked bool) {
 	if len(problems) > 0 {
 		return
 	}
-	if c.Telnyx.APIKey.Empty() || len(c.Issuers) == 0 || c.Directory.Kind == "" || c.Limits.DrainTimeout < c.Limits.RequestTimeout {
+	if len(c.Telnyx.APIKeys) == 0 || c.Telnyx.APIKeys[0].Empty() || len(c.Issuers) == 0 || c.Directory.Kind == "" || c.Limits.DrainTimeout < c.Limits.RequestTimeout {
 		t.Errorf("accepted, and not complete: %+v", c)
 	}
 }

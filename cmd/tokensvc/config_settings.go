@@ -63,7 +63,7 @@ var (
 // settings is the table of everything that can be set, bound to the Config
 // and, for the keys under issuers[], to the issuer that they are to change.
 func settings(c *Config, issuer *IssuerConfig) []setting {
-	return slices.Concat(listenerSettings(c), issuerSettings(issuer), directorySettings(c), serviceSettings(c))
+	return slices.Concat(listenerSettings(c), issuerSettings(issuer), directorySettings(c), cacheSettings(c), serviceSettings(c))
 }
 
 func listenerSettings(c *Config) []setting {
@@ -113,13 +113,17 @@ func listenerSettings(c *Config) []setting {
 			field: asOrigins(&c.CORSOrigins),
 			help:  "Web origins whose pages may call from a browser.",
 		}, {
-			variable: "TELNYX_API_KEY", unset: "required, or the next",
-			field: asAPIKey(&c.Telnyx.APIKey),
+			variable: "TELNYX_API_KEY", unset: "required, or one of the next two",
+			field: asAPIKey(&c.Telnyx.APIKeys),
 			help:  "The Telnyx API key. Only a variable: it cannot be written into the file.",
 		}, {
-			key: "telnyx.api_key_file", variable: "TELNYX_API_KEY_FILE", unset: "required, or the previous",
+			key: "telnyx.api_key_file", variable: "TELNYX_API_KEY_FILE", unset: "required, or the previous or next",
 			field: asPath(&c.Telnyx.APIKeyFile),
 			help:  "File that holds the Telnyx API key and nothing else.",
+		}, {
+			key: "telnyx.api_keys", variable: "TELNYX_API_KEY_FILES", unset: "required, or one of the previous two",
+			field: asPaths(&c.Telnyx.APIKeyFiles, telnyx.MaxAPIKeys),
+			help:  "Files that hold a Telnyx API key each, all of one account. While Telnyx does not accept the first key, the next is used.",
 		}, {
 			key: "telnyx.base_url", variable: "TELNYX_BASE_URL", byDefault: telnyx.DefaultBaseURL,
 			field: asBaseURL(&c.Telnyx.BaseURL),
@@ -230,13 +234,12 @@ func issuerSettings(issuer *IssuerConfig) []setting {
 	}
 }
 
+// The values of limits.scope.
+const scopeReplica, scopeShared = "replica", "shared"
+
 func serviceSettings(c *Config) []setting {
 	return []setting{
 		{
-			key: "cache", variable: "TOKENSVC_CACHE", byDefault: "memory",
-			field: asCache(&c.Cache),
-			help:  "Where tokens are kept between requests.",
-		}, {
 			key: "vending.min_life", variable: "TOKENSVC_VENDING_MIN_LIFE", byDefault: fmt.Sprint(vending.DefaultMinLife),
 			field: asShare(&c.Vending.MinLife),
 			help:  "Share of a token's life that must be left to hand it out from the cache.",
@@ -248,6 +251,18 @@ func serviceSettings(c *Config) []setting {
 			key: "limits.user_burst", variable: "TOKENSVC_LIMITS_USER_BURST", byDefault: "10",
 			field: asWhole(&c.Limits.UserBurst, 1, 10000),
 			help:  "Requests a user may make at once.",
+		}, {
+			key: "limits.address_per_minute", variable: "TOKENSVC_LIMITS_ADDRESS_PER_MINUTE", byDefault: "6000",
+			field: asWhole(&c.Limits.AddressPerMinute, 0, 6000000),
+			help:  "Refusals that a client's address may cause in a minute, in the long run, before bearers from it that are not known yet are no longer looked at; 0 for any number. Behind a proxy, `trusted_proxies` must say so, or all clients have one address.",
+		}, {
+			key: "limits.address_burst", variable: "TOKENSVC_LIMITS_ADDRESS_BURST", byDefault: "600",
+			field: asWhole(&c.Limits.AddressBurst, 1, 100000),
+			help:  "Refusals that an address may cause at once.",
+		}, {
+			key: "limits.scope", variable: "TOKENSVC_LIMITS_SCOPE", byDefault: scopeReplica,
+			field: asOneOf(&c.Limits.Scope, scopeReplica, scopeShared),
+			help:  "Whether each replica counts users' requests and addresses' refusals by itself, or all together in the Redis of `cache`, which is then asked about every request.",
 		}, {
 			key: "limits.in_flight", variable: "TOKENSVC_LIMITS_IN_FLIGHT", byDefault: "1024",
 			field: asWhole(&c.Limits.InFlight, 1, 1000000),

@@ -86,7 +86,7 @@ func TestConfigVariablesAloneSuffice(t *testing.T) {
 		OpsListen: "127.0.0.1:9090",
 		Telnyx: TelnyxConfig{
 			BaseURL: "https://api.telnyx.com/v2",
-			APIKey:  secret.New(testKey),
+			APIKeys: []secret.Text{secret.New(testKey)},
 			Timeout: 10 * time.Second,
 		},
 		Issuers: []IssuerConfig{{
@@ -110,15 +110,18 @@ func TestConfigVariablesAloneSuffice(t *testing.T) {
 		Provision:            ProvisionConfig{Users: "everyone", FirstLogin: "wait", ReadyAfter: 5 * time.Second},
 		Reconcile:            ReconcileConfig{Mode: "report"},
 
-		Cache:   "memory",
+		Cache:   CacheConfig{Kind: "memory"},
 		Vending: VendingConfig{MinLife: 0.5},
 		Limits: LimitsConfig{
-			UserPerMinute:  30,
-			UserBurst:      10,
-			InFlight:       1024,
-			Connections:    10000,
-			RequestTimeout: 15 * time.Second,
-			DrainTimeout:   30 * time.Second,
+			UserPerMinute:    30,
+			UserBurst:        10,
+			AddressPerMinute: 6000,
+			AddressBurst:     600,
+			Scope:            "replica",
+			InFlight:         1024,
+			Connections:      10000,
+			RequestTimeout:   15 * time.Second,
+			DrainTimeout:     30 * time.Second,
 		},
 		Log: LogConfig{Level: "info"},
 	}
@@ -137,7 +140,7 @@ func everything(folder string) Config {
 		CORSOrigins:    []string{"https://phone.example.com", "http://localhost:3000"},
 		Telnyx: TelnyxConfig{
 			BaseURL:    "http://127.0.0.1:4010/v2",
-			APIKey:     secret.New(testKey),
+			APIKeys:    []secret.Text{secret.New(testKey)},
 			APIKeyFile: filepath.Join(folder, "key"),
 			Timeout:    5 * time.Second,
 		},
@@ -177,16 +180,22 @@ func everything(folder string) Config {
 			Require: []authz.Requirement{{Claim: "groups", AnyOf: []any{"admins"}}},
 		},
 
-		Cache:   "memory",
+		Cache: CacheConfig{
+			Kind: "redis", URL: "rediss://me@cache:6380/2",
+			KeyFile: filepath.Join(folder, "sealing"), PasswordFile: filepath.Join(folder, "password"),
+		},
 		Vending: VendingConfig{MinLife: 0.25},
 		Limits: LimitsConfig{
-			UserPerMinute:  60,
-			UserBurst:      20,
-			InFlight:       12,
-			Connections:    13,
-			RequestTimeout: 6 * time.Second,
-			DrainTimeout:   7 * time.Second,
-			DrainDelay:     8 * time.Second,
+			UserPerMinute:    60,
+			UserBurst:        20,
+			AddressPerMinute: 0,
+			AddressBurst:     9,
+			Scope:            "shared",
+			InFlight:         12,
+			Connections:      13,
+			RequestTimeout:   6 * time.Second,
+			DrainTimeout:     7 * time.Second,
+			DrainDelay:       8 * time.Second,
 		},
 		Log: LogConfig{Level: "debug", Format: "console"},
 	}
@@ -220,9 +229,11 @@ at_max_devices: replace
 provision: {connection_id: "1234", instance: blue, users: listed, first_login: retry, ready_after: 6s, expires_after: 720h}
 reconcile: {every: 24h, mode: apply}
 admin: {token_file: admin, issuer: acme, require: {groups: admins}}
-cache: memory
+cache: rediss://me@cache:6380/2
+cache_key_file: sealing
+cache_password_file: password
 vending: {min_life: 0.25}
-limits: {user_per_minute: 60, user_burst: 20, in_flight: 12, connections: 13, request_timeout: 6s, drain_timeout: 7s, drain_delay: 8s}
+limits: {user_per_minute: 60, user_burst: 20, address_per_minute: 0, address_burst: 9, scope: shared, in_flight: 12, connections: 13, request_timeout: 6s, drain_timeout: 7s, drain_delay: 8s}
 log: {level: debug, format: console}
 `)
 	folder := filepath.Dir(path)
@@ -230,6 +241,7 @@ log: {level: debug, format: console}
 	writeKey(t, filepath.Join(folder, "keys.json"), testKeySet)
 	writeKey(t, filepath.Join(folder, "password"), "s3cret\n")
 	writeKey(t, filepath.Join(folder, "admin"), strings.Repeat("a", 32)+"\n")
+	writeKey(t, filepath.Join(folder, "sealing"), testSealingKey)
 	if diff := cmp.Diff(everything(folder), mustLoad(t, path), compareConfigs...); diff != "" {
 		t.Error(diff)
 	}
@@ -241,6 +253,7 @@ func TestConfigEveryVariable(t *testing.T) {
 	writeKey(t, filepath.Join(folder, "keys.json"), testKeySet)
 	writeKey(t, filepath.Join(folder, "password"), "s3cret\n")
 	writeKey(t, filepath.Join(folder, "admin"), strings.Repeat("a", 32)+"\n")
+	writeKey(t, filepath.Join(folder, "sealing"), testSealingKey)
 	got := mustLoad(t, "",
 		"TOKENSVC_LISTEN=:8081",
 		"TOKENSVC_OPS_LISTEN=[::1]:9091",
@@ -277,10 +290,15 @@ func TestConfigEveryVariable(t *testing.T) {
 		"TOKENSVC_ADMIN_TOKEN_FILE="+filepath.Join(folder, "admin"),
 		"TOKENSVC_ADMIN_ISSUER=acme",
 		"TOKENSVC_ADMIN_REQUIRE={groups: admins}",
-		"TOKENSVC_CACHE=memory",
+		"TOKENSVC_CACHE=rediss://me@cache:6380/2",
+		"TOKENSVC_CACHE_KEY_FILE="+filepath.Join(folder, "sealing"),
+		"TOKENSVC_CACHE_PASSWORD_FILE="+filepath.Join(folder, "password"),
 		"TOKENSVC_VENDING_MIN_LIFE=0.25",
 		"TOKENSVC_LIMITS_USER_PER_MINUTE=60",
 		"TOKENSVC_LIMITS_USER_BURST=20",
+		"TOKENSVC_LIMITS_ADDRESS_PER_MINUTE=0",
+		"TOKENSVC_LIMITS_ADDRESS_BURST=9",
+		"TOKENSVC_LIMITS_SCOPE=shared",
 		"TOKENSVC_LIMITS_IN_FLIGHT=12",
 		"TOKENSVC_LIMITS_CONNECTIONS=13",
 		"TOKENSVC_LIMITS_REQUEST_TIMEOUT=6s",

@@ -238,15 +238,3 @@ var zeroUnits = regexp.MustCompile(`([hm])(0m)?0s$`)
 
 // brief prints 5m0s as 5m.
 func brief(d time.Duration) string { return zeroUnits.ReplaceAllString(d.String(), "$1") }
-
-func asCache(into *string) field {
-	return asOne(into, oneText, "memory", func(s string) (string, error) {
-		switch scheme, _, _ := strings.Cut(s, ":"); {
-		case s == "memory":
-			return s, nil
-		case scheme == "redis" || scheme == "rediss":
-			return "", errors.New("must be memory: a shared cache is not in this version yet")
-		}
-		return "", errUnexpected
-	})
-}

@@ -19,7 +19,7 @@ var errNoDatabase = errors.New("the directory is no database: directory must be 
 // openStore opens the directory that is a database. It does not yet touch a
 // PostgreSQL.
 func (c Config) openStore() (*store.Store, error) {
-	cfg := store.Config{Connections: c.DirectoryConnections}
+	cfg := store.Config{Connections: c.DirectoryConnections, Now: now}
 	if c.Directory.Kind == "sqlite" {
 		cfg.SQLite = c.Directory.Value
 		return store.Open(cfg)
@@ -94,7 +94,7 @@ func (c Config) finder(s *store.Store, client *telnyx.Client, holder string) pro
 	cfg := provisioning.Config{
 		Store: s, Shared: c.Devices.Mode == "shared", Holder: holder,
 		MaxDevices: c.Devices.Max, Replace: c.Devices.AtMax == "replace",
-		MaxWaiting: max(c.Limits.InFlight/4, 1),
+		MaxWaiting: max(c.Limits.InFlight/4, 1), Now: now,
 	}
 	p := c.Provision
 	if p.ConnectionID == "" {
@@ -140,7 +140,7 @@ func (b *database) wire(c Config, client *telnyx.Client, o *observer) (err error
 		return err
 	}
 	b.remover, err = provisioning.NewRemover(provisioning.RemoverConfig{
-		Store: b.store, Telnyx: b.background, CallTimeout: c.Telnyx.Timeout, OnDelete: o.deleted, OnError: o.troubled("credentials cannot be deleted now"),
+		Store: b.store, Telnyx: b.background, CallTimeout: c.Telnyx.Timeout, OnDelete: o.deleted, OnError: o.troubled("credentials cannot be deleted now"), Now: now,
 	})
 	if err != nil {
 		return err
@@ -153,7 +153,7 @@ func (b *database) wire(c Config, client *telnyx.Client, o *observer) (err error
 	}
 	b.renewer, err = provisioning.NewRenewer(provisioning.RenewerConfig{
 		Store: b.store, Telnyx: b.background, ExpiresAfter: c.Provision.ExpiresAfter, Holder: holder,
-		OnRenew: o.renewed, OnError: o.troubled("credentials cannot be renewed now"),
+		OnRenew: o.renewed, OnError: o.troubled("credentials cannot be renewed now"), Now: now,
 	})
 	return err
 }
@@ -161,7 +161,7 @@ func (b *database) wire(c Config, client *telnyx.Client, o *observer) (err error
 func (c Config) reconciler(b *database, holder string) provisioning.ReconcilerConfig {
 	return provisioning.ReconcilerConfig{
 		Store: b.store, Telnyx: b.background, Remover: b.remover, Holder: holder,
-		Instance: c.Provision.Instance, ConnectionID: c.Provision.ConnectionID, MaxDevices: c.Devices.Max,
+		Instance: c.Provision.Instance, ConnectionID: c.Provision.ConnectionID, MaxDevices: c.Devices.Max, Now: now,
 	}
 }
 
@@ -193,7 +193,7 @@ func (c Config) lookOnly() (finder, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := telnyx.New(c.telnyx(func() secret.Text { return c.Telnyx.APIKey }))
+	client, err := telnyx.New(c.telnyx(c.Telnyx.keys))
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

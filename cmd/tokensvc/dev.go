@@ -209,7 +209,9 @@ func (w *world) serve(ctx context.Context, t terminal) error {
 	if len(problems) > 0 {
 		return joined(problems)
 	}
-	s, err := newService(cfg, newLog(cfg.Log, t.err))
+	log, end := newLog(cfg.Log, t.err)
+	defer end()
+	s, err := newService(cfg, log)
 	if err != nil {
 		return err
 	}

@@ -123,7 +123,7 @@ func newExplainer(path string, environ []string, keys string, offline bool) (*ex
 			return nil, []string{"-keys: " + err.Error()}
 		}
 	}
-	x := &explainer{parts: p, policy: policyOf(p.cfg.Issuers), keys: map[string]keysFrom{}, offline: offline, now: time.Now()}
+	x := &explainer{parts: p, policy: policyOf(p.cfg.Issuers), keys: map[string]keysFrom{}, offline: offline, now: now()}
 	for n := range p.issuers {
 		p.issuers[n], x.keys[p.issuers[n].Name] = placeKeys(p.issuers[n], keys, offline)
 	}

@@ -31,6 +31,7 @@ const (
 type listener struct {
 	setting string // that says where it listens
 	address string
+	most    int // connections at once
 	server  *http.Server
 	tls     *certificate // nil for plain HTTP
 	open    net.Listener // once it listens
@@ -39,14 +40,14 @@ type listener struct {
 // openListeners makes the listeners, and reads and follows their certificates.
 // They do not listen yet.
 func (s *service) openListeners() error {
-	public := &listener{setting: "listen", address: s.cfg.Listen, server: s.newServer(s.lastAnswer(s.handler))}
+	public := &listener{setting: "listen", address: s.cfg.Listen, most: s.files.callers, server: s.newServer(s.lastAnswer(s.handler))}
 	s.callers = []*listener{public}
-	s.operators = &listener{setting: "ops_listen", address: s.cfg.OpsListen, server: s.newServer(s.ops)}
+	s.operators = &listener{setting: "ops_listen", address: s.cfg.OpsListen, most: s.files.operators, server: s.newServer(s.ops)}
 	if s.cfg.ProxyListen == "" {
 		return nil
 	}
 	proxy := &listener{
-		setting: "proxy_listen", address: s.cfg.ProxyListen,
+		setting: "proxy_listen", address: s.cfg.ProxyListen, most: s.files.callers,
 		server: s.newServer(s.lastAnswer(s.handler.ProxyListener())),
 	}
 	s.callers = append(s.callers, proxy)
@@ -102,7 +103,7 @@ func (s *service) listen(ctx context.Context) error {
 			}
 			return &listenError{l.setting, err}
 		}
-		l.open = atMost(open, s.cfg.Limits.Connections)
+		l.open = atMost(open, l.most)
 		opened = append(opened, l)
 	}
 	return nil

@@ -18,6 +18,7 @@ import (
 // observer logs and counts what goes on between requests.
 type observer struct {
 	*bookObserver
+	*telnyxObserver
 	log         zerolog.Logger
 	fetches     *prometheus.CounterVec
 	mints       *prometheus.CounterVec
@@ -40,7 +41,8 @@ func newRegistry() *prometheus.Registry {
 
 func newObserver(log zerolog.Logger, registry prometheus.Registerer) *observer {
 	o := &observer{
-		bookObserver: newBookObserver(log, registry),
+		bookObserver:   newBookObserver(log, registry),
+		telnyxObserver: &telnyxObserver{log: log},
 
 		log: log,
 		fetches: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -87,6 +89,7 @@ func (o *observer) file(what string, current bool) {
 
 // mint is told of every token asked of Telnyx.
 func (o *observer) mint(took time.Duration, err error) {
+	o.asked(err)
 	o.mints.WithLabelValues(string(handler.OutcomeOf(err))).Inc()
 	o.mintSeconds.Observe(took.Seconds())
 	if bug, ok := errors.AsType[*crash.Error](err); ok { // once, however many wait for it

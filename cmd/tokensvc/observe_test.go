@@ -27,7 +27,7 @@ func TestABugInAMintIsLoggedWithItsStack(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	if _, err := m.Vend(t.Context(), telnyx.CredentialID{}); err == nil {
+	if _, err := m.Vend(t.Context(), telnyx.CredentialID{}, vending.Ask{}); err == nil {
 		t.Error("no error")
 	}
 	if !strings.Contains(log.String(), "broken.Mint") || strings.Contains(log.String(), "marked-value") {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/tokensvc/tokensvc/internal/directory/store"
 	"github.com/tokensvc/tokensvc/internal/provisioning"
-	"github.com/tokensvc/tokensvc/internal/secret"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
 
@@ -81,7 +80,7 @@ func (c Config) reconcile(ctx context.Context, rate float64, o provisioning.Opti
 		return r, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	client, err := telnyx.New(c.telnyx(func() secret.Text { return c.Telnyx.APIKey }))
+	client, err := telnyx.New(c.telnyx(c.Telnyx.keys))
 	if err != nil {
 		return r, err
 	}

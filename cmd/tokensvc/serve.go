@@ -9,8 +9,11 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/mattn/go-isatty"
 	"github.com/rs/zerolog"
+
+	"github.com/tokensvc/tokensvc/internal/journal"
 )
 
 // serve is `tokensvc serve`.
@@ -27,7 +30,9 @@ func serve(ctx context.Context, t terminal, args []string) int {
 		sayError(t.err, joined(problems))
 		return exitUsage
 	}
-	log := newLog(cfg.Log, t.err)
+	log, end := newLog(cfg.Log, t.err)
+	defer end()
+	limitMemory(t.environ, memlimit.FromCgroup, log)
 	s, err := newService(cfg, log)
 	if err != nil {
 		sayError(t.err, err)
@@ -81,14 +86,21 @@ func parse(flags *flag.FlagSet, args []string) (status int, ok bool) {
 	return exitOK, true
 }
 
-func newLog(cfg LogConfig, w io.Writer) zerolog.Logger {
+// newLog returns a log that writes to w, and what to call when there is no more to
+// be written.
+func newLog(cfg LogConfig, w io.Writer) (log zerolog.Logger, end func()) {
 	level, err := zerolog.ParseLevel(cfg.Level)
 	if err != nil {
 		panic(err) // the configuration allows only levels that there are
 	}
 	if cfg.Format == "console" || cfg.Format == "" && isTerminal(w) {
-		w = zerolog.ConsoleWriter{Out: w}
+		return newLogTo(zerolog.ConsoleWriter{Out: w}, level), func() {}
 	}
+	lines := journal.New(w)
+	return newLogTo(lines, level), func() { _ = lines.Close() } // there is nowhere left to say it
+}
+
+func newLogTo(w io.Writer, level zerolog.Level) zerolog.Logger {
 	return zerolog.New(w).Level(level).With().Timestamp().Logger()
 }
 

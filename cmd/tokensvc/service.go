@@ -15,6 +15,8 @@ import (
 	"github.com/tokensvc/tokensvc"
 	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/handler"
+	"github.com/tokensvc/tokensvc/internal/pacing"
+	"github.com/tokensvc/tokensvc/internal/shared"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 	"github.com/tokensvc/tokensvc/internal/vending"
 )
@@ -24,10 +26,12 @@ type service struct {
 	cfg      Config
 	log      zerolog.Logger
 	verifier *authz.Verifier
-	key      *secretFile
-	client   *telnyx.Client
+	files    descriptors
+	keys     secretFiles // of Telnyx's API
+	pacer    *pacing.Pacer
 	machine  *vending.Machine
-	database *database // nil if the directory is no database
+	shared   *shared.Redis // nil if replicas share nothing
+	database *database     // nil if the directory is no database
 	handler  *handler.Service
 	ops      *handler.Ops
 	admin    *handler.Admin // nil if nobody may use it
@@ -35,47 +39,41 @@ type service struct {
 	followed []*followed
 	hangup   <-chan os.Signal // to read files again; nil where nobody asks so
 
+	// client calls Telnyx for those who wait, and background for nobody.
+	client, background *telnyx.Client
+	sharedObserver     *sharedObserver
+
 	// callers are where tokens are asked for, and operators where health is.
 	callers   []*listener
 	operators *listener
 	draining  atomic.Bool
 }
 
-type minter interface {
-	Mint(ctx context.Context, id telnyx.CredentialID) (telnyx.LoginToken, error)
-}
-
 // newService builds every part and reads the files that cfg does not hold, but
 // asks nothing of the network.
 func newService(cfg Config, log zerolog.Logger) (*service, error) {
-	s := &service{cfg: cfg, log: log}
+	limit := openFiles()
+	s := &service{cfg: cfg, log: log, files: cfg.descriptors(limit)}
+	s.files.warn(cfg, limit, log)
 	registry := newRegistry()
 	s.observer = newObserver(log, registry)
 
 	if err := s.openVerifier(); err != nil {
 		return nil, err
 	}
-	var err error
-	s.key = newSecretFile(cfg.Telnyx.APIKeyFile, readAPIKey, cfg.Telnyx.APIKey)
-	s.client, err = telnyx.New(cfg.telnyx(s.key.Text))
-	if err != nil {
+	s.openAPIKeys()
+	if err := s.openShared(registry); err != nil {
+		return nil, err
+	}
+	if err := s.openTelnyx(registry); err != nil {
 		return nil, err
 	}
 	users, err := s.openDirectory()
 	if err != nil {
 		return nil, err
 	}
-	s.machine, err = vending.New(vending.Config{
-		Minter: s.minter(), MinLife: cfg.Vending.MinLife, OnMint: s.observer.mint,
-		// Half of the requests may wait for Telnyx; there is always room for
-		// those who need not.
-		MaxWaiting: max(cfg.Limits.InFlight/2, 1),
-	})
-	if err != nil {
+	if err := s.openMachine(); err != nil {
 		return nil, err
-	}
-	if s.key.path != "" {
-		s.follow("API key", s.key.path, s.key.readAgain)
 	}
 	metrics := handler.NewMetrics(registry)
 	s.handler, err = handler.New(handler.Config{
@@ -83,8 +81,9 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 		OpenAPI: tokensvc.OpenAPI, BasePath: cfg.BasePath, TrustedProxies: cfg.TrustedProxies,
 		Origins: cfg.CORSOrigins, Cookies: usesCookies(cfg.Issuers), DPoP: usesDPoP(cfg.Issuers),
 		UserPerMinute: cfg.Limits.UserPerMinute, UserBurst: cfg.Limits.UserBurst,
+		AddressPerMinute: cfg.Limits.AddressPerMinute, AddressBurst: cfg.Limits.AddressBurst, SharedRate: s.sharedRate(),
 		InFlight: cfg.Limits.InFlight, Timeout: cfg.Limits.RequestTimeout,
-		Metrics: metrics, Log: log, Issued: s.issued,
+		Metrics: metrics, Log: log, Issued: s.issued, Now: now,
 	})
 	if err != nil {
 		return nil, err
@@ -99,11 +98,8 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 // openDirectory opens the directory, and follows it if it is a file.
 func (s *service) openDirectory() (finder, error) {
 	if s.cfg.Directory.isDatabase() {
-		background, err := telnyx.New(s.cfg.telnyx(s.key.Text))
-		if err != nil {
-			return nil, err
-		}
-		if s.database, err = s.cfg.openDatabase(s.client, background, s.observer); err != nil {
+		var err error
+		if s.database, err = s.cfg.openDatabase(s.client, s.background, s.observer); err != nil {
 			return nil, err
 		}
 		return s.database.finder, nil
@@ -113,15 +109,6 @@ func (s *service) openDirectory() (finder, error) {
 		s.follow("users file", s.cfg.Directory.Value, func() outcome { return outcomeOf(s.cfg.Users.Reload()) })
 	}
 	return s.cfg.openDirectory()
-}
-
-// minter makes login tokens. Of a directory that creates credentials it knows which
-// are new.
-func (s *service) minter() minter {
-	if s.database != nil {
-		return s.database.finder.Minter(s.client)
-	}
-	return s.client
 }
 
 // openVerifier reads the files that the issuers need, and follows them.
@@ -148,14 +135,19 @@ func (s *service) openVerifier() error {
 // readiness says what the service needs and whether it is there. A database must
 // have answered once. One that goes away later does not make the service unready:
 // all replicas would be, and callers told nothing in place of what is the matter.
+// Nor does Telnyx, whatever it does or says of our keys: it does so to all replicas,
+// and the tokens that they keep would reach nobody.
 func (s *service) readiness() handler.Readiness {
 	directory, opened := s.observer.directory()
-	parts := map[string]string{"directory": directory}
+	parts := map[string]string{"directory": directory, "telnyx": s.observer.telnyx(len(s.keys))}
 	for _, i := range s.cfg.Issuers {
 		parts["issuer "+i.Name] = "ok"
 	}
 	for _, name := range s.verifier.Missing() {
 		parts["issuer "+name] = "its keys, or where to ask it, have not been fetched yet"
+	}
+	if s.shared != nil { // without it, it is only slower
+		parts["shared cache"] = s.sharedObserver.text()
 	}
 	return handler.Readiness{Ready: opened && s.verifier.Ready(), Parts: parts}
 }
@@ -165,11 +157,15 @@ func (s *service) readiness() handler.Readiness {
 func (s *service) run(ctx context.Context) error {
 	var background sync.WaitGroup
 	defer s.closeBooks()
+	defer s.closeShared()
 	defer background.Wait()
 	working, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	background.Go(func() { s.verifier.Run(working) })
 	background.Go(func() { s.keepReloading(working) })
+	if s.shared != nil {
+		background.Go(func() { s.shared.Run(working) })
+	}
 	for _, work := range s.bookkeeping() {
 		background.Go(func() { work(working) })
 	}
@@ -202,7 +198,9 @@ func (s *service) shutdown(delay time.Duration) error {
 	err = errors.Join(err, s.operators.server.Shutdown(ctx))
 	s.machine.Close()
 	s.handler.Close()
+	s.pacer.Close()
 	s.client.CloseIdleConnections()
+	s.background.CloseIdleConnections()
 	s.log.Info().Msg("stopped")
 	return err
 }

@@ -98,7 +98,7 @@ func (s *service) lookAtBooks(ctx context.Context) {
 func (s *service) changed(c store.Change) {
 	s.database.finder.Changed(c)
 	if !c.Credential.IsZero() {
-		s.machine.Forget(c.Credential)
+		s.machine.Forget(context.Background(), c.Credential)
 	}
 	s.database.remover.Nudge()
 }
@@ -119,7 +119,7 @@ func (s *service) administer(metrics *handler.Metrics) error {
 	cfg := handler.AdminConfig{
 		Store: s.database.store, SharedDevices: s.cfg.Devices.Mode == "shared", InFlight: max(s.cfg.Limits.InFlight/8, 8), Timeout: s.cfg.Limits.RequestTimeout,
 		Changed: func(user string) { s.changed(store.Change{User: user, All: user == ""}) },
-		Metrics: metrics, Log: s.log,
+		Metrics: metrics, Log: s.log, Now: now,
 	}
 	for _, i := range s.cfg.Issuers {
 		cfg.Issuers = append(cfg.Issuers, i.Name)

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
-	"github.com/go-chi/chi/v5/middleware"
 	"github.com/rs/zerolog"
 
 	"github.com/tokensvc/tokensvc/internal/authz"
@@ -111,7 +110,8 @@ func NewAdmin(cfg AdminConfig) (*Admin, error) {
 	}
 	every := func(room int, timeout time.Duration) intake {
 		return intake{
-			metrics: cfg.Metrics, log: cfg.Log, now: cfg.Now, timeout: timeout, room: int64(room), dpop: cfg.Issuer.UsesDPoP(),
+			metrics: cfg.Metrics, log: cfg.Log, now: cfg.Now, timeout: timeout, room: int64(room),
+			client: peer, dpop: cfg.Issuer.UsesDPoP(),
 		}
 	}
 	a := &Admin{
@@ -165,7 +165,6 @@ const adminRoute = "/admin/v1"
 // was sent: a user key may have an encoded slash in it.
 func (a *Admin) router() chi.Router {
 	r := chi.NewRouter()
-	r.Use(middleware.ClientIPFromRemoteAddr)
 	beside := func(e endpoint) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) { a.serve(adminRoute+"/*", e, false, w, r) }
 	}

@@ -100,13 +100,12 @@ func TestTheContractNamesEveryRoute(t *testing.T) {
 		served = append(served, method+" "+route)
 		return nil
 	}
-	s := &Service{}
-	s.public = s.routes(Config{Origins: []string{"https://phone.example.com"}}, false)
+	public := new(Service).routes(Config{Origins: []string{"https://phone.example.com"}}, false)
 	ops, admin := NewOps(nil, prometheus.NewRegistry()), &Admin{}
 	admin.metrics = NewMetrics(prometheus.NewRegistry())
 	admin.routes = admin.router()
 	ops.Administer(admin)
-	for _, routes := range []chi.Routes{s.public, ops.routes} {
+	for _, routes := range []chi.Routes{public, ops.routes} {
 		if err := chi.Walk(routes, walk); err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"net/http"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -22,8 +23,8 @@ type event struct {
 	requestID  string
 	method     string // one of a closed set
 	route      string
-	client     string // address
-	fromProxy  bool   // came in over the trusted proxy's listener
+	client     netip.Addr
+	fromProxy  bool // came in over the trusted proxy's listener
 	who        *authz.Principal
 	admin      *administering // nil on the public listener
 	observed   string         // the rule that would have refused, were rules enforced
@@ -66,10 +67,11 @@ func (ev *event) end(err error) {
 // MarshalZerologObject names every field that is logged, and so every field that
 // is not.
 func (ev *event) MarshalZerologObject(e *zerolog.Event) {
+	var client [48]byte // an IPv6 address and its zone, mostly
 	e.Str("request_id", ev.requestID).
 		Str("method", ev.method).
 		Str("route", ev.route).
-		Str("client", ev.client).
+		Bytes("client", ev.client.AppendTo(client[:0])).
 		Str("outcome", string(ev.outcome)).
 		Int("status", ev.status)
 	if ev.reason != "" {

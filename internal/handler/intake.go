@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
-	"github.com/go-chi/chi/v5/middleware"
 	"github.com/rs/zerolog"
 
 	"github.com/tokensvc/tokensvc/internal/crash"
@@ -27,24 +27,25 @@ type intake struct {
 	timeout  time.Duration
 	room     int64 // how many requests may be in flight
 	inFlight atomic.Int64
-	dpop     bool // callers are told that bearers may be bound to a key
+	client   func(*http.Request) netip.Addr // who sent a request
+	dpop     bool                           // callers are told that bearers may be bound to a key
 }
 
 // serve has an endpoint answer one request. fromProxy says that the request came
 // in over the trusted proxy's listener.
 func (i *intake) serve(route string, e endpoint, fromProxy bool, w http.ResponseWriter, r *http.Request) {
 	ev := &event{
-		began:     i.now(),
-		requestID: w.Header().Get(requestIDHeader),
+		began:     time.Now(), // as deadlines are, whatever the clock says
+		requestID: requestID(w),
 		method:    loggedMethod(r.Method),
 		route:     route,
-		client:    middleware.GetClientIP(r.Context()),
+		client:    i.client(r),
 		fromProxy: fromProxy,
 		outcome:   Answered, // unless there is more to say
 	}
 	defer i.finish(ev)
-	ctx, cancel := context.WithTimeout(r.Context(), i.timeout)
-	defer cancel()
+	ctx := &deadline{Context: r.Context(), at: ev.began.Add(i.timeout)}
+	defer ctx.end()
 	ev.end(i.attempt(ctx, e, ev, w, r))
 	if ev.err != nil {
 		i.refuse(w, ev)
@@ -63,7 +64,7 @@ func (i *intake) attempt(ctx context.Context, e endpoint, ev *event, w http.Resp
 }
 
 func (i *intake) finish(ev *event) {
-	took := i.now().Sub(ev.began)
+	took := time.Since(ev.began)
 	i.metrics.request(ev, took)
 	line := i.log.WithLevel(ev.level()).EmbedObject(ev).Dur("duration_ms", took.Round(time.Microsecond))
 	if p, ok := errors.AsType[*crash.Error](ev.err); ok {

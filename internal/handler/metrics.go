@@ -55,7 +55,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		m.requests.WithLabelValues(whoamiRoute, string(o))
 	}
 	m.sources = make(map[vending.Source]prometheus.Counter)
-	for _, source := range []vending.Source{vending.Cached, vending.Minted, vending.Stale} {
+	for _, source := range []vending.Source{vending.Cached, vending.Shared, vending.Minted, vending.Stale} {
 		m.sources[source] = m.vended.WithLabelValues(string(source))
 	}
 	m.tokenSeconds = m.seconds.WithLabelValues(tokenRoute)

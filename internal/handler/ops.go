@@ -55,7 +55,7 @@ func byEscapedPath(next http.Handler) http.Handler {
 // nothing is what is anywhere else: it is neither logged nor counted.
 func nothing(w http.ResponseWriter, _ *http.Request) {
 	err := &requestError{outcome: NotFound}
-	new(intake).refuse(w, &event{requestID: w.Header().Get(requestIDHeader), outcome: err.outcome, err: err})
+	new(intake).refuse(w, &event{requestID: requestID(w), outcome: err.outcome, err: err})
 }
 
 // ServeHTTP serves the ops listener.

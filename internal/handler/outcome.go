@@ -222,8 +222,8 @@ func retryOf(err error) time.Duration {
 	if young, ok := errors.AsType[*directory.NotReadyError](err); ok && young.RetryAfter > 0 {
 		return young.RetryAfter
 	}
-	if upstream, ok := errors.AsType[*telnyx.Error](err); ok && retry > 0 {
-		return max(retry, upstream.RetryAfter)
+	if upstream, ok := errors.AsType[*telnyx.Error](err); ok && retry > 0 && upstream.RetryAfter > 0 {
+		return upstream.RetryAfter
 	}
 	return retry
 }

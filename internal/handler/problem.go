@@ -111,8 +111,9 @@ func write(w http.ResponseWriter, status int, contentType string, body ...[]byte
 	for _, part := range body {
 		length += len(part)
 	}
-	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("Content-Length", strconv.Itoa(length))
+	h := w.Header()
+	h["Content-Type"] = []string{contentType}
+	h["Content-Length"] = []string{strconv.Itoa(length)}
 	w.WriteHeader(status)
 	for _, part := range body {
 		_, _ = w.Write(part)

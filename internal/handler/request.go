@@ -115,6 +115,19 @@ func prefersText(accept []string) bool {
 	return text > json
 }
 
+// wantsFresh reports whether the caller wants no token that was kept (RFC 9111
+// section 5.2.1.4).
+func wantsFresh(cacheControl []string) bool {
+	for _, line := range cacheControl {
+		for directive := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(directive), "no-cache") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func namesText(accept string) bool { return strings.Contains(strings.ToLower(accept), "text/plain") }
 
 func quality(q string) float64 {

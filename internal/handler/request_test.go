@@ -98,14 +98,14 @@ func TestPhonesDoNotRefreshInStep(t *testing.T) {
 
 func TestAUsersShare(t *testing.T) {
 	now := time.Now()
-	s, err := newShares(30, 3, func() time.Time { return now })
+	s, err := newShares(Config{UserPerMinute: 30, UserBurst: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.users.StopAllGoroutines()
 	expect := func(user string, want time.Duration) {
 		t.Helper()
-		err := s.take(user)
+		err := s.take(t.Context(), user, now)
 		if got := retryOf(err); got != want {
 			t.Errorf("%s waits %v, want %v", user, got, want)
 		}
@@ -121,8 +121,64 @@ func TestAUsersShare(t *testing.T) {
 	now = now.Add(500 * time.Millisecond)
 	expect("alice", 0)
 	for _, wrong := range [][2]int{{0, 1}, {1, 0}} {
-		if _, err := newShares(wrong[0], wrong[1], time.Now); err == nil {
+		if _, err := newShares(Config{UserPerMinute: wrong[0], UserBurst: wrong[1]}); err == nil {
 			t.Errorf("a rate of %v is accepted", wrong)
+		}
+	}
+}
+
+func TestAUsersShareOfAllReplicas(t *testing.T) {
+	now := time.Now()
+	var wait time.Duration
+	var told bool
+	var asked []string
+	s, err := newShares(Config{UserPerMinute: 60, UserBurst: 2, SharedRate: func(_ context.Context, kind, key string, perMinute, burst int) (time.Duration, bool) {
+		asked = append(asked, fmt.Sprint(kind, " ", key, " ", perMinute, " ", burst))
+		return wait, told
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.users.StopAllGoroutines()
+	for i, row := range []struct {
+		wait time.Duration
+		told bool
+		want time.Duration
+	}{
+		{0, true, 0},
+		{7 * time.Second, true, 7 * time.Second}, // which is not taken here
+		{0, true, 0},
+		{0, true, 0}, // more than here, and all replicas' counts
+		{0, false, time.Second},
+		{0, true, 0},
+	} {
+		wait, told = row.wait, row.told
+		if got := retryOf(s.take(t.Context(), "alice", now)); got != row.want {
+			t.Errorf("request %d waits %v, want %v", i+1, got, row.want)
+		}
+	}
+	for _, a := range asked {
+		if a != "user alice 60 2" {
+			t.Errorf("asked for %s", a)
+		}
+	}
+}
+
+func TestWhoWantsAFreshToken(t *testing.T) {
+	for lines, want := range map[string]bool{
+		"":                       false,
+		"no-cache":               true,
+		"No-Cache":               true,
+		"max-age=0, no-cache":    true,
+		" no-cache ,no-store":    true,
+		"no-store":               false,
+		"max-age=0":              false,
+		"no-cache-please":        false,
+		"x=\"a\"|no-cache":       true, // on two lines
+		"no-transform|max-age=1": false,
+	} {
+		if got := wantsFresh(strings.Split(lines, "|")); got != want {
+			t.Errorf("Cache-Control: %q: %v, want %v", lines, got, want)
 		}
 	}
 }

@@ -5,11 +5,9 @@ import (
 	"context"
 	"crypto/rand"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"github.com/go-chi/chi/v5"
-	"github.com/go-chi/chi/v5/middleware"
 	"github.com/go-chi/cors"
 )
 
@@ -22,41 +20,78 @@ const (
 	preflightLife   = time.Hour
 )
 
-// routes builds the handler of the public listener, or of the trusted proxy's.
+// listener builds the handler of the public listener, or of the trusted proxy's.
 // The chain around the routes decides nothing about the user.
+func (s *Service) listener(cfg Config, fromProxy bool) http.Handler {
+	routes := s.routes(cfg, fromProxy)
+	token, path := s.entry(tokenRoute, s.counting(s.token), fromProxy), cfg.BasePath+tokenRoute
+	return around(cfg, func(w http.ResponseWriter, r *http.Request) {
+		// What nearly every request is for is found without the router, which makes
+		// a copy of each to note down what it has found.
+		if r.Method == http.MethodPost && r.URL.Path == path && r.URL.RawPath == "" {
+			token(w, r)
+			return
+		}
+		routes.ServeHTTP(w, r)
+	})
+}
+
+// routes are all of a listener's.
 func (s *Service) routes(cfg Config, fromProxy bool) chi.Router {
-	serve := func(route string, e endpoint) http.HandlerFunc {
-		return func(w http.ResponseWriter, r *http.Request) { s.serve(route, e, fromProxy, w, r) }
-	}
 	r := chi.NewRouter()
-	r.Use(headers, clientAddress(cfg.TrustedProxies))
-	if len(cfg.Origins) > 0 { // without any, the library would allow all
-		r.Use(crossOrigin(cfg))
-	}
-	r.NotFound(serve("none", notFound))
-	r.MethodNotAllowed(serve("none", methodNotAllowed(r)))
-	r.Post(cfg.BasePath+tokenRoute, serve(tokenRoute, s.token))
-	r.Get(cfg.BasePath+whoamiRoute, serve(whoamiRoute, s.whoami))
+	r.NotFound(s.entry("none", notFound, fromProxy))
+	r.MethodNotAllowed(s.entry("none", methodNotAllowed(r), fromProxy))
+	r.Post(cfg.BasePath+tokenRoute, s.entry(tokenRoute, s.counting(s.token), fromProxy))
+	r.Get(cfg.BasePath+whoamiRoute, s.entry(whoamiRoute, s.counting(s.whoami), fromProxy))
 	r.Get(cfg.BasePath+"/openapi.yaml", s.contract)
 	r.Head(cfg.BasePath+"/openapi.yaml", s.contract)
 	return r
 }
 
+// entry has requests to a route go through the intake.
+func (s *Service) entry(route string, e endpoint, fromProxy bool) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) { s.serve(route, e, fromProxy, w, r) }
+}
+
+// around is what every request goes through before it is looked at.
+func around(cfg Config, next http.HandlerFunc) http.Handler {
+	var chain http.Handler = next
+	if len(cfg.Origins) > 0 { // without any, the library would allow all
+		chain = crossOrigin(cfg)(chain)
+	}
+	if len(cfg.TrustedProxies) > 0 {
+		chain = throughProxies(cfg.TrustedProxies)(chain)
+	}
+	return headers(chain)
+}
+
 // headers sets what every answer carries. A caller's request id is kept if it
 // could not harm a log.
 func headers(next http.Handler) http.Handler {
+	noStore, noSniff := []string{"no-store"}, []string{"nosniff"} // which nobody changes
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := r.Header.Get(requestIDHeader)
 		if !harmless(id) {
-			id = rand.Text()
+			id = newRequestID()
 		}
 		h := w.Header()
-		h.Set(requestIDHeader, id)
-		h.Set("Cache-Control", "no-store")
-		h.Set("X-Content-Type-Options", "nosniff")
+		h[requestIDHeader] = []string{id}
+		h["Cache-Control"] = noStore
+		h["X-Content-Type-Options"] = noSniff
 		next.ServeHTTP(w, r)
 	})
 }
+
+// requestID is the id that headers has put into the answer.
+func requestID(w http.ResponseWriter) string {
+	if ids := w.Header()[requestIDHeader]; len(ids) > 0 {
+		return ids[0]
+	}
+	return ""
+}
+
+// newRequestID returns an id that nobody else has.
+func newRequestID() string { return rand.Text() }
 
 // harmless reports whether a request id is 1 to 64 letters, digits, dots,
 // underscores and dashes.
@@ -71,24 +106,13 @@ func harmless(id string) bool {
 	return 1 <= len(id) && len(id) <= 64
 }
 
-func clientAddress(proxies []netip.Prefix) func(http.Handler) http.Handler {
-	if len(proxies) == 0 {
-		return middleware.ClientIPFromRemoteAddr
-	}
-	ranges := make([]string, len(proxies))
-	for i, p := range proxies {
-		ranges[i] = p.String()
-	}
-	return middleware.ClientIPFromXFF(ranges...)
-}
-
 // crossOrigin lets browsers call from these origins. It protects nobody: it only
 // tells a browser whom to let read the answer.
 func crossOrigin(cfg Config) func(http.Handler) http.Handler {
 	options := cors.Options{
 		AllowedOrigins:   cfg.Origins,
 		AllowedMethods:   []string{http.MethodGet, http.MethodPost},
-		AllowedHeaders:   []string{"Authorization", "Content-Type", "Accept", requestIDHeader},
+		AllowedHeaders:   []string{"Authorization", "Content-Type", "Accept", "Cache-Control", requestIDHeader},
 		ExposedHeaders:   []string{"Retry-After", requestIDHeader, "WWW-Authenticate"},
 		AllowCredentials: cfg.Cookies,
 		MaxAge:           int(preflightLife / time.Second),

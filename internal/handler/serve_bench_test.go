@@ -43,7 +43,7 @@ func BenchmarkServeCached(b *testing.B) {
 	must(<-fetched)
 	client, err := telnyx.New(telnyx.Config{
 		BaseURL: upstream.URL(),
-		APIKey:  func() secret.Text { return secret.New(telnyxtest.DefaultAPIKey) },
+		APIKeys: func() []secret.Text { return []secret.Text{secret.New(telnyxtest.DefaultAPIKey)} },
 	})
 	must(err)
 	machine, err := vending.New(vending.Config{Minter: client})

@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/go-chi/chi/v5"
 	"github.com/rs/zerolog"
 
 	"github.com/tokensvc/tokensvc/internal/authz"
@@ -22,6 +21,7 @@ import (
 
 type verifier interface {
 	Verify(ctx context.Context, e authz.Evidence) (*authz.Principal, error)
+	Known(e authz.Evidence) bool
 }
 
 type finder interface {
@@ -29,7 +29,7 @@ type finder interface {
 }
 
 type vendor interface {
-	Vend(ctx context.Context, id telnyx.CredentialID) (vending.Vended, error)
+	Vend(ctx context.Context, id telnyx.CredentialID, ask vending.Ask) (vending.Vended, error)
 }
 
 // Config is what a Service needs. What has no default is required.
@@ -59,6 +59,16 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// UserPerMinute and UserBurst bound how often one user may ask.
 	UserPerMinute, UserBurst int
+	// AddressPerMinute and AddressBurst bound how many of the requests from one
+	// address may be refused for who sends them; what comes from there beyond it,
+	// without a bearer that was verified before, is not looked at. Default 0 a
+	// minute: no bound.
+	AddressPerMinute, AddressBurst int
+	// SharedRate takes one of what a key may have of a kind of rate, "user" or
+	// "address", for all replicas, or says how long to wait for it. ok is false when
+	// that cannot be told now: then this replica decides by itself. It must not take
+	// long. Default none.
+	SharedRate sharedRate
 	// InFlight bounds how many requests are served at once; more are refused.
 	InFlight int
 	// Timeout bounds one request.
@@ -81,13 +91,15 @@ type Service struct {
 	directory finder
 	vendor    vendor
 	shares    *shares
+	addresses *addresses // nil if there is no bound
+	answers   answers
 	issued    func(telnyx.CredentialID, time.Time)
 	openAPI   []byte
 	basePath  string
 
 	directoryName string
-	public        chi.Router
-	fromProxy     chi.Router
+	public        http.Handler
+	fromProxy     http.Handler
 }
 
 // New returns a Service, or says what is missing.
@@ -106,25 +118,35 @@ func New(cfg Config) (*Service, error) {
 	case cfg.InFlight < 1 || cfg.Timeout <= 0:
 		return nil, errors.New("handler: InFlight and Timeout must be positive")
 	}
-	shares, err := newShares(cfg.UserPerMinute, cfg.UserBurst, cfg.Now)
+	shares, err := newShares(cfg)
+	if err != nil {
+		return nil, err
+	}
+	addresses, err := newAddresses(cfg)
 	if err != nil {
 		return nil, err
 	}
 	s := &Service{
 		intake: intake{
 			metrics: cfg.Metrics, log: cfg.Log, now: cfg.Now,
-			timeout: cfg.Timeout, room: int64(cfg.InFlight), dpop: cfg.DPoP,
+			timeout: cfg.Timeout, room: int64(cfg.InFlight), client: peer, dpop: cfg.DPoP,
 		},
-		verifier: cfg.Verifier, directory: cfg.Directory, vendor: cfg.Vendor, shares: shares, issued: cfg.Issued,
+		verifier: cfg.Verifier, directory: cfg.Directory, vendor: cfg.Vendor, shares: shares, addresses: addresses, issued: cfg.Issued,
 		openAPI: cfg.OpenAPI, basePath: cfg.BasePath, directoryName: cfg.DirectoryName,
 	}
+	if len(cfg.TrustedProxies) > 0 {
+		s.client = forwarded
+	}
 	s.policy.Store(cfg.Policy)
-	s.public, s.fromProxy = s.routes(cfg, false), s.routes(cfg, true)
+	s.public, s.fromProxy = s.listener(cfg, false), s.listener(cfg, true)
 	return s, nil
 }
 
 // Close ends the Service's background work.
-func (s *Service) Close() { s.shares.users.StopAllGoroutines() }
+func (s *Service) Close() {
+	s.shares.users.StopAllGoroutines()
+	s.addresses.close()
+}
 
 // SetPolicy makes these the rules, from the next request on.
 func (s *Service) SetPolicy(p *authz.Policy) { s.policy.Store(p) }

@@ -82,7 +82,7 @@ func build(t *testing.T, o telnyxtest.Options, change func(*handler.Config)) *ho
 
 	client, err := telnyx.New(telnyx.Config{
 		BaseURL: h.telnyx.URL(),
-		APIKey:  func() secret.Text { return secret.New(telnyxtest.DefaultAPIKey) },
+		APIKeys: func() []secret.Text { return []secret.Text{secret.New(telnyxtest.DefaultAPIKey)} },
 		Timeout: time.Minute, // for a busy machine with thousands of callers
 	})
 	h.must(err)
@@ -395,6 +395,7 @@ func TestACallerWhoLeavesIsLoggedAsCanceled(t *testing.T) {
 // known is a verifier that knows one person, whatever they show.
 type known authz.Principal
 
+func (k *known) Known(authz.Evidence) bool { return true }
 func (k *known) Verify(context.Context, authz.Evidence) (*authz.Principal, error) {
 	return (*authz.Principal)(k), nil
 }
@@ -402,7 +403,7 @@ func (k *known) Verify(context.Context, authz.Evidence) (*authz.Principal, error
 // nobody is a vendor that is not asked.
 type nobody struct{}
 
-func (nobody) Vend(context.Context, telnyx.CredentialID) (vending.Vended, error) {
+func (nobody) Vend(context.Context, telnyx.CredentialID, vending.Ask) (vending.Vended, error) {
 	return vending.Vended{}, errors.New("nobody should have come this far")
 }
 

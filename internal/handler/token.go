@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 	"github.com/tokensvc/tokensvc/internal/vending"
@@ -16,15 +17,16 @@ import (
 // token out. It refuses as early as it can.
 func (s *Service) token(ctx context.Context, ev *event, w http.ResponseWriter, r *http.Request) error {
 	var err error
-	ev.who, err = s.verifier.Verify(ctx, s.evidence(ev, r))
+	ev.who, err = s.verify(ctx, ev, r)
 	if err != nil {
 		return err
 	}
-	ev.observed, err = s.policy.Load().Judge(ev.who, s.now())
+	now := s.now()
+	ev.observed, err = s.policy.Load().Judge(ev.who, now)
 	if err != nil {
 		return err
 	}
-	if err := s.shares.take(ev.who.User); err != nil {
+	if err := s.shares.take(ctx, ev.who.User, now); err != nil {
 		return err
 	}
 	ev.device, err = deviceOf(w, r)
@@ -37,7 +39,7 @@ func (s *Service) token(ctx context.Context, ev *event, w http.ResponseWriter, r
 	if err != nil {
 		return err
 	}
-	vended, err := s.vendor.Vend(ctx, ev.credential)
+	vended, err := s.vendor.Vend(ctx, ev.credential, vending.Ask{Fresh: wantsFresh(r.Header["Cache-Control"])})
 	if err != nil {
 		return err
 	}
@@ -48,11 +50,32 @@ func (s *Service) token(ctx context.Context, ev *event, w http.ResponseWriter, r
 	return s.hand(w, r, ev, vended.LoginToken)
 }
 
-// stillTheirs asks once more whose the credential is if a mint was waited for,
+// verify returns who sent a request. Whoever is not known is not looked at when too
+// many from their address were refused.
+func (s *Service) verify(ctx context.Context, ev *event, r *http.Request) (*authz.Principal, error) {
+	shown := s.evidence(ev, r)
+	if err := s.addresses.mayTry(ev.client); err != nil && !s.verifier.Known(shown) {
+		return nil, err
+	}
+	return s.verifier.Verify(ctx, shown)
+}
+
+// counting has the refusals of an endpoint count for the address they go to.
+func (s *Service) counting(e endpoint) endpoint {
+	return func(ctx context.Context, ev *event, w http.ResponseWriter, r *http.Request) error {
+		err := e(ctx, ev, w, r)
+		if err != nil {
+			s.addresses.count(ctx, ev.client, err)
+		}
+		return err
+	}
+}
+
+// stillTheirs asks once more whose the credential is if a mint may have been waited for,
 // which may take as long as it takes somebody to take the credential away. A directory
 // that does not answer now has answered for them before.
 func (s *Service) stillTheirs(ctx context.Context, ev *event, from vending.Source) error {
-	if from != vending.Minted {
+	if from != vending.Minted && from != vending.Shared {
 		return nil
 	}
 	now, err := s.directory.Find(ctx, directory.Query{User: ev.who.User, Claims: ev.who.Claims, Device: ev.device, RequestID: ev.requestID})
@@ -66,43 +89,20 @@ func (s *Service) stillTheirs(ctx context.Context, ev *event, from vending.Sourc
 	return nil
 }
 
-// issued is the answer with a token. The token is in the clear here, and only
-// here.
-type issued struct {
-	Token     string           `json:"token"`
-	ExpiresAt string           `json:"expires_at"`
-	ExpiresIn int              `json:"expires_in"`
-	RefreshIn int              `json:"refresh_in"`
-	Device    directory.Device `json:"device"`
-	RequestID string           `json:"request_id"`
-}
-
 // hand writes the token, and tells that it has.
 func (s *Service) hand(w http.ResponseWriter, r *http.Request, ev *event, token telnyx.LoginToken) error {
 	if err := r.Context().Err(); err != nil { // nobody is there to take it
 		return err
 	}
 	ev.outcome = Issued
-	s.writeToken(w, r, ev, token)
-	s.issued(ev.credential, s.now())
-	return nil
-}
-
-// writeToken writes the token, bare if the caller prefers plain text.
-func (s *Service) writeToken(w http.ResponseWriter, r *http.Request, ev *event, token telnyx.LoginToken) {
-	if prefersText(r.Header.Values("Accept")) {
+	now := s.now()
+	if prefersText(r.Header["Accept"]) {
 		write(w, http.StatusOK, "text/plain; charset=utf-8", []byte(token.JWT.Reveal()))
-		return
+	} else {
+		s.answers.write(w, answerTo(ev, token, now))
 	}
-	life := token.ExpiresAt.Sub(s.now())
-	writeJSON(w, http.StatusOK, "application/json", issued{
-		Token:     token.JWT.Reveal(),
-		ExpiresAt: token.ExpiresAt.UTC().Format(time.RFC3339),
-		ExpiresIn: int(life / time.Second),
-		RefreshIn: int(refreshIn(life) / time.Second),
-		Device:    ev.device,
-		RequestID: ev.requestID,
-	})
+	s.issued(ev.credential, now)
+	return nil
 }
 
 // refreshIn is when to come for the next token: after 75 to 85 % of the life

@@ -17,18 +17,19 @@ import (
 // is the token's story up to there.
 func (s *Service) whoami(ctx context.Context, ev *event, w http.ResponseWriter, r *http.Request) error {
 	var err error
-	ev.who, err = s.verifier.Verify(ctx, s.evidence(ev, r))
+	ev.who, err = s.verify(ctx, ev, r)
 	if err != nil {
 		return err
 	}
-	if err := s.shares.take(ev.who.User); err != nil {
+	now := s.now()
+	if err := s.shares.take(ctx, ev.who.User, now); err != nil {
 		return err
 	}
 	ev.device, err = deviceIn(r.URL.RawQuery)
 	if err != nil {
 		return err
 	}
-	policy, now := s.policy.Load(), s.now()
+	policy := s.policy.Load()
 	ev.observed, err = policy.Judge(ev.who, now)
 	if err == nil {
 		ev.credential, err = s.directory.Find(ctx, directory.Query{User: ev.who.User, Claims: ev.who.Claims, Device: ev.device})

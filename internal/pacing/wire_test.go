@@ -19,7 +19,7 @@ func pacedClient(t *testing.T, server *telnyxtest.Server, p *pacing.Pacer) (*tel
 	t.Helper()
 	gate := &counter{Gate: p.Logins()}
 	client, err := telnyx.New(telnyx.Config{
-		BaseURL: server.URL(), APIKey: func() secret.Text { return secret.New(telnyxtest.DefaultAPIKey) }, Gate: gate,
+		BaseURL: server.URL(), APIKeys: func() []secret.Text { return []secret.Text{secret.New(telnyxtest.DefaultAPIKey)} }, Gate: gate,
 	})
 	if err != nil {
 		t.Fatal(err)

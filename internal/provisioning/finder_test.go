@@ -306,7 +306,7 @@ func TestWithoutTheBooksWhatWasReadGoesOnForAMoment(t *testing.T) {
 
 func TestAPanicIsAnError(t *testing.T) {
 	w := newWorld(t)
-	f := w.finder(func(c *provisioning.Config) { c.Telnyx = w.clientWith(func() secret.Text { panic("a bug") }) })
+	f := w.finder(func(c *provisioning.Config) { c.Telnyx = w.clientWith(func() []secret.Text { panic("a bug") }) })
 	_, err := w.find(f, alice, phone)
 	if _, ok := errors.AsType[*crash.Error](err); !ok {
 		t.Errorf("got %v", err)

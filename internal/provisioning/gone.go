@@ -56,10 +56,13 @@ func (p *pass) isGone(ctx context.Context, id telnyx.CredentialID) (bool, error)
 		_, err := p.cfg.Telnyx.Credential(ctx, id)
 		return err
 	})
-	if isGone(err) {
-		return true, nil
+	if !isGone(err) {
+		return false, err
 	}
-	return false, err
+	if err := p.sameKey(); err != nil {
+		return false, err
+	}
+	return true, nil
 }
 
 // retireGone takes out of the books what Telnyx has just said it does not know.

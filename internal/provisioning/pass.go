@@ -17,6 +17,7 @@ type pass struct {
 	o      Options
 	began  time.Time
 	run    int64
+	epoch  uint64 // in which all of its answers must be
 	report *Report
 
 	strangers int // orphans of which the books know nothing
@@ -87,11 +88,14 @@ type view struct {
 func (p *pass) pages(ctx context.Context, look func(ctx context.Context, v view) error) error {
 	done := 0
 	for number := 1; ; number++ {
-		var page telnyx.Page
-		err := p.pace.call(ctx, func(ctx context.Context) (err error) {
-			page, err = p.cfg.Telnyx.Credentials(ctx, telnyx.Query{Page: number, Size: telnyx.MaxPageSize})
-			return err
-		})
+		page, err := p.page(ctx, number)
+		if err == nil && p.report.Pages == 0 && p.sameKey() != nil {
+			p.epoch = p.cfg.Telnyx.Epoch() // nothing has been concluded yet
+			page, err = p.page(ctx, number)
+		}
+		if err == nil {
+			err = p.sameKey()
+		}
 		if err != nil {
 			return err
 		}
@@ -108,6 +112,22 @@ func (p *pass) pages(ctx context.Context, look func(ctx context.Context, v view)
 			return nil
 		}
 	}
+}
+
+func (p *pass) page(ctx context.Context, number int) (page telnyx.Page, err error) {
+	err = p.pace.call(ctx, func(ctx context.Context) (err error) {
+		page, err = p.cfg.Telnyx.Credentials(ctx, telnyx.Query{Page: number, Size: telnyx.MaxPageSize})
+		return err
+	})
+	return page, err
+}
+
+// sameKey returns ErrKeyChanged if not all answers so far are by one API key.
+func (p *pass) sameKey() error {
+	if p.cfg.Telnyx.Epoch() != p.epoch {
+		return ErrKeyChanged
+	}
+	return nil
 }
 
 // view finds out what the books know of the credentials.

@@ -46,6 +46,7 @@ type ledger interface {
 
 // account is what there is at Telnyx.
 type account interface {
+	epochs
 	Credentials(ctx context.Context, q telnyx.Query) (telnyx.Page, error)
 	Credential(ctx context.Context, id telnyx.CredentialID) (telnyx.Credential, error)
 }
@@ -130,8 +131,9 @@ type Options struct {
 
 // Run compares the books with the whole account, page by page: it never holds more
 // than one. The Report is of use with an error, too. Errors: store.ErrHeld, if
-// another is at it; ErrTooManyGone; ErrTooManyOrphans; what the books, Telnyx or the
-// context say.
+// another is at it; ErrTooManyGone; ErrTooManyOrphans; ErrKeyChanged, before anything
+// is concluded from what another API key sees; what the books, Telnyx or the context
+// say.
 func (r *Reconciler) Run(ctx context.Context, o Options) (report Report, err error) {
 	defer crash.Into(&err)
 	if !r.running.TryLock() { // the lease does not tell us from ourselves
@@ -142,7 +144,7 @@ func (r *Reconciler) Run(ctx context.Context, o Options) (report Report, err err
 		o.Progress = func(int, int) {}
 	}
 	began := r.cfg.Now()
-	pass := &pass{Reconciler: r, o: o, began: began, run: began.UnixMilli(), report: &report}
+	pass := &pass{Reconciler: r, o: o, began: began, run: began.UnixMilli(), epoch: r.cfg.Telnyx.Epoch(), report: &report}
 	err = alone(ctx, r.cfg.Store, "reconcile", r.cfg.Holder, pass.reconcile)
 	return report, err
 }

@@ -127,7 +127,7 @@ func (r *Remover) Run(ctx context.Context) {
 // Work makes what deletions are due, and returns how many are left: those that
 // failed, are not due yet, or are another's at the moment. The error says why it
 // could not go on, and is ErrOtherAccount if Telnyx does not know what is to be
-// deleted, and nothing else of the books.
+// deleted, and nothing else of the books, or ErrKeyChanged if it cannot be told.
 func (r *Remover) Work(ctx context.Context) (left int, err error) {
 	err = r.round(ctx)
 	pending, _, failed := r.cfg.Store.Pending(ctx)
@@ -171,11 +171,12 @@ func (r *Remover) work(ctx context.Context, failures *atomic.Int32) error {
 // remove deletes one at Telnyx and writes down what came of it. The error is
 // Telnyx's, or one of the books.
 func (r *Remover) remove(ctx context.Context, d store.Deletion) error {
-	began := r.cfg.Now()
+	began, epoch := r.cfg.Now(), r.cfg.Telnyx.Epoch()
 	err := r.call(ctx, func(ctx context.Context) error { return r.cfg.Telnyx.DeleteCredential(ctx, d.ID) })
 	failed, detail := err, ""
 	if isGone(err) {
-		failed, detail = r.call(ctx, r.witness.believe), "was gone already"
+		failed = r.call(ctx, func(ctx context.Context) error { return r.witness.believe(ctx, epoch) })
+		detail = "was gone already"
 	}
 	if ctx.Err() != nil && failed != nil {
 		return ctx.Err() // we stop; it is made when our hold ends

@@ -104,7 +104,8 @@ func (r *Renewer) Run(ctx context.Context) {
 }
 
 // Work renews what is due. The error is store.ErrHeld if another replica is at it,
-// ErrOtherAccount if Telnyx knows nothing of the books, or says why it could not go on.
+// ErrOtherAccount if Telnyx knows nothing of the books, or says why it could not go on,
+// such as ErrKeyChanged.
 func (r *Renewer) Work(ctx context.Context) (err error) {
 	defer crash.Into(&err)
 	return alone(ctx, r.cfg.Store, "renew", r.cfg.Holder, func(ctx context.Context) error {
@@ -169,6 +170,7 @@ func (r *Renewer) renew(ctx context.Context, c store.Credential) error {
 // rejected finds out why Telnyx does not renew one: it does not know it, it has
 // expired, or neither.
 func (r *Renewer) rejected(ctx context.Context, c store.Credential, why error) error {
+	epoch := r.cfg.Telnyx.Epoch()
 	var got telnyx.Credential
 	err := r.pace.call(ctx, func(ctx context.Context) (err error) {
 		got, err = r.cfg.Telnyx.Credential(ctx, c.ID)
@@ -176,7 +178,7 @@ func (r *Renewer) rejected(ctx context.Context, c store.Credential, why error) e
 	})
 	switch {
 	case isGone(err):
-		if err := r.witness.believe(ctx); err != nil {
+		if err := r.witness.believe(ctx, epoch); err != nil {
 			return err
 		}
 		return ifThere(r.cfg.Store.Retire(ctx, byRenewer, c.ID, detailGone, true))

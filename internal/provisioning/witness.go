@@ -15,11 +15,15 @@ import (
 // asked for, so what it does not know may well be in another account.
 var ErrOtherAccount = errors.New("the recorded credentials are not in this account: is the API key that account's?")
 
+// ErrKeyChanged says that Telnyx has answered by another API key meanwhile, which may
+// be another account's: what was concluded from its answers is void.
+var ErrKeyChanged = errors.New("another API key has come into use meanwhile")
+
 const (
 	// witnesses is of how many recorded credentials one must be at Telnyx.
 	witnesses = 3
-	// believed is for how long it is then taken to be the right account. The API key
-	// may be replaced meanwhile.
+	// believed is for how long it is then taken to be the right account, if the API
+	// key stays the same.
 	believed = time.Minute
 )
 
@@ -38,7 +42,15 @@ type recorded interface {
 
 // getter gets what is at Telnyx.
 type getter interface {
+	epochs
 	Credential(ctx context.Context, id telnyx.CredentialID) (telnyx.Credential, error)
+}
+
+// epochs tells answers by one API key from those by another, which may be another
+// account's.
+type epochs interface {
+	// Epoch is another whenever another key has answered.
+	Epoch() uint64
 }
 
 // A witness tells whether the API key is of the account in which the recorded
@@ -50,24 +62,31 @@ type witness struct {
 
 	mu    sync.Mutex
 	until time.Time // it is believed
+	epoch uint64    // of what it is believed
 }
 
 // believe returns nil if what Telnyx does not know is gone: it knows others that are
-// recorded, or none is. The error is ErrOtherAccount, or says why it cannot be told.
-func (w *witness) believe(ctx context.Context) error {
+// recorded, or none is. since is the epoch before it was asked for what it does not
+// know. The error is ErrOtherAccount, or says why it cannot be told, such as
+// ErrKeyChanged.
+func (w *witness) believe(ctx context.Context, since uint64) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.now().Before(w.until) {
-		return nil
+	if w.epoch != since || !w.now().Before(w.until) {
+		some, _, err := w.books.Credentials(ctx, telnyx.CredentialID{}, witnesses)
+		if err == nil {
+			err = w.ask(ctx, some)
+		}
+		if err != nil {
+			return err
+		}
+		w.until, w.epoch = w.now().Add(believed), since
 	}
-	some, _, err := w.books.Credentials(ctx, telnyx.CredentialID{}, witnesses)
-	if err == nil {
-		err = w.ask(ctx, some)
+	if w.telnyx.Epoch() != since {
+		w.until = time.Time{}
+		return ErrKeyChanged
 	}
-	if err == nil {
-		w.until = w.now().Add(believed)
-	}
-	return err
+	return nil
 }
 
 // ask asks for them until one is there.

@@ -69,23 +69,32 @@ func (w *world) open() *store.Store {
 
 // client is a client of Telnyx's that gives up soon.
 func (w *world) client() *telnyx.Client {
-	return w.clientWith(func() secret.Text { return secret.New(telnyxtest.DefaultAPIKey) })
+	return w.clientWith(keys(telnyxtest.DefaultAPIKey))
 }
 
 const callTimeout = 2 * time.Second
 
-func (w *world) clientWith(key func() secret.Text) *telnyx.Client {
+func (w *world) clientWith(keys func() []secret.Text) *telnyx.Client {
 	w.t.Helper()
-	return w.clientOf(telnyx.Config{APIKey: key, Timeout: callTimeout})
+	return w.clientOf(telnyx.Config{APIKeys: keys, Timeout: callTimeout})
 }
 
 // impatient is a client of Telnyx's that gives up at once, for what is never
 // answered.
 func (w *world) impatient() *telnyx.Client {
 	w.t.Helper()
-	return w.clientOf(telnyx.Config{
-		APIKey: func() secret.Text { return secret.New(telnyxtest.DefaultAPIKey) }, Timeout: callTimeout / 5,
-	})
+	return w.clientOf(telnyx.Config{APIKeys: keys(telnyxtest.DefaultAPIKey), Timeout: callTimeout / 5})
+}
+
+// keys is a list of them.
+func keys(texts ...string) func() []secret.Text {
+	return func() []secret.Text {
+		var all []secret.Text
+		for _, k := range texts {
+			all = append(all, secret.New(k))
+		}
+		return all
+	}
 }
 
 func (w *world) clientOf(cfg telnyx.Config) *telnyx.Client {

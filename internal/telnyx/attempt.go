@@ -16,7 +16,6 @@ import (
 const maxErrorBytes = 64 << 10
 
 var (
-	errNoKey    = errors.New("no API key, or one with spaces or control characters")
 	errRequest  = errors.New("the request could not be built")
 	errTooLarge = errors.New("the body is too large")
 )
@@ -27,12 +26,12 @@ type progress struct {
 	answered  atomic.Bool // the first byte of an answer came
 }
 
-// attempt makes one request, reads its answer to the end, so that the connection
-// can be used again, and decodes it. What the answer's headers say of the rate
-// limit goes into shown.
-func (c *Client) attempt(ctx context.Context, k call, shown *Attempt) *Error {
+// attempt makes one request with one API key, reads its answer to the end, so that
+// the connection can be used again, and decodes it. What the answer's headers say of
+// the rate limit goes into shown.
+func (c *Client) attempt(ctx context.Context, k call, key string, shown *Attempt) *Error {
 	var p progress
-	req, failed := c.request(ctx, k, &p)
+	req, failed := c.request(ctx, k, key, &p)
 	if failed != nil {
 		return failed
 	}
@@ -63,12 +62,8 @@ func (c *Client) attempt(ctx context.Context, k call, shown *Attempt) *Error {
 	return nil
 }
 
-// request builds the request. The API key is asked for here, once an attempt.
-func (c *Client) request(ctx context.Context, k call, p *progress) (*http.Request, *Error) {
-	key, ok := c.apiKey()
-	if !ok {
-		return nil, &Error{Kind: ErrKeyRejected, cause: errNoKey}
-	}
+// request builds the request.
+func (c *Client) request(ctx context.Context, k call, key string, p *progress) (*http.Request, *Error) {
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn:              func(httptrace.GotConnInfo) { p.connected.Store(true) },
 		GotFirstResponseByte: func() { p.answered.Store(true) },

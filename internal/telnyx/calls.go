@@ -132,8 +132,9 @@ func (c *Client) UpdateCredential(ctx context.Context, id CredentialID, expires 
 
 // DeleteCredential deletes a credential for good. One that Telnyx does not
 // know is an ErrCredentialRejected with status 404, unless an earlier attempt
-// of this call may have deleted it.
+// of this call, with the same API key, may have deleted it.
 func (c *Client) DeleteCredential(ctx context.Context, id CredentialID) error {
+	epoch := c.Epoch()
 	err := c.about(ctx, call{
 		op: "delete", credential: id, method: http.MethodDelete, path: credentialPath(id),
 		accept: okOnly, maxBody: MaxAnswerBytes, repeatable: true,
@@ -146,7 +147,7 @@ func (c *Client) DeleteCredential(ctx context.Context, id CredentialID) error {
 			return nil
 		},
 	})
-	if err == nil || err.Status == http.StatusNotFound && err.Uncertain {
+	if err == nil || err.Status == http.StatusNotFound && err.Uncertain && epoch == c.Epoch() {
 		return nil
 	}
 	return err

@@ -14,8 +14,8 @@ import (
 
 func newClient(t testing.TB, cfg telnyx.Config) *telnyx.Client {
 	t.Helper()
-	if cfg.APIKey == nil {
-		cfg.APIKey = key(telnyxtest.DefaultAPIKey)
+	if cfg.APIKeys == nil {
+		cfg.APIKeys = key(telnyxtest.DefaultAPIKey)
 	}
 	c, err := telnyx.New(cfg)
 	if err != nil {
@@ -25,7 +25,16 @@ func newClient(t testing.TB, cfg telnyx.Config) *telnyx.Client {
 	return c
 }
 
-func key(k string) func() secret.Text { return func() secret.Text { return secret.New(k) } }
+// key is a list of the keys.
+func key(texts ...string) func() []secret.Text {
+	return func() []secret.Text {
+		var all []secret.Text
+		for _, k := range texts {
+			all = append(all, secret.New(k))
+		}
+		return all
+	}
+}
 
 func parseID(t testing.TB, text string) telnyx.CredentialID {
 	t.Helper()

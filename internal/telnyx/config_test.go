@@ -17,23 +17,23 @@ func TestNewRefusesNonsenseByName(t *testing.T) {
 		name string
 		cfg  telnyx.Config
 	}{
-		{"APIKey", telnyx.Config{}},
-		{"BaseURL", telnyx.Config{APIKey: some, BaseURL: "http://MARKED.example.com/v2"}},
-		{"BaseURL", telnyx.Config{APIKey: some, BaseURL: "https://user:MARKED@example.com/v2"}},
-		{"BaseURL", telnyx.Config{APIKey: some, BaseURL: "https://example.com/v2?key=MARKED"}},
-		{"BaseURL", telnyx.Config{APIKey: some, BaseURL: "https://example.com/v2#MARKED"}},
-		{"BaseURL", telnyx.Config{APIKey: some, BaseURL: "https://example.com/v2?"}},
-		{"BaseURL", telnyx.Config{APIKey: some, BaseURL: "ftp://MARKED/v2"}},
-		{"BaseURL", telnyx.Config{APIKey: some, BaseURL: "MARKED/v2"}},
-		{"BaseURL", telnyx.Config{APIKey: some, BaseURL: "https:///v2"}},
-		{"BaseURL", telnyx.Config{APIKey: some, BaseURL: "https://:443/v2"}},
-		{"BaseURL", telnyx.Config{APIKey: some, BaseURL: "https:MARKED"}},
-		{"BaseURL", telnyx.Config{APIKey: some, BaseURL: "http://MARKED\x7f"}},
-		{"Timeout", telnyx.Config{APIKey: some, Timeout: -1}},
-		{"Timeout", telnyx.Config{APIKey: some, Timeout: time.Hour}},
-		{"MaxConnections", telnyx.Config{APIKey: some, MaxConnections: -1}},
-		{"MaxConnections", telnyx.Config{APIKey: some, MaxConnections: 1 << 20}},
-		{"UserAgent", telnyx.Config{APIKey: some, UserAgent: "MARKED\r\nX: y"}},
+		{"APIKeys", telnyx.Config{}},
+		{"BaseURL", telnyx.Config{APIKeys: some, BaseURL: "http://MARKED.example.com/v2"}},
+		{"BaseURL", telnyx.Config{APIKeys: some, BaseURL: "https://user:MARKED@example.com/v2"}},
+		{"BaseURL", telnyx.Config{APIKeys: some, BaseURL: "https://example.com/v2?key=MARKED"}},
+		{"BaseURL", telnyx.Config{APIKeys: some, BaseURL: "https://example.com/v2#MARKED"}},
+		{"BaseURL", telnyx.Config{APIKeys: some, BaseURL: "https://example.com/v2?"}},
+		{"BaseURL", telnyx.Config{APIKeys: some, BaseURL: "ftp://MARKED/v2"}},
+		{"BaseURL", telnyx.Config{APIKeys: some, BaseURL: "MARKED/v2"}},
+		{"BaseURL", telnyx.Config{APIKeys: some, BaseURL: "https:///v2"}},
+		{"BaseURL", telnyx.Config{APIKeys: some, BaseURL: "https://:443/v2"}},
+		{"BaseURL", telnyx.Config{APIKeys: some, BaseURL: "https:MARKED"}},
+		{"BaseURL", telnyx.Config{APIKeys: some, BaseURL: "http://MARKED\x7f"}},
+		{"Timeout", telnyx.Config{APIKeys: some, Timeout: -1}},
+		{"Timeout", telnyx.Config{APIKeys: some, Timeout: time.Hour}},
+		{"MaxConnections", telnyx.Config{APIKeys: some, MaxConnections: -1}},
+		{"MaxConnections", telnyx.Config{APIKeys: some, MaxConnections: 1 << 20}},
+		{"UserAgent", telnyx.Config{APIKeys: some, UserAgent: "MARKED\r\nX: y"}},
 	} {
 		_, err := telnyx.New(row.cfg)
 		if err == nil || !strings.Contains(err.Error(), row.name) || strings.Contains(err.Error(), "MARKED") {
@@ -44,7 +44,7 @@ func TestNewRefusesNonsenseByName(t *testing.T) {
 
 func TestNewAcceptsLoopbackAndHTTPS(t *testing.T) {
 	for _, url := range []string{"", "https://api.example.com/v2/", "http://localhost:1/v2", "http://127.0.0.9", "http://[::1]:80/v2"} {
-		if _, err := telnyx.New(telnyx.Config{APIKey: key("KEY"), BaseURL: url}); err != nil {
+		if _, err := telnyx.New(telnyx.Config{APIKeys: key("KEY"), BaseURL: url}); err != nil {
 			t.Errorf("%q: %v", url, err)
 		}
 	}
@@ -55,8 +55,8 @@ func TestAReplacedKeyIsTakenUp(t *testing.T) {
 	id := parseID(t, server.AddCredential(telnyxtest.Credential{}))
 	var current atomic.Value
 	current.Store("KEYold")
-	client := newClient(t, telnyx.Config{BaseURL: server.URL(), APIKey: func() secret.Text {
-		return secret.New(current.Load().(string))
+	client := newClient(t, telnyx.Config{BaseURL: server.URL(), APIKeys: func() []secret.Text {
+		return []secret.Text{secret.New(current.Load().(string))}
 	}})
 	_, err := client.Mint(t.Context(), id)
 	checkError(t, err, telnyx.ErrKeyRejected)
@@ -69,7 +69,7 @@ func TestAReplacedKeyIsTakenUp(t *testing.T) {
 func TestAKeyThatCannotBeSentIsNotSent(t *testing.T) {
 	server := telnyxtest.StartT(t, telnyxtest.Options{})
 	for _, k := range []string{"", "MARKED\nKEY", "MARKED KEY", "MARKEDé", strings.Repeat("MARKED", 1000)} {
-		client := newClient(t, telnyx.Config{BaseURL: server.URL(), APIKey: key(k)})
+		client := newClient(t, telnyx.Config{BaseURL: server.URL(), APIKeys: key(k)})
 		_, err := client.Mint(t.Context(), anyID(t))
 		if e := checkError(t, err, telnyx.ErrKeyRejected); e.Uncertain || server.Connections() > 0 {
 			t.Errorf("%v: something was sent", err)

@@ -21,8 +21,8 @@ var (
 	// What it answers for an expired or deleted one is not documented, so the
 	// three are one. From list and create: it refuses what was asked for.
 	ErrCredentialRejected = errors.New("telnyx does not accept the credential")
-	// ErrKeyRejected: Telnyx does not accept the API key for this (401, 403),
-	// or the key is not one that could be sent.
+	// ErrKeyRejected: Telnyx accepts none of the API keys for this (401, 403), or
+	// there is none that could be sent.
 	ErrKeyRejected = errors.New("telnyx does not accept the API key")
 	// ErrBadAnswer: a status or body that the call must not have: a redirect,
 	// a page, nothing, not a token, too much.

@@ -127,7 +127,7 @@ func TestEveryFaultHasItsKindAndNoErrorShowsTheAnswer(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			server := telnyxtest.StartT(t, telnyxtest.Options{APIKey: markKey, SIPPassword: markPass, TokenMark: mark})
-			client := newClient(t, telnyx.Config{BaseURL: server.URL(), APIKey: key(markKey), Timeout: patience(row.fault)})
+			client := newClient(t, telnyx.Config{BaseURL: server.URL(), APIKeys: key(markKey), Timeout: patience(row.fault)})
 			id := parseID(t, server.AddCredential(telnyxtest.Credential{Name: mark}))
 			row.fault.Mark = mark
 			server.Inject(row.fault)

@@ -52,10 +52,12 @@ type open struct{}
 func (open) Enter(context.Context, CredentialID) error { return nil }
 func (open) Leave(Attempt)                             {}
 
-// gated makes one attempt once the gate lets it, and reports whether it was made.
-func (c *Client) gated(ctx context.Context, k call) (made bool, failed *Error) {
+// gated makes one attempt once the gate lets it, and returns the key that it was
+// made with: the one to try after those, as of now and not of before the wait. It is
+// "" if none was made.
+func (c *Client) gated(ctx context.Context, k call, tried []string) (key string, failed *Error) {
 	if err := c.gate.Enter(ctx, k.credential); err != nil {
-		return false, notMade(ctx, err)
+		return "", notMade(ctx, err)
 	}
 	// A panic in between says nothing of Telnyx, and must not cost the gate a place.
 	shown, began := Attempt{About: k.credential, Kind: context.Canceled}, time.Now()
@@ -63,12 +65,17 @@ func (c *Client) gated(ctx context.Context, k call) (made bool, failed *Error) {
 		shown.Took = time.Since(began)
 		c.gate.Leave(shown)
 	}()
-	failed = c.attempt(ctx, k, &shown)
+	with, ok := c.keys.next(tried)
+	if !ok {
+		return "", &Error{Kind: ErrKeyRejected, cause: errNoKey}
+	}
+	failed = c.attempt(ctx, k, with.key, &shown)
+	c.keys.learn(with, failed)
 	shown.Kind = nil
 	if failed != nil {
 		shown.Kind, shown.RetryAfter = failed.Kind, failed.RetryAfter
 	}
-	return true, failed
+	return with.key, failed
 }
 
 // notMade is the error of an attempt that the gate did not let in. It is the

@@ -26,7 +26,7 @@ func overTLS(t *testing.T, handler http.HandlerFunc) (*Client, *atomic.Int32) {
 	}
 	server.StartTLS()
 	t.Cleanup(server.Close)
-	client, err := New(Config{BaseURL: server.URL + "/v2", APIKey: func() secret.Text { return secret.New("KEY") }})
+	client, err := New(Config{BaseURL: server.URL + "/v2", APIKeys: func() []secret.Text { return []secret.Text{secret.New("KEY")} }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,14 +24,14 @@ const (
 	budgetEarn = 0.1
 )
 
-// again decides whether a failed call is to be repeated, and if so waits. If
-// not, or if the context is done during the wait, err is what the call
-// returns.
-func (c *Client) again(ctx context.Context, k call, err *Error) bool {
-	if err.withheld || err.Attempts >= maxAttempts || !k.mayRepeat(err) {
+// again decides whether a call that has failed so many times is to be repeated, and
+// if so waits. If not, or if the context is done during the wait, err is what the
+// call returns.
+func (c *Client) again(ctx context.Context, k call, attempt int, err *Error) bool {
+	if err.withheld || attempt >= maxAttempts || !k.mayRepeat(err) {
 		return false
 	}
-	wait := backoff(err.Attempts) + err.RetryAfter
+	wait := backoff(attempt) + err.RetryAfter
 	deadline, _ := ctx.Deadline() // do always sets one
 	if time.Until(deadline) <= wait || !c.budget.spend() {
 		return false

@@ -85,7 +85,7 @@ func (p pipes) Addr() net.Addr { return &net.UnixAddr{} }
 // play returns a client of a script, inside of a bubble.
 func play(t *testing.T, steps ...step) (*Client, *script) {
 	t.Helper()
-	client, err := New(Config{BaseURL: "http://127.0.0.1/v2", APIKey: func() secret.Text { return secret.New("KEY") }})
+	client, err := New(Config{BaseURL: "http://127.0.0.1/v2", APIKeys: func() []secret.Text { return []secret.Text{secret.New("KEY")} }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,16 +32,21 @@ const (
 	MaxMaxConnections     = 1 << 16
 )
 
-// Config says how to reach Telnyx. Only APIKey must be set.
+// Config says how to reach Telnyx. Only APIKeys must be set.
 type Config struct {
 	// BaseURL is the address of the API, version included. Default
 	// DefaultBaseURL. https, or http on a loopback address; no user
 	// information, query or fragment.
 	BaseURL string
-	// APIKey gives the account's API key. It is asked at every attempt, from
-	// any goroutine, so that a replaced key is taken up without a restart.
-	// Required; an empty or unprintable key is ErrKeyRejected at the call.
-	APIKey func() secret.Text
+	// APIKeys gives the account's API keys, in the order in which they are to be
+	// used, at most MaxAPIKeys: the next is for when Telnyx does not accept those
+	// before it. All should be of one account; see Epoch. It is asked at every
+	// attempt, from any goroutine, so that a replaced key is taken up without a
+	// restart. Required; a key that is empty or unprintable is as good as rejected.
+	APIKeys func() []secret.Text
+	// OnKeys is told when Telnyx takes a key otherwise than before. It must neither
+	// block nor panic. Default none.
+	OnKeys func(State)
 	// Timeout bounds a whole call: connecting, retries, waits between them,
 	// and reading the answer. Default DefaultTimeout, at most MaxTimeout.
 	Timeout time.Duration
@@ -65,7 +70,7 @@ type Config struct {
 // them should share one: connections and the retry budget belong to it.
 type Client struct {
 	base      string // no slash at its end
-	key       func() secret.Text
+	keys      *keyring
 	timeout   time.Duration
 	userAgent string
 	transport *http.Transport
@@ -82,7 +87,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	return &Client{
 		base:      strings.TrimRight(cfg.BaseURL, "/"),
-		key:       cfg.APIKey,
+		keys:      newKeyring(cfg),
 		timeout:   cfg.Timeout,
 		userAgent: cfg.UserAgent,
 		transport: newTransport(cfg),
@@ -118,8 +123,8 @@ func (cfg Config) check() error {
 		return fmt.Errorf("BaseURL %w", err)
 	}
 	switch {
-	case cfg.APIKey == nil:
-		return errors.New("APIKey is required")
+	case cfg.APIKeys == nil:
+		return errors.New("APIKeys is required")
 	case cfg.Timeout < 0 || cfg.Timeout > MaxTimeout:
 		return fmt.Errorf("Timeout must be positive and at most %v", MaxTimeout)
 	case cfg.MaxConnections < 0 || cfg.MaxConnections > MaxMaxConnections:
@@ -163,14 +168,6 @@ func printable(s string, most int) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
-// apiKey returns the key in the clear, for the Authorization header alone.
-func (c *Client) apiKey() (string, bool) {
-	key := c.key().Reveal()
-	return key, printable(key, maxKeyBytes) && !strings.Contains(key, " ")
-}
-
-const maxKeyBytes = 4 << 10
-
 // A call is one operation, as it goes over the wire.
 type call struct {
 	op         string       // as in Error.Op
@@ -193,19 +190,16 @@ type call struct {
 func (c *Client) do(ctx context.Context, k call) *Error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	attempts, uncertain := 0, false
-	for {
-		made, err := c.gated(ctx, k)
+	made, uncertain := 0, false
+	for attempt := 1; ; attempt++ {
+		err := c.withKeys(ctx, k)
 		if err == nil {
 			c.budget.earn()
 			return nil
 		}
-		if made {
-			attempts++
-		}
-		uncertain = uncertain || err.Uncertain
-		err.Op, err.Credential, err.Attempts, err.Uncertain = k.op, k.credential, attempts, uncertain
-		if !c.again(ctx, k, err) {
+		made, uncertain = made+err.Attempts, uncertain || err.Uncertain
+		err.Op, err.Credential, err.Attempts, err.Uncertain = k.op, k.credential, made, uncertain
+		if !c.again(ctx, k, attempt, err) {
 			return err
 		}
 	}

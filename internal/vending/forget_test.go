@@ -13,7 +13,7 @@ func TestAForgottenTokenIsNotHandedOutAgain(t *testing.T) {
 	gone, other := s.credential(t), s.credential(t)
 	s.vend(t, gone, vending.Minted)
 	s.vend(t, other, vending.Minted)
-	s.Forget(gone)
+	s.Forget(t.Context(), gone)
 	s.vend(t, gone, vending.Minted)
 	s.vend(t, other, vending.Cached)
 }
@@ -22,9 +22,9 @@ func TestATokenThatIsForgottenWhileItIsMintedIsNotKept(t *testing.T) {
 	s := open(t, telnyxtest.Options{Latency: 300 * time.Millisecond})
 	id := s.credential(t)
 	minted := make(chan error)
-	go func() { _, err := s.Vend(t.Context(), id); minted <- err }()
+	go func() { _, err := s.Vend(t.Context(), id, vending.Ask{}); minted <- err }()
 	until(t, "the mint", func() bool { return s.telnyx.Requests("token") == 1 })
-	s.Forget(id)
+	s.Forget(t.Context(), id)
 	if err := <-minted; err != nil { // who was there before is served
 		t.Fatal(err)
 	}

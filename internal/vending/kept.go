@@ -26,10 +26,6 @@ type trouble struct {
 	until time.Time
 }
 
-// maxKeptBytes bounds what all kept tokens take together, whatever their size:
-// one may have 16 KiB. It is enough for defaultMaxTokens of the usual 600 bytes.
-const maxKeptBytes = 256 << 20
-
 // keptOverhead is about what a token takes beside its text: its place in the
 // cache, its times, the credential's id.
 const keptOverhead = 512
@@ -37,11 +33,11 @@ const keptOverhead = 512
 // newKept returns a cache bounded in bytes, and in tokens by each of them counting
 // for no less than its share of the bytes.
 func newKept(cfg Config) (*otter.Cache[telnyx.CredentialID, *kept], error) {
-	share := (maxKeptBytes + cfg.MaxTokens - 1) / cfg.MaxTokens
+	share := (cfg.MaxBytes + int64(cfg.MaxTokens) - 1) / int64(cfg.MaxTokens)
 	return otter.New(&otter.Options[telnyx.CredentialID, *kept]{
-		MaximumWeight: maxKeptBytes,
+		MaximumWeight: uint64(cfg.MaxBytes), //nolint:gosec // positive
 		Weigher: func(_ telnyx.CredentialID, k *kept) uint32 {
-			return uint32(max(k.JWT.Len()+keptOverhead, share)) //nolint:gosec // neither is more than maxKeptBytes
+			return uint32(max(int64(k.JWT.Len()+keptOverhead), share)) //nolint:gosec // neither is more than MaxMaxBytes
 		},
 		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[telnyx.CredentialID, *kept]) time.Duration {
 			return max(e.Value.ExpiresAt.Sub(cfg.Now()), 0)
@@ -49,22 +45,42 @@ func newKept(cfg Config) (*otter.Cache[telnyx.CredentialID, *kept], error) {
 	})
 }
 
-// keep keeps a token that was asked for at began, unless it is one to forget.
-func (m *Machine) keep(id telnyx.CredentialID, t telnyx.LoginToken, began time.Time) {
+// keep keeps a token that was asked for at began, unless it is one to forget, and
+// returns what is kept, or nil.
+func (m *Machine) keep(id telnyx.CredentialID, t telnyx.LoginToken, began time.Time) *kept {
+	if m.kept == nil {
+		return nil
+	}
 	k := &kept{LoginToken: t, since: began}
 	k.renewAt.Store(k.until(aheadLife(m.minLife)).UnixNano())
 	m.kept.Set(id, k)
 	if at, forgotten := m.forgotten.GetIfPresent(id); forgotten && !at.Before(began) {
 		m.kept.Invalidate(id)
+		return nil
 	}
+	return k
 }
 
 // Forget drops the credential's token, if one is kept, and the one that is being
 // minted at this moment: somebody has lost the credential. Whoever asks for it
 // again gets a new token.
-func (m *Machine) Forget(id telnyx.CredentialID) {
+func (m *Machine) Forget(ctx context.Context, id telnyx.CredentialID) {
+	if m.kept == nil {
+		return
+	}
 	m.forgotten.Set(id, m.now()) // first: see keep, which looks last
+	m.drop(ctx, id)
+}
+
+// drop drops the credential's token, here and on the shelf.
+func (m *Machine) drop(ctx context.Context, id telnyx.CredentialID) {
+	if m.kept == nil {
+		return
+	}
 	m.kept.Invalidate(id)
+	if m.shelf != nil {
+		m.shelf.Forget(ctx, id)
+	}
 }
 
 // newForgotten returns the cache of those whose mint may be under way: as long as

@@ -26,14 +26,22 @@ func TestTokensMintedTogetherAreNotRenewedTogether(t *testing.T) {
 }
 
 func TestWhatIsKeptIsBounded(t *testing.T) {
-	for name, row := range map[string]struct{ maxTokens, size, tokens, want int }{
-		"many tokens":            {1000, 600, 3000, 1000},
-		"large ones":             {defaultMaxTokens, telnyx.MaxTokenBytes, 20_000, maxKeptBytes / telnyx.MaxTokenBytes},
-		"all there is room for":  {1000, 600, 900, 900},
-		"large ones, but so few": {1000, telnyx.MaxTokenBytes, 900, 900},
+	for name, row := range map[string]struct {
+		maxTokens int
+		maxBytes  int64
+		size      int
+		tokens    int
+		want      int
+	}{
+		"many tokens":            {1000, 0, 600, 3000, 1000},
+		"large ones":             {defaultMaxTokens, 0, telnyx.MaxTokenBytes, 20_000, defaultMaxBytes / telnyx.MaxTokenBytes},
+		"all there is room for":  {1000, 0, 600, 900, 900},
+		"large ones, but so few": {1000, 0, telnyx.MaxTokenBytes, 900, 900},
+		"with little memory":     {0, 8 << 20, 600, 20_000, 8 << 20 / (600 + keptOverhead)},
+		"few, with little":       {1000, 8 << 20, 600, 3000, 1000},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m, err := New(Config{Minter: none{}, MaxTokens: row.maxTokens})
+			m, err := New(Config{Minter: none{}, MaxTokens: row.maxTokens, MaxBytes: row.maxBytes})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -139,13 +139,13 @@ func TestAFailureIsNotRememberedAgainstWhoHasNoToken(t *testing.T) {
 	s := open(t, telnyxtest.Options{TokenLife: day})
 	id := s.credential(t)
 	s.telnyx.Inject(telnyxtest.Fault{Status: 401, Times: 1})
-	if _, err := s.Vend(t.Context(), id); !errors.Is(err, telnyx.ErrKeyRejected) {
+	if _, err := s.Vend(t.Context(), id, vending.Ask{}); !errors.Is(err, telnyx.ErrKeyRejected) {
 		t.Fatalf("got %v", err)
 	}
 	s.vend(t, id, vending.Minted)
 	s.clock.Advance(day - 4*time.Minute) // too little to fall back on
 	s.telnyx.Inject(telnyxtest.Fault{Status: 401, Times: 1})
-	if _, err := s.Vend(t.Context(), id); !errors.Is(err, telnyx.ErrKeyRejected) {
+	if _, err := s.Vend(t.Context(), id, vending.Ask{}); !errors.Is(err, telnyx.ErrKeyRejected) {
 		t.Fatalf("got %v", err)
 	}
 	s.vend(t, id, vending.Minted)
@@ -165,7 +165,7 @@ func TestNoMoreMayWaitThanThereIsRoomFor(t *testing.T) {
 	for range room {
 		id := s.credential(t)
 		waiting.Go(func() {
-			if _, err := s.Vend(ctx, id); !errors.Is(err, context.Canceled) {
+			if _, err := s.Vend(ctx, id, vending.Ask{}); !errors.Is(err, context.Canceled) {
 				t.Errorf("who waits got %v, want to have left", err)
 			}
 		})
@@ -173,7 +173,7 @@ func TestNoMoreMayWaitThanThereIsRoomFor(t *testing.T) {
 	until(t, "all to wait", func() bool { return s.telnyx.Requests("token") == 2+room })
 	atOnce(t, func() {
 		for range 3 * room {
-			if _, err := s.Vend(t.Context(), s.credential(t)); !errors.Is(err, vending.ErrBusy) {
+			if _, err := s.Vend(t.Context(), s.credential(t), vending.Ask{}); !errors.Is(err, vending.ErrBusy) {
 				t.Errorf("got %v, want vending.ErrBusy", err)
 			}
 		}
@@ -185,14 +185,14 @@ func TestNoMoreMayWaitThanThereIsRoomFor(t *testing.T) {
 	leave()
 	waiting.Wait()
 	// Their mints go on without them, and no more are begun.
-	if _, err := s.Vend(t.Context(), s.credential(t)); !errors.Is(err, vending.ErrBusy) {
+	if _, err := s.Vend(t.Context(), s.credential(t), vending.Ask{}); !errors.Is(err, vending.ErrBusy) {
 		t.Errorf("got %v, want vending.ErrBusy", err)
 	}
 	if n := s.telnyx.Requests("token"); n != 2+room {
 		t.Errorf("%d mints at once, want %d", n-2, room)
 	}
 	s.telnyx.ClearFaults()
-	until(t, "room", func() bool { _, err := s.Vend(t.Context(), s.credential(t)); return err == nil })
+	until(t, "room", func() bool { _, err := s.Vend(t.Context(), s.credential(t), vending.Ask{}); return err == nil })
 }
 
 func TestNorMayMoreWaitForOneCredential(t *testing.T) {
@@ -203,7 +203,7 @@ func TestNorMayMoreWaitForOneCredential(t *testing.T) {
 	var served, busy atomic.Int64
 	for range 4 * room {
 		waiting.Go(func() {
-			switch _, err := s.Vend(t.Context(), id); {
+			switch _, err := s.Vend(t.Context(), id, vending.Ask{}); {
 			case err == nil:
 				served.Add(1)
 			case errors.Is(err, vending.ErrBusy):

@@ -29,7 +29,7 @@ func TestAPanicInAMintIsAnErrorToThoseWhoWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	_, err = m.Vend(t.Context(), anyCredential(t))
+	_, err = m.Vend(t.Context(), anyCredential(t), vending.Ask{})
 	for _, err := range []error{err, <-told} {
 		if caught, ok := errors.AsType[*crash.Error](err); !ok || !strings.Contains(string(caught.Stack), "broken.Mint") {
 			t.Errorf("got %v, want a crash.Error with the stack", err)
@@ -46,7 +46,7 @@ func TestAPanicOfTheRuntimeIsToldInTheRuntimesWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	if _, err := m.Vend(t.Context(), anyCredential(t)); err == nil || !strings.Contains(err.Error(), "nil map") {
+	if _, err := m.Vend(t.Context(), anyCredential(t), vending.Ask{}); err == nil || !strings.Contains(err.Error(), "nil map") {
 		t.Errorf("got %v, want the runtime's words", err)
 	}
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/maypok86/otter/v2"
 	"golang.org/x/sync/singleflight"
 
-	"github.com/tokensvc/tokensvc/internal/crash"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
 
@@ -22,6 +21,9 @@ const (
 	DefaultMinLife    = 0.5
 	defaultMaxTokens  = 200_000
 	defaultMaxWaiting = 512
+	defaultMaxBytes   = 256 << 20
+	// MaxMaxBytes is more than anybody wants to keep.
+	MaxMaxBytes = 1 << 31
 
 	// staleLife is what a kept token must have left to be handed out when
 	// Telnyx does not give a new one: time enough to log in and be told to come
@@ -41,15 +43,26 @@ const (
 // ErrBusy says that too many wait for Telnyx already.
 var ErrBusy = errors.New("too many wait for a token to be minted")
 
+// errBeingMinted says that another replica mints what is not urgent.
+var errBeingMinted = errors.New("another replica mints the successor")
+
 // Source says where a token came from.
 type Source string
 
 // The sources of a token.
 const (
-	Minted Source = "mint"  // Telnyx made it just now
-	Cached Source = "cache" // kept, with enough life left
-	Stale  Source = "stale" // kept, short of life, because Telnyx gives no new one
+	Minted Source = "mint"   // Telnyx made it just now
+	Shared Source = "shared" // off the shelf, with enough life left
+	Cached Source = "cache"  // kept, with enough life left
+	Stale  Source = "stale"  // kept, short of life, because Telnyx gives no new one
 )
+
+// Ask is what a caller asks for besides a token.
+type Ask struct {
+	// Fresh is for a token that is minted now, not kept: one that Telnyx has just
+	// refused, say. There is no falling back on another.
+	Fresh bool
+}
 
 // Vended is a token that is handed out.
 type Vended struct {
@@ -69,14 +82,25 @@ type minter interface {
 type Config struct {
 	// Minter asks Telnyx. Required.
 	Minter minter
+	// Background asks Telnyx for what nobody waits for: the successor of a token
+	// that is still good. Default Minter.
+	Background minter
+	// Shelf is where replicas leave tokens for one another. Default none.
+	Shelf shelf
+	// KeepNothing has every token minted for whoever asks, but for those who ask
+	// at the same moment. It goes with no Shelf.
+	KeepNothing bool
 	// MinLife is the share of its life, between 0 and 1 exclusively, that a kept
 	// token must have left to be handed out. Default 0.5.
 	MinLife float64
-	// MaxTokens bounds how many tokens are kept. Default 200,000. Whatever it is,
-	// all of them together take no more than about 256 MiB.
+	// MaxTokens bounds how many tokens are kept. Default 200,000.
 	MaxTokens int
+	// MaxBytes bounds about what all kept tokens take together, whatever their size:
+	// one may have 16 KiB. Default 256 MiB, which is enough for the default MaxTokens
+	// of the usual 600 bytes. At most MaxMaxBytes.
+	MaxBytes int64
 	// MaxWaiting bounds how many callers wait for Telnyx at once, and, apart from
-	// it, how many mints go on. It should be less than how many requests are
+	// it, how many mints go on for them. It should be less than how many requests are
 	// served at once, so that there is room for those who need not wait. Default
 	// 512.
 	MaxWaiting int
@@ -87,50 +111,39 @@ type Config struct {
 	OnMint func(took time.Duration, err error)
 }
 
-// A Machine vends tokens. What it keeps lives and dies with it, so a changed
+// A Machine vends tokens. What it keeps itself lives and dies with it, so a changed
 // configuration, which is a new Machine, hands out nothing of an older one.
 type Machine struct {
-	minter   minter
-	minLife  float64
-	now      func() time.Time
-	onMint   func(time.Duration, error)
-	kept     *otter.Cache[telnyx.CredentialID, *kept]
-	flights  singleflight.Group
-	room     int64 // for those who wait, and for mints
-	waiting  atomic.Int64
-	inFlight atomic.Int64
+	minter     minter
+	background minter
+	shelf      shelf // nil if there is none
+	minLife    float64
+	now        func() time.Time
+	onMint     func(time.Duration, error)
+	kept       *otter.Cache[telnyx.CredentialID, *kept] // nil if nothing is kept
+	flights    singleflight.Group
+
+	room    int64 // for those who wait, and for mints; for renewals ahead of need a quarter
+	waiting atomic.Int64
+	minting atomic.Int64
+	ahead   atomic.Int64
 
 	forgotten *otter.Cache[telnyx.CredentialID, time.Time] // when
 }
 
 // New returns an empty Machine, or says what is wrong with the configuration.
 func New(cfg Config) (*Machine, error) {
-	if cfg.MinLife == 0 {
-		cfg.MinLife = DefaultMinLife
+	cfg = cfg.withDefaults()
+	if err := cfg.check(); err != nil {
+		return nil, fmt.Errorf("vending: %w", err)
 	}
-	if cfg.MaxTokens == 0 {
-		cfg.MaxTokens = defaultMaxTokens
+	m := &Machine{
+		minter: cfg.Minter, background: cfg.Background, shelf: cfg.Shelf,
+		minLife: cfg.MinLife, now: cfg.Now, onMint: cfg.OnMint, room: int64(cfg.MaxWaiting),
 	}
-	if cfg.MaxWaiting == 0 {
-		cfg.MaxWaiting = defaultMaxWaiting
+	if cfg.KeepNothing {
+		return m, nil
 	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
-	if cfg.OnMint == nil {
-		cfg.OnMint = func(time.Duration, error) {}
-	}
-	switch {
-	case cfg.Minter == nil:
-		return nil, errors.New("vending: Minter is required")
-	case cfg.MinLife < 0 || cfg.MinLife >= 1:
-		return nil, errors.New("vending: MinLife must lie between 0 and 1")
-	case cfg.MaxTokens < 0:
-		return nil, errors.New("vending: MaxTokens must be positive")
-	case cfg.MaxWaiting < 0:
-		return nil, errors.New("vending: MaxWaiting must be positive")
-	}
-	m := &Machine{minter: cfg.Minter, minLife: cfg.MinLife, now: cfg.Now, onMint: cfg.OnMint, room: int64(cfg.MaxWaiting)}
 	var err error
 	if m.kept, err = newKept(cfg); err != nil {
 		return nil, fmt.Errorf("vending: cache of tokens: %w", err)
@@ -141,10 +154,55 @@ func New(cfg Config) (*Machine, error) {
 	return m, nil
 }
 
+func (cfg Config) withDefaults() Config {
+	if cfg.Background == nil {
+		cfg.Background = cfg.Minter
+	}
+	if cfg.MinLife == 0 {
+		cfg.MinLife = DefaultMinLife
+	}
+	if cfg.MaxTokens == 0 {
+		cfg.MaxTokens = defaultMaxTokens
+	}
+	if cfg.MaxBytes == 0 {
+		cfg.MaxBytes = defaultMaxBytes
+	}
+	if cfg.MaxWaiting == 0 {
+		cfg.MaxWaiting = defaultMaxWaiting
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.OnMint == nil {
+		cfg.OnMint = func(time.Duration, error) {}
+	}
+	return cfg
+}
+
+func (cfg Config) check() error {
+	switch {
+	case cfg.Minter == nil:
+		return errors.New("Minter is required")
+	case cfg.KeepNothing && cfg.Shelf != nil:
+		return errors.New("a Shelf is no use to KeepNothing")
+	case cfg.MinLife < 0 || cfg.MinLife >= 1:
+		return errors.New("MinLife must lie between 0 and 1")
+	case cfg.MaxTokens < 0:
+		return errors.New("MaxTokens must be positive")
+	case cfg.MaxBytes < 0 || cfg.MaxBytes > MaxMaxBytes:
+		return fmt.Errorf("MaxBytes must be positive and at most %d", MaxMaxBytes)
+	case cfg.MaxWaiting < 0:
+		return errors.New("MaxWaiting must be positive")
+	}
+	return nil
+}
+
 // Close ends the Machine's background work.
 func (m *Machine) Close() {
-	m.kept.StopAllGoroutines()
-	m.forgotten.StopAllGoroutines()
+	if m.kept != nil {
+		m.kept.StopAllGoroutines()
+		m.forgotten.StopAllGoroutines()
+	}
 }
 
 // Vend returns a token for the credential, and where it came from. Errors are
@@ -153,31 +211,31 @@ func (m *Machine) Close() {
 //
 // A mint goes on when the caller that caused it leaves, because others may wait
 // for it too, and its token is kept for the next.
-func (m *Machine) Vend(ctx context.Context, id telnyx.CredentialID) (Vended, error) {
-	held, _ := m.kept.GetIfPresent(id) // nil if there is none
+func (m *Machine) Vend(ctx context.Context, id telnyx.CredentialID, ask Ask) (Vended, error) {
+	if ask.Fresh {
+		return m.wait(ctx, id, nil, forced)
+	}
+	held, source := m.recall(ctx, id) // nil if there is none
 	if m.fresh(held) {
 		m.renewAhead(ctx, id, held)
-		return Vended{LoginToken: held.LoginToken, Source: Cached}, nil
+		return Vended{LoginToken: held.LoginToken, Source: source}, nil
 	}
-	minted, err := telnyx.LoginToken{}, m.trouble(held)
+	vended, err := Vended{}, m.trouble(held)
 	if err == nil {
-		minted, err = m.wait(ctx, id, held)
+		vended, err = m.wait(ctx, id, held, needed)
 	}
-	switch {
-	case err == nil:
-		return Vended{LoginToken: minted, Source: Minted}, nil
-	case m.usable(held, err):
+	if err != nil && m.usable(held, err) {
 		return Vended{LoginToken: held.LoginToken, Source: Stale, StaleBecause: err}, nil
 	}
-	return Vended{}, err
+	return vended, err
 }
 
-// wait waits for a mint: as long as the caller does, but no longer than patience
-// if there is a kept token to fall back on.
-func (m *Machine) wait(ctx context.Context, id telnyx.CredentialID, held *kept) (telnyx.LoginToken, error) {
+// wait waits for a token: as long as the caller does, but no longer than patience
+// if there is a kept one to fall back on.
+func (m *Machine) wait(ctx context.Context, id telnyx.CredentialID, held *kept, why reason) (Vended, error) {
 	defer m.waiting.Add(-1)
 	if m.waiting.Add(1) > m.room {
-		return telnyx.LoginToken{}, ErrBusy
+		return Vended{}, ErrBusy
 	}
 	var enough <-chan time.Time
 	if m.lasts(held) {
@@ -186,18 +244,18 @@ func (m *Machine) wait(ctx context.Context, id telnyx.CredentialID, held *kept) 
 		enough = timer.C
 	}
 	select {
-	case landed := <-m.mintOnce(ctx, id, held):
-		minted, _ := landed.Val.(telnyx.LoginToken)
-		return minted, landed.Err
+	case landed := <-m.fly(ctx, id, held, why):
+		vended, _ := landed.Val.(Vended)
+		return vended, landed.Err
 	case <-enough:
 		err := fmt.Errorf("%w: not within %v, and there is a token to fall back on", telnyx.ErrTimeout, patience)
 		held.note(err, m.now())
-		return telnyx.LoginToken{}, err
+		return Vended{}, err
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return telnyx.LoginToken{}, fmt.Errorf("%w: %w", telnyx.ErrTimeout, ctx.Err())
+			return Vended{}, fmt.Errorf("%w: %w", telnyx.ErrTimeout, ctx.Err())
 		}
-		return telnyx.LoginToken{}, ctx.Err()
+		return Vended{}, ctx.Err()
 	}
 }
 
@@ -205,52 +263,6 @@ func (m *Machine) wait(ctx context.Context, id telnyx.CredentialID, held *kept) 
 // normal times nobody waits for it.
 func (m *Machine) renewAhead(ctx context.Context, id telnyx.CredentialID, held *kept) {
 	if held.due(m.now()) {
-		m.mintOnce(ctx, id, held) // and what comes of it is kept, or noted
+		m.fly(ctx, id, held, ahead) // and what comes of it is kept, or noted
 	}
-}
-
-// mintOnce joins the credential's mint, or begins one. held is the token that it
-// is to replace, or nil.
-func (m *Machine) mintOnce(ctx context.Context, id telnyx.CredentialID, held *kept) <-chan singleflight.Result {
-	return m.flights.DoChan(id.String(), func() (any, error) {
-		// A flight that landed since the caller looked has left another token.
-		if now, _ := m.kept.GetIfPresent(id); now != held && m.fresh(now) {
-			return now.LoginToken, nil
-		}
-		defer m.inFlight.Add(-1)
-		if m.inFlight.Add(1) > m.room {
-			return nil, ErrBusy
-		}
-		minted, err := m.mint(context.WithoutCancel(ctx), id)
-		if err != nil {
-			held.note(err, m.now())
-			return nil, err
-		}
-		return minted, nil
-	})
-}
-
-func (m *Machine) mint(ctx context.Context, id telnyx.CredentialID) (telnyx.LoginToken, error) {
-	began := m.now()
-	minted, err := m.ask(ctx, id)
-	m.onMint(m.now().Sub(began), err)
-	if errors.Is(err, telnyx.ErrCredentialRejected) {
-		m.kept.Invalidate(id)
-	}
-	if err != nil {
-		return telnyx.LoginToken{}, err
-	}
-	m.keep(id, minted, began)
-	return minted, nil
-}
-
-// ask asks Telnyx. A panic ends here: beyond is a goroutine of the library's,
-// in which it would end the process.
-func (m *Machine) ask(ctx context.Context, id telnyx.CredentialID) (minted telnyx.LoginToken, err error) {
-	defer crash.Into(&err)
-	minted, err = m.minter.Mint(ctx, id)
-	if err == nil && !minted.ExpiresAt.After(m.now()) {
-		err = fmt.Errorf("%w: the token has expired already", telnyx.ErrBadAnswer)
-	}
-	return minted, err
 }

@@ -40,12 +40,18 @@ func open(t *testing.T, o telnyxtest.Options) *shop {
 // openWith opens a shop whose machine is told this besides.
 func openWith(t *testing.T, o telnyxtest.Options, cfg vending.Config) *shop {
 	t.Helper()
-	s := &shop{clock: &clock{start: time.Now()}}
-	o.Now = s.clock.Now
-	s.telnyx = telnyxtest.StartT(t, o)
+	clock := &clock{start: time.Now()}
+	o.Now = clock.Now
+	return openShop(t, clock, telnyxtest.StartT(t, o), cfg)
+}
+
+// openShop opens a shop in front of a Telnyx that others may use too.
+func openShop(t *testing.T, clock *clock, upstream *telnyxtest.Server, cfg vending.Config) *shop {
+	t.Helper()
+	s := &shop{clock: clock, telnyx: upstream}
 	client, err := telnyx.New(telnyx.Config{
 		BaseURL: s.telnyx.URL(),
-		APIKey:  func() secret.Text { return secret.New(telnyxtest.DefaultAPIKey) },
+		APIKeys: func() []secret.Text { return []secret.Text{secret.New(telnyxtest.DefaultAPIKey)} },
 		Timeout: 2 * time.Second,
 	})
 	if err != nil {
@@ -73,7 +79,7 @@ func (s *shop) credential(t *testing.T) telnyx.CredentialID {
 
 func (s *shop) vend(t *testing.T, id telnyx.CredentialID, want vending.Source) vending.Vended {
 	t.Helper()
-	got, err := s.Vend(t.Context(), id)
+	got, err := s.Vend(t.Context(), id, vending.Ask{})
 	if err != nil || got.Source != want || (got.StaleBecause != nil) != (want == vending.Stale) {
 		t.Fatalf("from %q because of %v, %v; want from %q", got.Source, got.StaleBecause, err, want)
 	}
@@ -105,7 +111,7 @@ func TestCallersOfOneColdCredentialShareOneMint(t *testing.T) {
 	tokens := make([]string, 64)
 	for i := range tokens {
 		wg.Go(func() {
-			token, err := s.Vend(t.Context(), id)
+			token, err := s.Vend(t.Context(), id, vending.Ask{})
 			if err != nil {
 				t.Error(err)
 			}
@@ -128,7 +134,7 @@ func TestTheFirstCallerLeavingDoesNotFailTheOthers(t *testing.T) {
 	id := s.credential(t)
 	first, leave := context.WithCancel(t.Context())
 	left := make(chan error)
-	go func() { _, err := s.Vend(first, id); left <- err }()
+	go func() { _, err := s.Vend(first, id, vending.Ask{}); left <- err }()
 	for s.telnyx.Requests("token") == 0 { // until the mint is under way
 		select {
 		case err := <-left:
@@ -138,7 +144,7 @@ func TestTheFirstCallerLeavingDoesNotFailTheOthers(t *testing.T) {
 	}
 	others := make(chan error)
 	for range 8 {
-		go func() { _, err := s.Vend(t.Context(), id); others <- err }()
+		go func() { _, err := s.Vend(t.Context(), id, vending.Ask{}); others <- err }()
 	}
 	leave()
 	if err := <-left; !errors.Is(err, context.Canceled) {
@@ -159,7 +165,7 @@ func TestACallerWhoseTimeIsUpIsToldSo(t *testing.T) {
 	s := open(t, telnyxtest.Options{Latency: 500 * time.Millisecond})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := s.Vend(ctx, s.credential(t)); !errors.Is(err, telnyx.ErrTimeout) {
+	if _, err := s.Vend(ctx, s.credential(t), vending.Ask{}); !errors.Is(err, telnyx.ErrTimeout) {
 		t.Errorf("got %v, want telnyx.ErrTimeout", err)
 	}
 }
@@ -192,7 +198,7 @@ func TestWhatAKeptTokenStandsInFor(t *testing.T) {
 				}
 				return
 			}
-			if _, err := s.Vend(t.Context(), id); !errors.Is(err, row.err) {
+			if _, err := s.Vend(t.Context(), id, vending.Ask{}); !errors.Is(err, row.err) {
 				t.Errorf("got %v, want %v", err, row.err)
 			}
 		})
@@ -205,11 +211,11 @@ func TestARejectedCredentialsTokenIsForgotten(t *testing.T) {
 	s.vend(t, id, vending.Minted)
 	s.clock.Advance(13 * time.Hour)
 	s.telnyx.Inject(telnyxtest.Fault{Status: 404, Times: 1})
-	if _, err := s.Vend(t.Context(), id); !errors.Is(err, telnyx.ErrCredentialRejected) {
+	if _, err := s.Vend(t.Context(), id, vending.Ask{}); !errors.Is(err, telnyx.ErrCredentialRejected) {
 		t.Fatalf("got %v", err)
 	}
 	s.telnyx.Inject(telnyxtest.Fault{Status: 500})
-	if got, err := s.Vend(t.Context(), id); err == nil {
+	if got, err := s.Vend(t.Context(), id, vending.Ask{}); err == nil {
 		t.Errorf("its token is still handed out, from %q", got.Source)
 	}
 }
@@ -225,7 +231,7 @@ func TestATokenThatHasExpiredIsNoToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer machineAhead.Close()
-	if _, err := machineAhead.Vend(t.Context(), id); !errors.Is(err, telnyx.ErrBadAnswer) {
+	if _, err := machineAhead.Vend(t.Context(), id, vending.Ask{}); !errors.Is(err, telnyx.ErrBadAnswer) {
 		t.Errorf("got %v, want telnyx.ErrBadAnswer", err)
 	}
 }
@@ -234,7 +240,7 @@ func TestATokenThatHasExpiredIsNoToken(t *testing.T) {
 type late struct{ *vending.Machine }
 
 func (l late) Mint(ctx context.Context, id telnyx.CredentialID) (telnyx.LoginToken, error) {
-	got, err := l.Vend(ctx, id)
+	got, err := l.Vend(ctx, id, vending.Ask{})
 	return got.LoginToken, err
 }
 
@@ -249,7 +255,7 @@ func TestNobodyGetsAnothersToken(t *testing.T) {
 		wg.Go(func() {
 			for i := range 250 {
 				id := ids[(worker*7+i)%len(ids)]
-				token, err := s.Vend(t.Context(), id)
+				token, err := s.Vend(t.Context(), id, vending.Ask{})
 				if err != nil {
 					t.Error(err)
 					return
@@ -295,7 +301,7 @@ func BenchmarkVendCached(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := m.Vend(b.Context(), id); err != nil {
+		if _, err := m.Vend(b.Context(), id, vending.Ask{}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -46,6 +46,7 @@ type Issuer struct {
 	serial   atomic.Int64
 
 	fault, introspectionFault atomic.Pointer[http.HandlerFunc]
+	latency                   atomic.Int64 // nanoseconds
 	fetches, introspections   atomic.Int64
 
 	mu         sync.Mutex
@@ -125,6 +126,25 @@ func (i *Issuer) KeyFetches() int { return int(i.fetches.Load()) }
 // Break makes every discovery and key request go to h, until it is called with
 // nil.
 func (i *Issuer) Break(h http.HandlerFunc) { setFault(&i.fault, h) }
+
+// SetLatency has every answer to a discovery or key request wait first.
+func (i *Issuer) SetLatency(d time.Duration) { i.latency.Store(int64(d)) }
+
+// late waits, if told to.
+func (i *Issuer) late(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if d := time.Duration(i.latency.Load()); d > 0 {
+			timer := time.NewTimer(d)
+			defer timer.Stop()
+			select {
+			case <-timer.C:
+			case <-r.Context().Done():
+				return
+			}
+		}
+		h(w, r)
+	}
+}
 
 func setFault(fault *atomic.Pointer[http.HandlerFunc], h http.HandlerFunc) {
 	if h == nil {
@@ -223,10 +243,10 @@ func (k Key) SignRaw(header map[string]any, payload []byte) string {
 
 func (i *Issuer) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /.well-known/openid-configuration", breakable(&i.fault, i.discovery))
+	mux.HandleFunc("GET /.well-known/openid-configuration", i.late(breakable(&i.fault, i.discovery)))
 	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, r *http.Request) {
 		i.fetches.Add(1)
-		breakable(&i.fault, i.keySet)(w, r)
+		i.late(breakable(&i.fault, i.keySet))(w, r)
 	})
 	mux.HandleFunc("POST /introspect", func(w http.ResponseWriter, r *http.Request) {
 		i.introspections.Add(1)

@@ -217,7 +217,7 @@ func TestTheContractNamesTheOperations(t *testing.T) {
 
 func newClient(t *testing.T, url, key string) *telnyx.Client {
 	t.Helper()
-	c, err := telnyx.New(telnyx.Config{BaseURL: url, APIKey: func() secret.Text { return secret.New(key) }})
+	c, err := telnyx.New(telnyx.Config{BaseURL: url, APIKeys: func() []secret.Text { return []secret.Text{secret.New(key)} }})
 	if err != nil {
 		t.Fatal(err)
 	}

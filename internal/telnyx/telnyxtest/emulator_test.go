@@ -117,6 +117,9 @@ func TestTheRateLimitIsCountedInWindows(t *testing.T) {
 			t.Errorf("the body is %s", body)
 		}
 	}
+	if n := s.Limited(); n != 2 {
+		t.Errorf("%d requests were limited, want 2", n)
+	}
 }
 
 func TestFaultsAreTakenInOrder(t *testing.T) {

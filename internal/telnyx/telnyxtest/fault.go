@@ -35,6 +35,14 @@ const (
 	MalformedHeader Shape = "malformed-header" // a header that is none
 )
 
+// Shapes returns all of them.
+func Shapes() []Shape {
+	return []Shape{
+		ErrorsArray, ErrorsObject, NoErrors, Empty, HTML, NotJWT, JSONInstead, Newline, Redirect, Endless,
+		Hang, HangBody, Reset, ResetBody, Close, MalformedStatus, MalformedHeader,
+	}
+}
+
 // A Fault is what happens to requests instead of, or after, what they ask for.
 type Fault struct {
 	Op     string // which operation; empty is all

@@ -1,7 +1,6 @@
 package telnyxtest
 
 import (
-	"crypto/subtle"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -140,10 +139,18 @@ func (s *Server) admit(op string, h http.Header) (f Fault, faulty, limited bool)
 	defer s.mu.Unlock()
 	s.requests[op]++
 	if s.limit(h) {
+		s.limited++
 		return Fault{}, false, true
 	}
 	f, faulty = s.takeFault(op)
 	return f, faulty, false
+}
+
+// SetRateLimit changes Options.RateLimit while the server runs.
+func (s *Server) SetRateLimit(requests int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.options.RateLimit = requests
 }
 
 // limit counts a request in the rate window, writes the headers, and reports
@@ -162,9 +169,4 @@ func (s *Server) limit(h http.Header) bool {
 	h.Set("X-Ratelimit-Remaining", strconv.Itoa(max(0, s.options.RateLimit-s.inWindow)))
 	h.Set("X-Ratelimit-Reset", strconv.FormatInt(int64((reset+time.Second-1)/time.Second), 10))
 	return s.inWindow > s.options.RateLimit
-}
-
-func (s *Server) authorized(r *http.Request) bool {
-	want := "Bearer " + s.options.APIKey
-	return subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), []byte(want)) == 1
 }

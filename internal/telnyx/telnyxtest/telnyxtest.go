@@ -48,8 +48,8 @@ type Options struct {
 	// one. Default "127.0.0.1:0". Other addresses are refused, because whoever
 	// reaches it can have tokens.
 	Addr string
-	// APIKey is the key it accepts. Default DefaultAPIKey. Any other gets 401,
-	// code 10009.
+	// APIKey is the key it accepts until AcceptKeys. Default DefaultAPIKey. Any
+	// other gets 401, code 10009.
 	APIKey string
 	// TokenLife is how long a login token lasts, unless its credential expires
 	// first. Default DefaultTokenLife.
@@ -91,6 +91,7 @@ type Server struct {
 	closeOnce  sync.Once
 
 	accepted atomic.Int64
+	keys     keys
 
 	mu          sync.Mutex
 	credentials []*record // oldest first
@@ -100,6 +101,7 @@ type Server struct {
 	faults      []*Fault
 	window      time.Time // when the running rate window began
 	inWindow    int
+	limited     int // requests above the rate limit
 }
 
 // Start starts a server. Close ends it.
@@ -128,6 +130,7 @@ func Start(o Options) (*Server, error) {
 		IdleTimeout:       2 * time.Minute,
 		ConnState:         s.countConnection,
 	}
+	s.AcceptKeys(o.APIKey)
 	go func() {
 		defer close(s.served)
 		_ = s.http.Serve(listener) // always ErrServerClosed, after Close
@@ -218,6 +221,14 @@ func (s *Server) Requests(op string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.requests[op]
+}
+
+// Limited returns how many requests were refused because they were above the
+// rate limit. 429 of a fault is not counted.
+func (s *Server) Limited() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.limited
 }
 
 // Connections returns how many connections have been accepted.

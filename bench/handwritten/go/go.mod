@@ -1,0 +1,11 @@
+// A module of its own: what is measured against is no dependency of the product's.
+module github.com/tokensvc/tokensvc/bench/handwritten/go
+
+go 1.26.0
+
+require github.com/coreos/go-oidc/v3 v3.21.0
+
+require (
+	github.com/go-jose/go-jose/v4 v4.1.4 // indirect
+	golang.org/x/oauth2 v0.36.0 // indirect
+)

@@ -1,0 +1,227 @@
+package reliability_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+const (
+	noAnswer     = "no answer"
+	issued       = "issued"
+	anotherToken = "another's token"
+
+	callerPatience = 25 * time.Second // more than the service allows itself
+	answerLimit    = 64 << 10         // bytes
+)
+
+// rate is how many requests there are in a second, of everybody together. As a
+// part of all tests many rows run at once, on few processors.
+func rate() int {
+	if thorough() {
+		return 40
+	}
+	return 20
+}
+
+// mix is who asks, one after another: half of them holders.
+var mix = []group{holders, newcomers, holders, newcomers, holders, agers, holders, newcomers}
+
+// sample is a request and what came of it.
+type sample struct {
+	who     group
+	sent    time.Time
+	took    time.Duration
+	outcome string // the code of the problem, or one of the above
+	source  string // of the token, as logged
+	id      string // of the request
+	retry   time.Duration
+}
+
+// load is a crowd that asks at a steady rate, whatever it is answered.
+type load struct {
+	t         *testing.T
+	w         *world
+	client    *http.Client
+	sparing   atomic.Bool // agers do not ask yet: it would renew their tokens
+	stop      context.CancelFunc
+	done      chan struct{}
+	newcomers atomic.Int64 // who have asked
+
+	mu      sync.Mutex
+	samples []sample
+	pending map[int]time.Time // when those were sent that have no answer yet
+}
+
+// startLoad begins to ask.
+func (w *world) startLoad(t *testing.T) *load {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	l := &load{t: t, w: w, client: w.newClient(t), stop: stop, done: make(chan struct{}), pending: map[int]time.Time{}}
+	l.sparing.Store(true)
+	go l.ask(ctx)
+	return l
+}
+
+func (w *world) newClient(t *testing.T) *http.Client {
+	t.Helper()
+	transport := &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Timeout: callerPatience, Transport: transport}
+}
+
+func (l *load) ask(ctx context.Context) {
+	defer close(l.done)
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	tick := time.NewTicker(time.Second / time.Duration(rate()))
+	defer tick.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		user := l.next(n)
+		l.mu.Lock()
+		l.pending[n] = time.Now()
+		l.mu.Unlock()
+		asking.Go(func() {
+			s := l.w.ask(context.WithoutCancel(ctx), l.client, n, user)
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			delete(l.pending, n)
+			l.samples = append(l.samples, s)
+		})
+	}
+}
+
+// next is who asks as the nth.
+func (l *load) next(n int) string {
+	g := mix[n%len(mix)]
+	switch {
+	case g == newcomers:
+		return g.name(int(l.newcomers.Add(1)-1) % l.w.newcomers)
+	case g == agers && !l.sparing.Load() && !l.w.noAgers:
+		return g.name(n / len(mix) % howManyAgers)
+	}
+	return holders.name(n % howManyHolders)
+}
+
+// end waits for all answers, and returns what came of every request.
+func (l *load) end() []sample {
+	l.stop()
+	<-l.done
+	l.client.CloseIdleConnections()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.samples
+}
+
+// lastFailure returns when the last request was sent that failed, of those sent
+// since a moment, and until when all have been answered.
+func (l *load) lastFailure(since time.Time) (failed, answered time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	failed, answered = since, time.Now()
+	for _, s := range l.samples {
+		if s.outcome != issued && s.sent.After(failed) {
+			failed = s.sent
+		}
+	}
+	for _, sent := range l.pending {
+		if sent.After(since) && sent.Before(answered) {
+			answered = sent
+		}
+	}
+	return failed, answered
+}
+
+// ask asks for a token once. Any goroutine may.
+func (w *world) ask(ctx context.Context, client *http.Client, n int, user string) sample {
+	s := sample{who: groupOf(user), outcome: noAnswer}
+	bearer := w.bearer(user)
+	s.sent = time.Now()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.urls[n%len(w.urls)]+"/v1/token", http.NoBody)
+	if err != nil {
+		return s
+	}
+	req.Header.Set("Authorization", "Bearer "+bearer)
+	res, err := client.Do(req)
+	s.took = time.Since(s.sent)
+	if err != nil {
+		return s
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, answerLimit))
+	s.took = time.Since(s.sent)
+	if err != nil {
+		return s
+	}
+	var said struct{ Token, Code string }
+	if json.Unmarshal(body, &said) != nil {
+		said.Code = "status " + strconv.Itoa(res.StatusCode)
+	}
+	seconds, _ := strconv.Atoi(res.Header.Get("Retry-After"))
+	s.retry, s.id, s.outcome = time.Duration(seconds)*time.Second, res.Header.Get("X-Request-Id"), said.Code
+	if res.StatusCode == http.StatusOK {
+		s.outcome = issued
+		if owner, ok := w.telnyx.CredentialOf(said.Token); !ok || owner != w.credentials[user] {
+			s.outcome = anotherToken
+		}
+	}
+	return s
+}
+
+// processes are all that there are and were.
+func (w *world) processes() []*process { return append(slices.Clone(w.former), w.services...) }
+
+// addSources finds in the services' logs where each token came from.
+func (w *world) addSources(samples []sample) {
+	sources := map[string]string{}
+	for _, p := range w.processes() {
+		for line := range bytes.Lines([]byte(p.written())) {
+			var entry struct {
+				ID     string `json:"request_id"`
+				Source string `json:"source"`
+			}
+			if json.Unmarshal(line, &entry) == nil && entry.Source != "" {
+				sources[entry.ID] = entry.Source
+			}
+		}
+	}
+	for i := range samples {
+		samples[i].source = sources[samples[i].id]
+	}
+}
+
+// checkOutput wants no secret and no crash in what the services wrote.
+func (w *world) checkOutput(t *testing.T) {
+	t.Helper()
+	for _, p := range w.processes() {
+		written := p.written()
+		secrets := []string{w.setup.telnyx.APIKey}
+		for _, bearer := range w.bearers {
+			secrets = append(secrets, bearer)
+		}
+		for _, secret := range secrets {
+			if strings.Contains(written, secret) {
+				t.Errorf("a secret that begins with %.6q is in the log", secret)
+			}
+		}
+		for _, bad := range []string{"panic", "fatal error", "goroutine ", `"outcome":"internal"`} {
+			if at := strings.Index(written, bad); at >= 0 {
+				t.Errorf("the log has %q in it: %.2000s", bad, written[max(0, at-500):])
+			}
+		}
+	}
+}
