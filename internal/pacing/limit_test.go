@@ -36,7 +36,7 @@ func crowd(t *testing.T, u *upstream, gate *pacing.Gate, perSecond int, lasts ti
 		sleep(time.Second / time.Duration(perSecond))
 	}
 	all.Wait()
-	t.Logf("%d served in %v; %d calls, %d limited, at most %d in a window", served, lasts, u.calls, u.limited, u.most)
+	t.Logf("%d served in %v; %s", served, lasts, u)
 	return served
 }
 

@@ -61,8 +61,7 @@ func (s storm) run(t *testing.T, u *upstream, gate gate) outcome {
 	for len(out.told) > 1 && out.told[len(out.told)-1] == 0 {
 		out.told = out.told[:len(out.told)-1]
 	}
-	t.Logf("%d of %d served within %v; %d calls, %d limited, at most %d in a window; told to come back: %v",
-		out.served, s.users, out.took, u.calls, u.limited, u.most, out.told)
+	t.Logf("%d of %d served within %v; %s; told to come back: %v", out.served, s.users, out.took, u, out.told)
 	return out
 }
 

@@ -89,6 +89,12 @@ func (u *upstream) count(about telnyx.CredentialID) (a telnyx.Attempt, takes tim
 	return a, u.latency
 }
 
+func (u *upstream) String() string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return fmt.Sprintf("%d calls, %d limited, at most %d in a window", u.calls, u.limited, u.most)
+}
+
 // eat is another user of the account.
 func (u *upstream) eat(calls int) {
 	u.mu.Lock()
