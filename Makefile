@@ -80,6 +80,10 @@ bench-memory: ## measure the memory of 100,000 cached tokens, the start and the 
 bench-directory: ## measure a directory of a million people, in SQLite and in PostgreSQL
 	go run ./bench/directory $(ARGS)
 
+.PHONY: bench-scale
+bench-scale: ## count what a login costs Telnyx, Redis, PostgreSQL and the service, with 1, 2 and 4 replicas
+	go run ./bench/scale $(ARGS)
+
 # The race detector wants a C compiler, what dev prints for people is pasted by a
 # test, the end-to-end tests want a browser, the directory's a PostgreSQL of their
 # own, and those of what replicas share a Redis.
