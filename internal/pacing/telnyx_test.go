@@ -22,7 +22,7 @@ type upstream struct {
 	offset  time.Duration
 	latency time.Duration
 	jitter  time.Duration // as much again, at most, before it counts
-	stall   bool          // whatever comes in the last 200 ms of 1.3 s is held up until these are over
+	stall   bool          // whatever comes in the last 240 ms of 1.3 s is held up until these are over
 	silent  bool          // it does not tell of its limit
 	down    error         // the kind of every answer, if not nil
 	bad     map[telnyx.CredentialID]error
@@ -49,7 +49,7 @@ func (u *upstream) attempt(about telnyx.CredentialID) telnyx.Attempt {
 		sleep(rand.N(u.jitter))
 	}
 	const stalls = 1300 * time.Millisecond
-	if within := time.Since(u.begun) % stalls; u.stall && within > stalls-200*time.Millisecond {
+	if within := time.Since(u.begun) % stalls; u.stall && within > stalls-240*time.Millisecond {
 		sleep(stalls - within)
 	}
 	a, takes := u.count(about)
