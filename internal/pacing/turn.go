@@ -19,6 +19,9 @@ const (
 	// leastPart of the share is reckoned with, though other replicas may leave less:
 	// who comes back too soon is told again, who comes too late has lost his time.
 	leastPart = 8
+	// allCounted is a share that counts a call and holds nobody up: as many as
+	// replicas count together.
+	allCounted = 100_000
 	// never is not until something ends.
 	never = time.Duration(math.MaxInt64)
 )
@@ -216,7 +219,7 @@ func (p *Pacer) counted(ctx context.Context, w *waiter) bool {
 	p.unlock()
 	switch {
 	case share == 0 && few: // it is counted all the same, for when a limit is known
-		share, span = telnyx.MaxLimit, time.Second
+		share, span = allCounted, time.Second
 	case share == 0:
 		return true
 	}
