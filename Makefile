@@ -9,6 +9,7 @@ SHELL := /bin/bash
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 ARGS ?=
+PLOTS ?= bin
 FUZZTIME ?= 1m
 
 # Static, and the same bytes from the same sources wherever they lie. The
@@ -60,11 +61,12 @@ fuzz: ## run every fuzz target for FUZZTIME (1m) each
 
 .PHONY: bench
 bench: $(HANDWRITTEN) ## measure what a token costs, beside bare net/http and servers written by hand; ARGS="-rounds 3"
-	go run ./bench/vend $(ARGS)
+	go run ./bench/vend -plot $(PLOTS)/latency.svg $(ARGS)
 
 .PHONY: bench-storm
 bench-storm: ## have 10,000 users log in within 10 s; ARGS="-replicas 2"
-	go run ./bench/storm $(ARGS)
+	@tools/need redis-server:redis-server
+	go run ./bench/storm -plot $(PLOTS)/storm.svg $(ARGS)
 
 .PHONY: bench-flood
 bench-flood: ## flood the service with forged bearers while somebody logs in
@@ -88,6 +90,10 @@ SOAK ?= 1h
 soak: need ## run the service for SOAK (1h) at a moderate load, and see whether its memory stays flat; samples in bin/soak.csv
 	@mkdir -p bin
 	go test -count=1 -timeout=0 -v -run TestSoak ./e2e/reliability -soak $(SOAK) -soak-csv $(CURDIR)/bin/soak.csv $(ARGS)
+
+.PHONY: bench-scale
+bench-scale: ## count what a login costs Telnyx, Redis, PostgreSQL and the service, with 1, 2 and 4 replicas
+	go run ./bench/scale $(ARGS)
 
 # The race detector wants a C compiler, what dev prints for people is pasted by a
 # test, the end-to-end tests want a browser, the directory's a PostgreSQL of their

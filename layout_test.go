@@ -44,6 +44,7 @@ var mayImport = map[string][]string{
 	"bench/upstream":                  {"internal/authz/oidctest", "internal/telnyx/telnyxtest"},
 	"bench/flood":                     {"bench/lab", "bench/load"},
 	"bench/memory":                    {"bench/lab", "bench/load"},
+	"bench/scale":                     {"bench/lab", "bench/load", "internal/directory/store", "internal/directory/store/pgtest"},
 	"bench/storm":                     {"bench/lab", "bench/load", "bench/plot"},
 	"bench/vend":                      {"bench/lab", "bench/load", "bench/plot"},
 	"bench/directory": {

@@ -184,3 +184,28 @@ func TestKeyFilesThatAreNotInOrder(t *testing.T) {
 		}
 	}
 }
+
+// Whoever rotates keys sees of each whether Telnyx accepts it.
+func TestCheckTriesEachKey(t *testing.T) {
+	l := newLab(t, telnyxtest.Options{}, "alice")
+	l.telnyx.AcceptKeys(secondKey)
+	delete(l.env, "TELNYX_API_KEY")
+	var env []string
+	for name, value := range l.with(setting{"TELNYX_API_KEY_FILES", secretFile(t, firstKey) + "," + secretFile(t, secondKey)},
+		setting{"TOKENSVC_LISTEN", "127.0.0.1:0"}, setting{"TOKENSVC_OPS_LISTEN", "127.0.0.1:0"}) {
+		env = append(env, name+"="+value)
+	}
+	got := runBinary(t, env, "check")
+	for _, line := range []string{
+		"✗ telnyx: API key 0       telnyx: list: telnyx does not accept the API key, status 401, code 10009",
+		"do: put a key that Telnyx's portal shows as active into its file, or take the file out of telnyx.api_keys",
+		"✓ telnyx: API key 1       accepts the API key; credentials in the account: 1",
+	} {
+		if !strings.Contains(got.stdout, line+"\n") {
+			t.Errorf("check says\n%s\nand not\n%s", got.stdout, line)
+		}
+	}
+	if got.status != 1 || strings.Contains(got.stdout+got.stderr, firstKey) {
+		t.Errorf("status %d, or it shows a key", got.status)
+	}
+}

@@ -37,7 +37,9 @@ type User struct{ Name, Credential, Bearer string }
 // Counts is what has come in at the upstream.
 type Counts struct {
 	Mints       int `json:"mints"`
-	Limited     int `json:"limited"` // of them
+	Lists       int `json:"lists"`
+	Creates     int `json:"creates"`
+	Limited     int `json:"limited"` // of all
 	Connections int `json:"connections"`
 	KeyFetches  int `json:"key_fetches"`
 }

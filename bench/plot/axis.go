@@ -62,8 +62,8 @@ func roundUp(v float64) float64 {
 	return 10 * power
 }
 
-// label writes a tick: 20000 as 20,000.
-func label(v float64) string {
+// Number writes a number as people do: 20000 as 20,000.
+func Number(v float64) string {
 	text := strconv.FormatFloat(v, 'f', -1, 64)
 	if len(text) > 12 { // 0.30000000000000004
 		text = strconv.FormatFloat(v, 'g', 3, 64)

@@ -79,11 +79,11 @@ func (c Chart) draw(b *strings.Builder) {
 	fmt.Fprintf(b, `<text class="title" x="%d" y="24">%s</text>`+"\n", left, html.EscapeString(c.Title))
 	for _, v := range y.ticks {
 		fmt.Fprintf(b, `<path class="grid" d="M%d %.1fH%d"/><text x="%d" y="%.1f" text-anchor="end">%s</text>`+"\n",
-			left, y.at(v), width-right, left-8, y.at(v)+4, label(v))
+			left, y.at(v), width-right, left-8, y.at(v)+4, Number(v))
 	}
 	for _, v := range x.ticks {
 		fmt.Fprintf(b, `<path class="axis" d="M%.1f %dv5"/><text x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n",
-			x.at(v), height-bottom, x.at(v), height-bottom+19, label(v))
+			x.at(v), height-bottom, x.at(v), height-bottom+19, Number(v))
 	}
 	fmt.Fprintf(b, `<path class="axis" d="M%d %dH%d"/>`+"\n", left, height-bottom, width-right)
 	fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="middle">%s</text>`+"\n", (left+width-right)/2, height-12, html.EscapeString(c.X))

@@ -68,7 +68,7 @@ func (s *storm) draw(visits []*visit, samples []sample) error {
 	return plot.Write(
 		s.plot,
 		plot.Chart{
-			Title: fmt.Sprintf("%d users log in within %.0f s", len(visits), s.within.Seconds()), X: "seconds", Y: "users",
+			Title: fmt.Sprintf("%s users log in within %.0f s", plot.Number(float64(len(visits))), s.within.Seconds()), X: "seconds", Y: "users",
 			Series: []plot.Series{{Name: "have come", Points: curve(came)}, {Name: "have a token", Points: curve(served)}},
 		},
 		plot.Chart{

@@ -46,6 +46,8 @@ func serveControl(c *control) (string, error) {
 func (c *control) counts(w http.ResponseWriter, _ *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]int{ // who went away needs no answer
 		"mints":       c.telnyx.Requests(telnyxtest.Token),
+		"lists":       c.telnyx.Requests(telnyxtest.List),
+		"creates":     c.telnyx.Requests(telnyxtest.Create),
 		"limited":     c.telnyx.Limited(),
 		"connections": c.telnyx.Connections(),
 		"key_fetches": c.issuer.KeyFetches(),

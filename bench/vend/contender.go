@@ -92,11 +92,15 @@ func (b *bench) record(ctx context.Context, c *contender, connections int, run f
 
 // upstreamAlone is how many requests the fake Telnyx answers in a second when it is
 // asked by this process: much more than any server makes it answer, or it would be
-// it that is measured.
-func (b *bench) upstreamAlone(ctx context.Context) (float64, error) {
-	result, err := load.Closed(ctx, b.direct(), b.lasting)
-	if err != nil {
-		return 0, err
+// it that is measured. It is the most of several times, as the machine may have
+// other work.
+func (b *bench) upstreamAlone(ctx context.Context) (most float64, err error) {
+	for range b.rounds {
+		result, err := load.Closed(ctx, b.direct(), warmUp)
+		if err != nil {
+			return 0, err
+		}
+		most = max(most, result.Rate())
 	}
-	return result.Rate(), nil
+	return most, nil
 }

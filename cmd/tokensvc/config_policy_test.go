@@ -352,6 +352,8 @@ func TestConfigContradictions(t *testing.T) {
 		{"a name twice", issuers + "  - {name: a, issuer: https://b.example.com, audience: x}\n", nil, "tokensvc.yaml:4: issuers[1].name: is the name of an earlier issuer too"},
 		{"an issuer twice", issuers + "  - {name: b, issuer: https://a.example.com, audience: y}\n", nil, "tokensvc.yaml:4: issuers[1].issuer: has an earlier entry: an issuer is listed once, with all its audiences"},
 		{"a key and its file", enoughYAML, []string{"TELNYX_API_KEY_FILE=/run/key"}, "TELNYX_API_KEY: cannot be used together with TELNYX_API_KEY_FILE: use one or the other"},
+		{"a key and several files", enoughYAML, []string{"TELNYX_API_KEY_FILES=/run/key"}, "TELNYX_API_KEY: cannot be used together with TELNYX_API_KEY_FILES: use one or the other"},
+		{"a key and several files in the file", enoughYAML + "telnyx: {api_keys: [key, other]}\n", nil, "TELNYX_API_KEY: cannot be used together with telnyx.api_keys in the file: use one or the other"},
 		{"a key and its file in the file", enoughYAML + "telnyx: {api_key_file: key}\n", nil, "TELNYX_API_KEY: cannot be used together with telnyx.api_key_file in the file: use one or the other"},
 	}
 	for _, test := range tests {
@@ -452,5 +454,55 @@ func TestConfigDefaultsAreAccepted(t *testing.T) {
 		if (s.byDefault == "") == (s.unset == "") {
 			t.Errorf("%s must say either its default or what holds without a value", s.name())
 		}
+	}
+}
+
+// Several API keys, each in a file, in their order.
+func TestConfigAPIKeys(t *testing.T) {
+	folder := t.TempDir()
+	for _, name := range []string{"a", "b"} {
+		writeKey(t, filepath.Join(folder, name), testKey+name+"\n")
+	}
+	writeKey(t, filepath.Join(folder, "broken"), "two words")
+	path := filepath.Join(folder, "tokensvc.yaml")
+	load := func(keys string, environ ...string) (Config, []string) {
+		t.Helper()
+		writeKey(t, path, enoughYAML+"telnyx: {"+keys+"}\n")
+		c, problems := Load(path, environ)
+		var lines []string
+		for _, p := range problems {
+			lines = append(lines, strings.TrimPrefix(p.String(), folder+"/"))
+		}
+		return c, lines
+	}
+	for keys, want := range map[string]string{"api_keys: [b, a]": "b a", "api_keys: a": "a", "api_key_file: b": "b"} {
+		c, problems := load(keys)
+		var got []string
+		for _, k := range c.Telnyx.APIKeys {
+			got = append(got, strings.TrimPrefix(k.Reveal(), testKey))
+		}
+		if strings.Join(got, " ") != want || len(problems) > 0 {
+			t.Errorf("%s: %v, %v, want %s", keys, got, problems, want)
+		}
+	}
+	const amount = "tokensvc.yaml:5: telnyx.api_keys: must be a list of 1 to 8 paths of files, no two the same"
+	for keys, want := range map[string]string{
+		"api_keys: []":                          amount,
+		"api_keys: [a, b, a]":                   amount,
+		"api_keys: [a, ./a]":                    amount,
+		"api_keys: [a, b, c, d, e, f, g, h, i]": amount,
+		"api_keys: [a, none]":                   "tokensvc.yaml:5: telnyx.api_keys: there is no such file; this is about element 2",
+		"api_keys: [broken, b]":                 "tokensvc.yaml:5: telnyx.api_keys: the API key must be printable ASCII without white space; this is about element 1",
+		"api_key_file: a, api_keys: [b]":        "tokensvc.yaml:5: telnyx.api_key_file: cannot be used together with telnyx.api_keys in the file: use one or the other",
+	} {
+		if _, problems := load(keys); !slices.Equal(problems, []string{want}) {
+			t.Errorf("%s: %q, want %q", keys, problems, want)
+		}
+	}
+	if _, problems := load("api_key_file: a", "TELNYX_API_KEY_FILES="+filepath.Join(folder, "b")); len(problems) != 1 || !strings.HasSuffix(problems[0], "together with TELNYX_API_KEY_FILES: use one or the other") {
+		t.Errorf("from both: %q", problems)
+	}
+	if c, problems := load("api_keys: [none]", "TELNYX_API_KEY_FILES="+filepath.Join(folder, "b")); len(problems) > 0 || len(c.Telnyx.APIKeys) != 1 {
+		t.Errorf("a variable over the file: %q", problems)
 	}
 }

@@ -34,7 +34,7 @@ func limitMemory(environ []string, ofCgroup func() (uint64, error), log zerolog.
 		log.Debug().Err(err).Msg("the cgroup's memory limit cannot be had")
 		return
 	}
-	bytes := int64(limit / 10 * 9)
+	bytes := int64(limit / 10 * 9) //nolint:gosec // less than the most there is, see above
 	debug.SetMemoryLimit(bytes)
 	log.Info().Int64("bytes", bytes).Str("by", "cgroup").Msg("memory limit")
 }

@@ -30,6 +30,7 @@ func serve(ctx context.Context, t terminal, args []string) int {
 		sayError(t.err, joined(problems))
 		return exitUsage
 	}
+	tuneCollector(t.environ)
 	log, end := newLog(cfg.Log, t.err)
 	defer end()
 	limitMemory(t.environ, memlimit.FromCgroup, log)

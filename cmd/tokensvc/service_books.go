@@ -97,9 +97,18 @@ func (s *service) lookAtBooks(ctx context.Context) {
 // changed is told of every change of the directory, on whichever replica.
 func (s *service) changed(c store.Change) {
 	s.database.finder.Changed(c)
-	if !c.Credential.IsZero() {
-		s.machine.Forget(context.Background(), c.Credential)
+	if !c.Released.IsZero() {
+		s.machine.Forget(context.Background(), c.Released)
 	}
+	if c.All || !c.Released.IsZero() {
+		s.database.remover.Nudge()
+	}
+}
+
+// administered is told of every change that was made here, of a user or of any, so
+// that it is not heard of a moment later. What is to be deleted is not told.
+func (s *service) administered(user string) {
+	s.changed(store.Change{User: user, All: user == ""})
 	s.database.remover.Nudge()
 }
 
@@ -118,7 +127,7 @@ func (s *service) administer(metrics *handler.Metrics) error {
 	}
 	cfg := handler.AdminConfig{
 		Store: s.database.store, SharedDevices: s.cfg.Devices.Mode == "shared", InFlight: max(s.cfg.Limits.InFlight/8, 8), Timeout: s.cfg.Limits.RequestTimeout,
-		Changed: func(user string) { s.changed(store.Change{User: user, All: user == ""}) },
+		Changed: s.administered,
 		Metrics: metrics, Log: s.log, Now: now,
 	}
 	for _, i := range s.cfg.Issuers {

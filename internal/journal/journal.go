@@ -1,54 +1,52 @@
-// Package journal writes log lines for less than a system call each. It imports
-// nothing of ours.
+// Package journal writes log lines for less than a system call each, and has no
+// lock that all who write share. It imports nothing of ours.
 package journal
 
 import (
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
 )
 
-const (
-	// pause is the least time between two writes that nothing urges, and so how long a
-	// line waits at most.
-	pause = 10 * time.Millisecond
-	// most bounds what waits, in bytes. Whoever brings more writes it out, and so
-	// waits for whoever reads the log.
-	most = 256 << 10
-)
+// pause is the least time between two writes that nothing urges, and so how long a
+// line waits at most.
+const pause = 10 * time.Millisecond
 
 // A Writer collects lines for as long as there are many. One that comes alone, or
-// is a warning or worse, is written at once, with all before it: lines keep their
-// order, and nobody who watches a quiet log waits. When a process is killed, what came in
-// the last 10 ms may be missing.
+// is a warning or worse, is written at once, with all before it: lines of one goroutine
+// keep their order, and nobody who watches a quiet log waits. When a process is
+// killed, what came in the last 10 ms may be missing.
 type Writer struct {
-	writing sync.Mutex // one write at a time; taken before mu
-	out     io.Writer
-	spare   []byte // the next buffer, while this one is being written
+	page   atomic.Pointer[page] // that takes lines now
+	many   atomic.Bool          // the timer runs: a line was written less than a pause ago
+	closed atomic.Bool
+	timer  *time.Timer
 
-	mu      sync.Mutex
-	waiting []byte
-	many    bool // a line was written less than a pause ago
-	closed  bool
-	timer   *time.Timer
+	writing sync.Mutex // one write at a time
+	out     io.Writer
+	spare   *page // for while the other is being written
 }
 
 // New returns a Writer to out.
 func New(out io.Writer) *Writer {
-	w := &Writer{out: out}
+	w := &Writer{out: out, spare: new(page)}
+	first := new(page)
+	first.clear()
+	w.page.Store(first)
+	w.many.Store(true)
 	w.timer = time.AfterFunc(pause, w.rest)
 	return w
 }
 
 // Close writes what waits. Whatever is written afterwards is so at once.
 func (w *Writer) Close() error {
-	w.mu.Lock()
-	w.closed = true
+	w.closed.Store(true)
 	w.timer.Stop()
-	w.mu.Unlock()
-	return w.flush()
+	_, err := w.flush(nil)
+	return err
 }
 
 // Write implements io.Writer, for lines of no level.
@@ -56,52 +54,54 @@ func (w *Writer) Write(line []byte) (int, error) { return w.WriteLevel(zerolog.N
 
 // WriteLevel implements zerolog.LevelWriter.
 func (w *Writer) WriteLevel(level zerolog.Level, line []byte) (int, error) {
-	if !w.take(line, level >= zerolog.WarnLevel) {
+	if len(line) > pageBytes {
+		_, err := w.flush(line)
+		return len(line), err
+	}
+	for !w.page.Load().put(line) { // who finds a page full writes it out, and waits for who reads the log
+		if _, err := w.flush(nil); err != nil {
+			return 0, err
+		}
+	}
+	if level < zerolog.WarnLevel && !w.closed.Load() && !w.alone() {
 		return len(line), nil
 	}
-	return len(line), w.flush()
+	_, err := w.flush(nil)
+	return len(line), err
 }
 
-// take takes a line, and reports whether to write now.
-func (w *Writer) take(line []byte, urgent bool) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.waiting = append(w.waiting, line...)
-	if urgent || w.closed || len(w.waiting) > most {
-		return true
+// alone reports whether no line was written less than a pause ago, and begins one if
+// so.
+func (w *Writer) alone() bool {
+	if w.many.Load() || !w.many.CompareAndSwap(false, true) {
+		return false
 	}
-	alone := !w.many
-	if alone {
-		w.many = true
-		w.timer.Reset(pause)
-	}
-	return alone
+	w.timer.Reset(pause)
+	return true
 }
 
-// rest ends a pause: with a write and another one if lines came in it, for there
+// rest ends a pause: with a write and another pause if lines came in it, for there
 // may be more.
 func (w *Writer) rest() {
-	w.mu.Lock()
-	w.many = len(w.waiting) > 0 && !w.closed
-	if w.many {
+	if n, _ := w.flush(nil); n > 0 && !w.closed.Load() { // there is nowhere to say that the log cannot be written
 		w.timer.Reset(pause)
+		return
 	}
-	w.mu.Unlock()
-	_ = w.flush() // there is nowhere to say that the log cannot be written
+	w.many.Store(false)
+	_, _ = w.flush(nil) // what came just before that
 }
 
-// flush writes what waits.
-func (w *Writer) flush() error {
+// flush writes what waits, and then a line that is too long to wait, if there is one.
+func (w *Writer) flush(long []byte) (n int, err error) {
 	w.writing.Lock()
 	defer w.writing.Unlock()
-	w.mu.Lock()
-	lines := w.waiting
-	w.waiting = w.spare[:0]
-	w.mu.Unlock()
-	var err error
-	if len(lines) > 0 {
-		_, err = w.out.Write(lines)
+	w.spare.clear()
+	w.spare = w.page.Swap(w.spare)
+	for _, lines := range [][]byte{w.spare.seal(), long} {
+		if len(lines) > 0 && err == nil {
+			n += len(lines)
+			_, err = w.out.Write(lines)
+		}
 	}
-	w.spare = lines
-	return err
+	return n, err
 }

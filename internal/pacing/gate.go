@@ -111,8 +111,9 @@ func (p *Pacer) ask(ctx context.Context, w *waiter) (in bool, err error) {
 	if w.deadline == 0 {
 		w.deadline = deadline(ctx, at, p.maxWait)
 	}
-	if max(due, p.turn(at, w, ahead)) > w.deadline || !p.makeRoom(at, w) {
-		return false, p.promise(at, w, max(due, p.turn(at, w, ahead)))
+	turn := max(due, p.turn(at, w, ahead))
+	if turn > w.deadline || !p.makeRoom(at, w) {
+		return false, p.promise(at, w, turn)
 	}
 	w.turn = make(chan error, 1)
 	p.lineOf(w).join(w)
@@ -204,18 +205,19 @@ func (p *Pacer) leave(a telnyx.Attempt, background bool) {
 	p.mu.Lock()
 	defer p.unlock()
 	at := p.at()
-	p.inFlight = max(0, p.inFlight-1)
-	p.limit.learn(at, a, min(p.inFlight, p.begun.rate(at)))
+	p.tally.slide(at)
+	took := p.end(at, a.About)
+	p.limit.learn(at, a, took, p.tally.total, min(p.inFlight, p.begun.rate(at)))
 	p.follow()
-	switch a.Kind {
-	case nil, telnyx.ErrCredentialRejected, telnyx.ErrKeyRejected:
+	switch is := func(kind error) bool { return errors.Is(a.Kind, kind) }; {
+	case a.Kind == nil, is(telnyx.ErrCredentialRejected), is(telnyx.ErrKeyRejected):
 		p.good.add(at)
 		p.heardFrom(at, a.About)
 		p.more()
-	case telnyx.ErrLimited:
+	case is(telnyx.ErrLimited):
 		p.heardFrom(at, a.About)
 		p.slowDown(at, a, background)
-	case telnyx.ErrUnavailable, telnyx.ErrTimeout:
+	case is(telnyx.ErrUnavailable), is(telnyx.ErrTimeout):
 		if p.breaker.fail(at, a.About, a.Kind) {
 			p.sendAllAway(func() error { return p.down(at, p.breaker.due) })
 		}

@@ -57,9 +57,9 @@ type limit struct {
 	until     time.Duration // when remaining is no longer true
 }
 
-// learn takes in what an answer says of the limit, while so many other attempts are
-// under way.
-func (l *limit) learn(at time.Duration, a telnyx.Attempt, underWay int) {
+// learn takes in what an answer says of the limit that has taken so long, when we
+// have made so many calls in the last span, and so many are under way.
+func (l *limit) learn(at time.Duration, a telnyx.Attempt, took time.Duration, ours, underWay int) {
 	if a.Limit == 0 {
 		return
 	}
@@ -77,8 +77,16 @@ func (l *limit) learn(at time.Duration, a telnyx.Attempt, underWay int) {
 	l.answers++
 	l.reset = max(l.reset, reset)
 	l.span = max(l.reset, l.older)
-	// Those under way may or may not be counted in what is left: assume not.
-	l.remaining, l.spare, l.until = a.Remaining, a.Remaining-underWay, at+a.Reset
+	// It was true when the call was counted, which is when it came: by now, if calls
+	// take long and windows are short, it may be of a window that is over.
+	l.remaining, l.until = a.Remaining, at+a.Reset-took
+	// While the calls that are counted can all be ours, to keep to our share is
+	// enough. Else others use the account, and those of ours that are under way may
+	// or may not be counted in what is left: assume not.
+	l.spare = a.Limit
+	if a.Limit-a.Remaining > ours {
+		l.spare = a.Remaining - underWay
+	}
 }
 
 // limited takes in a 429, met while so many calls went well a second.

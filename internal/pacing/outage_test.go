@@ -51,7 +51,7 @@ func outage(t *testing.T, kind error, takes time.Duration) {
 	var mu sync.Mutex
 	kinds, servedAt := map[error]int{}, []time.Duration{}
 	for n := range callers {
-		comes := rand.N(lasts - time.Minute) //nolint:gosec // anything will do
+		comes := rand.N(lasts - time.Minute)
 		all.Go(func() {
 			sleep(comes)
 			for {
@@ -72,8 +72,7 @@ func outage(t *testing.T, kind error, takes time.Duration) {
 		})
 	}
 	sleep(lasts - time.Since(began))
-	inOutage := u.calls - 2000
-	u.set(nil, normal)
+	inOutage := u.set(nil, normal) - 2000
 	all.Wait()
 	slices.Sort(servedAt)
 	nearlyAll, last := servedAt[callers-10]-lasts, servedAt[callers-1]-lasts

@@ -22,6 +22,7 @@ type upstream struct {
 	offset  time.Duration
 	latency time.Duration
 	jitter  time.Duration // as much again, at most, before it counts
+	stall   bool          // whatever comes in the last 240 ms of 1.3 s is held up until these are over
 	silent  bool          // it does not tell of its limit
 	down    error         // the kind of every answer, if not nil
 	bad     map[telnyx.CredentialID]error
@@ -45,7 +46,11 @@ func newUpstream(u *upstream) *upstream {
 // attempt is what one shows, after the time that it takes.
 func (u *upstream) attempt(about telnyx.CredentialID) telnyx.Attempt {
 	if u.jitter > 0 {
-		sleep(rand.N(u.jitter)) //nolint:gosec // anything will do
+		sleep(rand.N(u.jitter))
+	}
+	const stalls = 1300 * time.Millisecond
+	if within := time.Since(u.begun) % stalls; u.stall && within > stalls-240*time.Millisecond {
+		sleep(stalls - within)
 	}
 	a, takes := u.count(about)
 	sleep(takes)
@@ -88,6 +93,12 @@ func (u *upstream) count(about telnyx.CredentialID) (a telnyx.Attempt, takes tim
 	return a, u.latency
 }
 
+func (u *upstream) String() string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return fmt.Sprintf("%d calls, %d limited, at most %d in a window", u.calls, u.limited, u.most)
+}
+
 // eat is another user of the account.
 func (u *upstream) eat(calls int) {
 	u.mu.Lock()
@@ -101,11 +112,13 @@ func (u *upstream) eat(calls int) {
 	u.mu.Unlock()
 }
 
-// set has every call fail from now on, or none, and take so long.
-func (u *upstream) set(down error, latency time.Duration) {
+// set has every call fail from now on, or none, and take so long. It returns how
+// many there were until now.
+func (u *upstream) set(down error, latency time.Duration) (calls int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.down, u.latency = down, latency
+	return u.calls
 }
 
 func newPacer(t testing.TB, cfg pacing.Config) *pacing.Pacer {
@@ -126,8 +139,14 @@ func id(n int) telnyx.CredentialID {
 	return id
 }
 
+// gate is what telnyx.Client has before it.
+type gate interface {
+	Enter(ctx context.Context, about telnyx.CredentialID) error
+	Leave(telnyx.Attempt)
+}
+
 // once makes a call as telnyx.Client does, with its time-out, and no retry.
-func once(ctx context.Context, g *pacing.Gate, u *upstream, about telnyx.CredentialID) error {
+func once(ctx context.Context, g gate, u *upstream, about telnyx.CredentialID) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if err := g.Enter(ctx, about); err != nil {

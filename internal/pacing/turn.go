@@ -4,6 +4,8 @@ import (
 	"context"
 	"math"
 	"time"
+
+	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
 
 const (
@@ -14,6 +16,12 @@ const (
 	// catchUp is how much of a delay of ours, of a timer say, is made up for by
 	// letting calls go closer to each other.
 	catchUp = 50 * time.Millisecond
+	// leastPart of the share is reckoned with, though other replicas may leave less:
+	// who comes back too soon is told again, who comes too late has lost his time.
+	leastPart = 8
+	// allCounted is a share that counts a call and holds nobody up: as many as
+	// replicas count together.
+	allCounted = 100_000
 	// never is not until something ends.
 	never = time.Duration(math.MaxInt64)
 )
@@ -51,10 +59,30 @@ func (p *Pacer) begin(at time.Duration, w *waiter) {
 		p.heard = at // nobody has waited for an answer until now
 	}
 	p.inFlight++
+	p.underWay[w.about] = at
 	p.limit.spare--
 	p.tally.add(at, 1)
 	p.begun.add(at)
 	p.breaker.begin(at, w.about, w.background)
+}
+
+// end takes in that a call has ended, and returns how long it took. One that took
+// longer than others may have come to Telnyx later by as much, so it is counted as
+// made that much later: when calls that were held up come together with others, no
+// window has more than its share. How much is bounded, because it may as well have
+// taken its time at Telnyx.
+func (p *Pacer) end(at time.Duration, about telnyx.CredentialID) (took time.Duration) {
+	p.inFlight = max(0, p.inFlight-1)
+	began, ok := p.underWay[about]
+	if !ok {
+		return 0 // another of the same credential's has ended before it
+	}
+	delete(p.underWay, about)
+	took = at - began
+	if late := min(took-p.quickest.of(at, took), p.span/4); late > p.tally.width {
+		p.tally.move(began, began+late)
+	}
+	return took
 }
 
 // serve lets those in whose turn it is: logins first. They go one after the other,
@@ -132,9 +160,18 @@ func (p *Pacer) ahead(w *waiter) int {
 	case w.background:
 		return len(p.logins) + p.promises.owed + p.others.before(w.place)
 	case w.newcomer:
-		return p.logins.before(w.place) + p.promises.owed
+		return p.logins.before(w.place) + p.expected()
 	}
 	return p.logins.before(w.place)
+}
+
+// expected is how many of those who were told to come back go before a newcomer.
+// With replicas some of them come to another one, and are newcomers there.
+func (p *Pacer) expected() int {
+	if p.shared != nil {
+		return p.promises.owed * 3 / 4
+	}
+	return p.promises.owed
 }
 
 // turn says when a call can be made that has so many ahead of it.
@@ -147,13 +184,14 @@ func (p *Pacer) turn(at time.Duration, w *waiter, ahead int) time.Duration {
 	return when
 }
 
-// pacing is the time between two calls of those in line.
+// pacing is the time between two calls of those in line: a little less than would
+// be even, so that room that nobody came for can be made up for.
 func (p *Pacer) pacing(at time.Duration) time.Duration {
 	share := p.limit.share(at)
 	if share == 0 {
 		return 0
 	}
-	return p.tally.period() / time.Duration(share)
+	return p.tally.period() * 4 / 5 / time.Duration(share)
 }
 
 // gap is the time between two calls as far as we can tell: other replicas may use
@@ -177,15 +215,22 @@ func (p *Pacer) counted(ctx context.Context, w *waiter) bool {
 		return true
 	}
 	p.mu.Lock()
-	share, span := p.shareOf(p.at(), w.background), p.limit.span
+	share, span, few := p.shareOf(p.at(), w.background), p.limit.span, p.few > 0
 	p.unlock()
-	if share == 0 {
+	switch {
+	case share == 0 && few: // it is counted all the same, for when a limit is known
+		share, span = allCounted, time.Second
+	case share == 0:
 		return true
 	}
 	wait, ok := p.shared.Take(ctx, share, span)
 	p.mu.Lock()
 	defer p.unlock()
-	if !ok || wait <= 0 {
+	switch {
+	case !ok: // by ourselves, then
+		p.part = 0
+		return true
+	case wait <= 0:
 		p.part = max(p.part, p.tally.total)
 		return true
 	}
@@ -196,12 +241,28 @@ func (p *Pacer) counted(ctx context.Context, w *waiter) bool {
 // takeBack undoes begin for a call for which the replicas have no room until then.
 func (p *Pacer) takeBack(w *waiter, until time.Duration) {
 	p.inFlight = max(0, p.inFlight-1)
+	delete(p.underWay, w.about)
 	p.tally.takeBack()
 	p.breaker.end(w.about)
 	if w.background {
 		p.heldBackground = until
 	} else {
 		p.heldByAll = until
-		p.part = max(1, p.tally.total) // what the others leave us
+		p.learnPart()
 	}
+}
+
+// learnPart takes in what the other replicas leave us: on average over some spans,
+// because in one it may be anything.
+func (p *Pacer) learnPart() {
+	at := p.at()
+	share := p.limit.share(at)
+	switch {
+	case p.part == 0:
+		p.part = share
+	case at < p.partAt+p.span:
+		return
+	}
+	p.partAt = at
+	p.part = max(1, share/leastPart, (3*p.part+p.tally.total)/4)
 }

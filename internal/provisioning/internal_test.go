@@ -32,7 +32,7 @@ func TestWhatWasReadBeforeAChangeIsNotKeptAfterIt(t *testing.T) {
 	}{
 		"of the user":     {store.Change{User: user}, false},
 		"of all":          {store.Change{All: true}, false},
-		"of nobody known": {store.Change{Credential: someCredential(t).ID}, false},
+		"of nobody known": {store.Change{Released: someCredential(t).ID}, false},
 		"none":            {store.Change{User: "another's, of another group"}, true},
 	} {
 		c, err := newCache(time.Now)

@@ -134,22 +134,40 @@ func (r *Remover) Work(ctx context.Context) (left int, err error) {
 	return int(pending), errors.Join(err, failed)
 }
 
-// round makes what is due until nothing is, or until there is trouble.
-func (r *Remover) round(ctx context.Context) error {
+// round makes what is due until nothing is, or until there is trouble. One looks
+// first, for all: mostly there is nothing, and every replica looks every second.
+func (r *Remover) round(ctx context.Context) (err error) {
+	defer crash.Into(&err)
+	first, err := r.claim(ctx)
+	if err != nil || len(first) == 0 {
+		return err
+	}
 	var failures atomic.Int32 // in a row
 	var all errgroup.Group    // one that stops leaves the others to what they are at
-	for range removers {
+	for n := range removers {
+		due := first
+		if n > 0 {
+			due = nil
+		}
 		all.Go(func() (err error) {
 			defer crash.Into(&err)
-			return r.work(ctx, &failures)
+			return r.work(ctx, due, &failures)
 		})
 	}
 	return all.Wait()
 }
 
-func (r *Remover) work(ctx context.Context, failures *atomic.Int32) error {
-	for ctx.Err() == nil {
-		due, err := r.cfg.Store.ClaimDeletions(ctx, 1, r.hold())
+// claim makes one that is due ours to make, if there is one.
+func (r *Remover) claim(ctx context.Context) ([]store.Deletion, error) {
+	return r.cfg.Store.ClaimDeletions(ctx, 1, r.hold())
+}
+
+// work makes one after the other, first what is ours already.
+func (r *Remover) work(ctx context.Context, due []store.Deletion, failures *atomic.Int32) (err error) {
+	for ; ctx.Err() == nil; due = nil {
+		if due == nil {
+			due, err = r.claim(ctx)
+		}
 		if err != nil || len(due) == 0 {
 			return err
 		}

@@ -117,13 +117,13 @@ func TestARejectedKeyIsTriedAgainOnceAMinute(t *testing.T) {
 		client := p.open(t, "A", "B")
 		p.refuse(http.StatusUnauthorized, "A")
 		p.want(t, client, "mint", nil, "A", "B")
-		time.Sleep(rejectedFor - time.Second)
+		pass(rejectedFor - time.Second)
 		p.want(t, client, "mint", nil, "B")
-		time.Sleep(time.Second)
+		pass(time.Second)
 		p.want(t, client, "mint", nil, "A", "B")
 		p.want(t, client, "mint", nil, "B")
 		p.refuse(0, "A")
-		time.Sleep(rejectedFor)
+		pass(rejectedFor)
 		p.want(t, client, "mint", nil, "A")
 		p.want(t, client, "mint", nil, "A")
 	})
@@ -136,9 +136,9 @@ func TestOneCallTriesARejectedKeyAgain(t *testing.T) {
 		client := p.open(t, "A", "B")
 		p.refuse(http.StatusUnauthorized, "A")
 		p.want(t, client, "mint", nil, "A", "B")
-		time.Sleep(rejectedFor)
+		pass(rejectedFor)
 		p.then = func(w http.ResponseWriter, r *http.Request, _ string) {
-			time.Sleep(50 * time.Millisecond)
+			pass(50 * time.Millisecond)
 			done(w, r)
 		}
 		p.came = nil
@@ -157,6 +157,9 @@ func TestOneCallTriesARejectedKeyAgain(t *testing.T) {
 	})
 }
 
+// pass has the bubble's clock go on.
+func pass(d time.Duration) { <-time.After(d) }
+
 func countOf(all []string, one string) (n int) {
 	for _, s := range all {
 		if s == one {
@@ -173,7 +176,7 @@ func TestAKeyThatIsRevokedInMidLoadFailsNoCall(t *testing.T) {
 		var p portal
 		client := p.open(t, "A", "B")
 		p.then = func(w http.ResponseWriter, r *http.Request, _ string) {
-			time.Sleep(50 * time.Millisecond)
+			pass(50 * time.Millisecond)
 			done(w, r)
 		}
 		time.AfterFunc(time.Second, func() { p.refuse(http.StatusUnauthorized, "A") })
@@ -215,13 +218,13 @@ func TestWhenAllKeysAreRejected(t *testing.T) {
 			t.Errorf("got %+v", s)
 		}
 		// A storm of callers asks with one key each, in turn.
-		time.Sleep(time.Millisecond)
+		pass(time.Millisecond)
 		for _, key := range []string{"A", "B", "C", "A"} {
 			p.want(t, client, "mint", ErrKeyRejected, key)
-			time.Sleep(time.Millisecond)
+			pass(time.Millisecond)
 		}
 		// Whoever mends one is not kept waiting.
-		time.Sleep(allRejectedFor)
+		pass(allRejectedFor)
 		p.refuse(0, "C")
 		p.want(t, client, "mint", nil, "A", "B", "C")
 		p.want(t, client, "mint", nil, "C")
@@ -268,7 +271,7 @@ func TestAKeyThatCannotBeSentIsSkipped(t *testing.T) {
 		if s := client.State(); s.InUse != want.InUse || !slices.Equal(s.Keys, want.Keys) {
 			t.Errorf("got %+v, want %+v", s, want)
 		}
-		time.Sleep(rejectedFor)
+		pass(rejectedFor)
 		p.want(t, client, "mint", nil, "B")
 	})
 }
@@ -298,7 +301,7 @@ func TestWhatSaysNothingOfAKey(t *testing.T) {
 			p.want(t, client, "mint", nil, "A", "B")
 			p.refuse(0, "A")
 			p.then = func(w http.ResponseWriter, r *http.Request, _ string) { answer(w, r) }
-			time.Sleep(rejectedFor)
+			pass(rejectedFor)
 			_ = operations["mint"](t.Context(), client) // which tries A
 			if s := client.State(); s.Keys[0] != KeyRejected || client.Epoch() != 0 {
 				t.Errorf("%s: %+v, epoch %d", name, s, client.Epoch())
@@ -328,8 +331,8 @@ func TestAnEpochIsOfOneKey(t *testing.T) {
 			{"nor is the same again", func() {}, []string{"A"}, 0},
 			{"another is", func() { p.refuse(401, "A") }, []string{"A", "B"}, 1},
 			{"none is no change", func() { p.refuse(401, "B") }, []string{"B"}, 1},
-			{"and the same after none neither", func() { p.refuse(0, "B"); time.Sleep(allRejectedFor) }, []string{"A", "B"}, 1},
-			{"the first again is", func() { p.refuse(0, "A"); time.Sleep(rejectedFor) }, []string{"A"}, 2},
+			{"and the same after none neither", func() { p.refuse(0, "B"); pass(allRejectedFor) }, []string{"A", "B"}, 1},
+			{"the first again is", func() { p.refuse(0, "A"); pass(rejectedFor) }, []string{"A"}, 2},
 			{"another place in the list is none", func() { p.list("B", "A"); p.refuse(401, "B") }, []string{"B", "A"}, 2},
 			{"another text in its place is", func() { p.list("C") }, []string{"C"}, 3},
 		}
@@ -375,7 +378,7 @@ func TestALateAnswerByARejectedKey(t *testing.T) {
 		client := p.open(t, "A", "B")
 		p.then = func(w http.ResponseWriter, r *http.Request, key string) {
 			if key == "A" {
-				time.Sleep(time.Second)
+				pass(time.Second)
 			}
 			done(w, r)
 		}
@@ -435,7 +438,7 @@ func TestWhoeverIsToldOfTheKeysIsToldOnce(t *testing.T) {
 		p.want(t, client, "mint", ErrKeyRejected, "A", "B")
 		p.want(t, client, "mint", ErrKeyRejected, "A")
 		p.refuse(0, "B")
-		time.Sleep(allRejectedFor)
+		pass(allRejectedFor)
 		p.want(t, client, "mint", nil, "A", "B")
 		want := []State{
 			{0, []KeyState{KeyAccepted, KeyUntried}},
@@ -461,7 +464,7 @@ func TestTheGateIsPassedOnceForEachKey(t *testing.T) {
 		p.want(t, client, "mint", nil, "A", "B")
 		p.refuse(http.StatusUnauthorized, "B")
 		p.want(t, client, "mint", ErrKeyRejected, "B")
-		time.Sleep(allRejectedFor)
+		pass(allRejectedFor)
 		p.refuse(0, "B")
 		// The gate has no room any more between the first key and the second.
 		p.want(t, client, "mint", ErrLimited, "A")

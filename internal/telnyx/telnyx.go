@@ -74,6 +74,7 @@ type Client struct {
 	timeout   time.Duration
 	userAgent string
 	transport *http.Transport
+	dialer    *dialer
 	budget    *budget
 	gate      gate
 }
@@ -85,12 +86,14 @@ func New(cfg Config) (*Client, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("telnyx: %w", err)
 	}
+	transport, dialer := newTransport(cfg)
 	return &Client{
 		base:      strings.TrimRight(cfg.BaseURL, "/"),
 		keys:      newKeyring(cfg),
 		timeout:   cfg.Timeout,
 		userAgent: cfg.UserAgent,
-		transport: newTransport(cfg),
+		transport: transport,
+		dialer:    dialer,
 		budget:    newBudget(),
 		gate:      cfg.Gate,
 	}, nil

@@ -16,15 +16,16 @@ import (
 // newTransport keeps as many connections as it may open. The default of two
 // idle ones a host makes every burst of mints open its connections anew, a
 // TLS handshake each.
-func newTransport(cfg Config) *http.Transport {
+func newTransport(cfg Config) (*http.Transport, *dialer) {
 	step := cfg.Timeout / 4
+	d := &dialer{patience: step / 2, dial: (&net.Dialer{
+		Timeout: step,
+		// A connection whose other end vanished is found out in 30 s.
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3},
+	}).DialContext}
 	return &http.Transport{
-		Proxy: cfg.Proxy,
-		DialContext: (&net.Dialer{
-			Timeout: step,
-			// A connection whose other end vanished is found out in 30 s.
-			KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3},
-		}).DialContext,
+		Proxy:               cfg.Proxy,
+		DialContext:         d.DialContext,
 		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout: step,
 		// Half of the call: an attempt on a connection that died unnoticed
@@ -38,7 +39,7 @@ func newTransport(cfg Config) *http.Transport {
 		// Below the 60 s after which common load balancers hang up.
 		IdleConnTimeout:        50 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
-	}
+	}, d
 }
 
 // What a transport's error is called in ours. The errors of net/http, crypto

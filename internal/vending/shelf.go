@@ -77,6 +77,6 @@ func (m *Machine) offShelf(ctx context.Context, id telnyx.CredentialID, held *ke
 		if why == ahead { // somebody sees to it
 			return Vended{}, errBeingMinted
 		}
-		time.Sleep(every/2 + rand.N(every)) //nolint:gosec // spreads load, guards nothing
+		<-time.After(every/2 + rand.N(every)) //nolint:gosec // spreads load, guards nothing
 	}
 }

@@ -22,9 +22,20 @@ const (
 
 // A Change says what is no longer as it was in the books.
 type Change struct {
-	User       string              // may be empty
-	Credential telnyx.CredentialID // may be zero
-	All        bool                // anything may have changed
+	User     string              // may be empty
+	Released telnyx.CredentialID // a credential that is nobody's any more; may be zero
+	All      bool                // anything may have changed
+}
+
+// changeOf is what an event means to whoever follows. That somebody has got a
+// credential takes nothing away from anybody: on every replica, at every first
+// login, it would cause work for nothing.
+func changeOf(e Event) Change {
+	c := Change{User: e.User}
+	if e.Action == CredentialReleased {
+		c.Released = e.Credential
+	}
+	return c
 }
 
 // Follow tells of every change to the books, by whatever process, until ctx is
@@ -137,7 +148,7 @@ func (f *follower) tell(ctx context.Context, last int64) {
 	f.at = last
 	told := Change{}
 	for _, e := range events {
-		if change := (Change{User: e.User, Credential: e.Credential}); change != told {
+		if change := changeOf(e); change != told {
 			f.changed(change)
 			told = change
 		}

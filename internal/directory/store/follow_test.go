@@ -79,8 +79,13 @@ func TestAChangeIsToldToOtherReplicas(t *testing.T) {
 		if took := time.Since(began); b.server != nil && took > 3*time.Second {
 			t.Errorf("five changes took %v: they are not heard of, only seen", took)
 		}
+		// What somebody gets is told as theirs, what they lose by its name too.
 		id := provision(t, there, "main:u1", "desk", everyone)
-		f.want(soon, store.Change{User: "main:u1", Credential: id})
+		f.want(soon, store.Change{User: "main:u1"})
+		if err := there.Unassign(t.Context(), by, "main:u1", "desk", false, store.Match{}); err != nil {
+			t.Fatal(err)
+		}
+		f.want(soon, store.Change{User: "main:u1", Released: id})
 		put(t, here, "main:own", "")
 		f.want(soon, store.Change{User: "main:own"})
 	})
