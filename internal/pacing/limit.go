@@ -1,6 +1,7 @@
 package pacing
 
 import (
+	"math"
 	"time"
 
 	"github.com/tokensvc/tokensvc/internal/telnyx"
@@ -24,7 +25,9 @@ const (
 	// guessedSpan is the window of a limit that was guessed: what went well in the
 	// last second, but no less than leastGuess, in which there is room to find out.
 	// A guess grows by guessGrowth calls each second at least, and is forgotten when
-	// it has doubled without a 429.
+	// it has doubled without a 429. One that 429s have cut to the floor was wrong, and
+	// says little of what is allowed when they are over: it doubles each second, until
+	// the next 429 finds the limit.
 	guessedSpan = time.Second
 	leastGuess  = fewest
 	guessGrowth = 0.25
@@ -48,6 +51,7 @@ type limit struct {
 	factor   float64 // of our share when it was last cut
 	cutAt    time.Duration
 	uncut    float64       // the factor before that
+	floored  bool          // it was cut to the floor
 	cutAgain time.Duration // 429s before that are of calls sent before the cut
 
 	held time.Duration // Telnyx told us to wait until then
@@ -107,6 +111,7 @@ func (l *limit) limited(at time.Duration, wait time.Duration, rate int) {
 		less = 1 // it was no more than a guess
 	}
 	l.factor = max(l.factor-less, l.uncut*cut, floor)
+	l.floored = l.factor <= floor
 }
 
 // factorAt is the part of our share that 429s leave us. It comes back slowly, by
@@ -121,6 +126,9 @@ func (l *limit) factorAt(at time.Duration) float64 {
 		growth = max(growth, guessGrowth/float64(l.most))
 	}
 	factor := l.factor + growth*(at-l.cutAt).Seconds()
+	if l.guessed && l.floored {
+		factor = max(factor, l.factor*math.Exp2((at-max(l.cutAt, l.held)).Seconds()))
+	}
 	if l.guessed {
 		return min(factor, guessForget)
 	}

@@ -2,8 +2,10 @@ package pacing_test
 
 import (
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -121,6 +123,60 @@ func TestALimitThatIsNotTold(t *testing.T) {
 			t.Errorf("a guess is not forgotten: %+v", s)
 		}
 	})
+}
+
+// What refused everybody for a while was no limit, or is none any more: then it is
+// found out within seconds, also if nobody comes back who was refused. A real one is
+// still kept to, however low.
+func TestAStormOf429s(t *testing.T) {
+	for name, row := range map[string]struct {
+		limit   int // a second, afterwards; 0 is none
+		least   int // of 600 who are served in the 30 s after it
+		limited float64
+	}{
+		"and no limit afterwards":   {0, 500, 0.01},
+		"and a limit of 3 a second": {3, 55, 0.15},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				u := newUpstream(&upstream{latency: 50 * time.Millisecond, silent: true})
+				p := newPacer(t, pacing.Config{})
+				passers(t, u, p.Logins(), 600)
+				u.with(func() { u.down = telnyx.ErrLimited })
+				passers(t, u, p.Logins(), 600)
+				u.with(func() { u.down, u.limit, u.window, u.calls, u.limited = nil, row.limit, time.Second, 0, 0 })
+				served := passers(t, u, p.Logins(), 600)
+				if served < row.least || float64(u.limited) > row.limited*float64(u.calls) {
+					t.Errorf("%d served, want %d; %d of %d calls limited", served, row.least, u.limited, u.calls)
+				}
+			})
+		})
+	}
+}
+
+// passers has so many come, 20 a second, who do not come back when they are told
+// to, and returns how many were served.
+func passers(t *testing.T, u *upstream, gate *pacing.Gate, n int) int {
+	t.Helper()
+	var all sync.WaitGroup
+	var served atomic.Int64
+	for range n {
+		who := id(rand.IntN(1 << 30))
+		all.Go(func() {
+			if once(t.Context(), gate, u, who) == nil {
+				served.Add(1)
+			}
+		})
+		sleep(50 * time.Millisecond)
+	}
+	all.Wait()
+	return int(served.Load())
+}
+
+func (u *upstream) with(f func()) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	f()
 }
 
 // One 429 out of the blue must not throttle a service that sends little, and of
