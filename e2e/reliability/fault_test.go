@@ -56,6 +56,7 @@ type result struct {
 	normalAfter   time.Duration
 	mints         int // in the busiest second after mending
 	before, after footprint
+	failed        bool // something was not as it must be
 }
 
 // counts is how often something came out.
@@ -64,17 +65,17 @@ type counts map[string]int
 func runRows(t *testing.T, rows []fault) {
 	t.Helper()
 	for _, f := range rows {
-		measured.expect(t.Name() + "/" + f.name)
-	}
-	for _, f := range rows {
+		at := row{t.Name(), f.name}
+		measured.expect(at)
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
-			f.run(t)
+			measured.add(at, f.run(t))
 		})
 	}
 }
 
-func (f fault) run(t *testing.T) {
+func (f fault) run(t *testing.T) result {
+	t.Helper()
 	w := begin(t, f.setup)
 	r := result{fault: f.name, before: w.quiet(t, footprint{})}
 	l := w.startLoad(t)
@@ -104,7 +105,8 @@ func (f fault) run(t *testing.T) {
 	}
 	w.checkOutput(t)
 	t.Logf("%+v", r)
-	measured.add(t.Name(), r)
+	r.failed = t.Failed()
+	return r
 }
 
 // begin makes a world that is warm. Few do so at once, because starting is most

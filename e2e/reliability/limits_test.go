@@ -1,6 +1,7 @@
 package reliability_test
 
 import (
+	"context"
 	"net"
 	"sync"
 	"testing"
@@ -31,32 +32,25 @@ func TestItselfLimited(t *testing.T) {
 // returned function is called.
 func crowd(t *testing.T, url string) (leave func()) {
 	t.Helper()
-	stop := make(chan struct{})
+	ctx, stop := context.WithCancel(t.Context())
 	var crowding sync.WaitGroup
 	for range crowdedOut {
 		crowding.Go(func() {
-			for {
-				conn, err := net.DialTimeout("tcp", hostPort(url), 5*time.Second)
+			for ctx.Err() == nil {
+				conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", hostPort(url))
 				if err != nil {
 					return
 				}
-				go func() {
-					<-stop
-					_ = conn.Close()
-				}()
+				left := context.AfterFunc(ctx, func() { _ = conn.Close() })
 				var one [1]byte
 				_, _ = conn.Read(one[:]) // until the service has had enough
+				left()
 				_ = conn.Close()
-				select {
-				case <-stop:
-					return
-				default:
-				}
 			}
 		})
 	}
 	return func() {
-		close(stop)
+		stop()
 		crowding.Wait()
 	}
 }

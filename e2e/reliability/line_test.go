@@ -83,13 +83,6 @@ func (l *line) drop() {
 	}
 }
 
-// connections returns how many are open.
-func (l *line) connections() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.open)
-}
-
 func (l *line) accept(listener net.Listener) {
 	for {
 		conn, err := listener.Accept()

@@ -83,12 +83,20 @@ func (p *process) awaitReady(t *testing.T) {
 
 // get returns the status of an answer of the ops listener's, 0 for none.
 func (p *process) get(path string) int {
-	res, err := p.ops.Get(p.OpsURL + path)
+	res, err := p.askOps(path)
 	if err != nil {
 		return 0
 	}
 	_ = res.Body.Close()
 	return res.StatusCode
+}
+
+func (p *process) askOps(path string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, p.OpsURL+path, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	return p.ops.Do(req)
 }
 
 // gone returns how the process ended, nil if it has not.
@@ -204,7 +212,7 @@ func mebibytes(status []byte, name string) int {
 
 // metric returns the value of a series of /metrics.
 func (p *process) metric(series string) (float64, error) {
-	res, err := p.ops.Get(p.OpsURL + "/metrics")
+	res, err := p.askOps("/metrics")
 	if err != nil {
 		return 0, err
 	}

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// results are what all rows found, in the order in which they stand in the code.
+// results are what all rows found.
 type results struct {
 	mu    sync.Mutex
-	order []string // names of tests
-	found map[string]result
+	order []row // as they stand in the code, a chapter at a time
+	found map[row]result
 	told  []string // sentences about what is no row
 }
 
@@ -24,19 +24,22 @@ func (r *results) tell(sentence string) {
 	r.told = append(r.told, sentence)
 }
 
-func (r *results) expect(test string) {
+// row names one: the test, and the fault.
+type row struct{ chapter, fault string }
+
+func (r *results) expect(expected row) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.order = append(r.order, test)
+	r.order = append(r.order, expected)
 }
 
-func (r *results) add(test string, found result) {
+func (r *results) add(at row, found result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.found == nil {
-		r.found = map[string]result{}
+		r.found = map[row]result{}
 	}
-	r.found[test] = found
+	r.found[at] = found
 }
 
 // Between these lines of the document is what is written by the program.
@@ -56,7 +59,7 @@ func (r *results) writeInto(path string) error {
 	if !ok1 || !ok2 {
 		return fmt.Errorf("%s has no place for a table", path)
 	}
-	return os.WriteFile(path, []byte(before+tableBegins+r.table()+tableEnds+after), 0o644) //nolint:gosec // a document
+	return os.WriteFile(path, []byte(before+tableBegins+r.table()+tableEnds+after), 0o644)
 }
 
 func (r *results) table() string {
@@ -72,20 +75,24 @@ func (r *results) table() string {
 		b.WriteByte('\n')
 	}
 	chapter := ""
-	for _, test := range r.order {
-		found, ok := r.found[test]
+	slices.SortStableFunc(r.order, func(a, b row) int { return strings.Compare(a.chapter, b.chapter) })
+	for _, expected := range r.order {
+		found, ok := r.found[expected]
 		if !ok {
 			continue
 		}
-		name, _, _ := strings.Cut(strings.TrimPrefix(test, "Test"), "/")
-		if name != chapter {
-			chapter = name
-			fmt.Fprintf(&b, "\n### %s\n\n%s\n%s\n", spaced(name),
+		if expected.chapter != chapter {
+			chapter = expected.chapter
+			fmt.Fprintf(&b, "\n### %s\n\n%s\n%s\n", spaced(strings.TrimPrefix(chapter, "Test")),
 				"| fault | who has a token | whose token is due | who has none | slowest answer to who has one | normal again after | mints in the busiest second then | goroutines | descriptors | MiB, most |",
 				"|---|---|---|---|---|---|---|---|---|---|")
 		}
-		fmt.Fprintf(&b, "| %s | %v | %v | %v | %s | %s | %d | %s | %s | %d |\n",
-			found.fault, found.seen[holders], found.seen[agers], found.seen[newcomers],
+		mark := ""
+		if found.failed {
+			mark = "✗ "
+		}
+		fmt.Fprintf(&b, "| %s%s | %v | %v | %v | %s | %s | %d | %s | %s | %d |\n",
+			mark, found.fault, found.seen[holders], found.seen[agers], found.seen[newcomers],
 			brief(found.slowest), brief(found.normalAfter), found.mints,
 			change(found.before.goroutines, found.after.goroutines), change(found.before.descriptors, found.after.descriptors),
 			found.after.peak)

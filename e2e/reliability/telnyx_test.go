@@ -11,9 +11,8 @@ import (
 const soon = 5 * time.Second
 
 // regrown is how soon all is normal when Telnyx has refused for a while whatever it
-// was asked, and does no longer: what it allows is then guessed, and found out
-// slowly.
-const regrown = 30 * time.Second
+// was asked, and does no longer: what it allows is then found out anew.
+const regrown = 10 * time.Second
 
 // What is answered while Telnyx is in trouble.
 const (
@@ -22,10 +21,6 @@ const (
 	upstreamLimited     = "upstream_limited"
 	upstreamUnavailable = "upstream_unavailable"
 	upstreamTimeout     = "upstream_timeout"
-	overloaded          = "overloaded"
-
-	stale  = issued + " (stale)"
-	cached = issued + " (cache)"
 )
 
 // inject has Telnyx's token call meet a fault until it is mended.
