@@ -21,7 +21,7 @@ func TestItselfLimited(t *testing.T) {
 			begin: func(t *testing.T, w *world) func() {
 				leave := crowd(t, w.urls[0])
 				// Whatever the service needs beside, it must open now.
-				stop := every(300*time.Millisecond, w.line.drop)
+				stop := every(time.Second, w.line.drop)
 				return func() { stop(); leave() }
 			},
 		},

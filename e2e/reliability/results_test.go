@@ -116,6 +116,9 @@ func (c counts) String() string {
 	for _, name := range names {
 		said = append(said, fmt.Sprintf("%d %s", c[name], name))
 	}
+	if len(said) == 0 {
+		return "–"
+	}
 	return strings.Join(said, ", ")
 }
 
