@@ -104,6 +104,8 @@ type Pacer struct {
 	heldByAll, heldBackground time.Duration // the replicas together have no room until then
 	part                      int           // of the share, what other replicas leave us; 0 is not known
 	partAt                    time.Duration // when that was last looked at
+	crowdedAt                 time.Duration // when the replicas last had no room for a call; 0 for never
+	alone                     bool          // their window is away
 
 	told change
 }
