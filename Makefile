@@ -80,6 +80,17 @@ bench-memory: ## measure the memory of 100,000 cached tokens, the start and the 
 bench-directory: ## measure a directory of a million people, in SQLite and in PostgreSQL
 	go run ./bench/directory $(ARGS)
 
+.PHONY: reliability
+reliability: need ## break everything the service needs for half a minute each, and write docs/reliability.md
+	go test -count=1 -timeout=60m -v -run '$(or $(RUN),.)' ./e2e/reliability -fault 30s -document $(CURDIR)/docs/reliability.md $(ARGS)
+
+SOAK ?= 1h
+
+.PHONY: soak
+soak: need ## run the service for SOAK (1h) at a moderate load, and see whether its memory stays flat; samples in bin/soak.csv
+	@mkdir -p bin
+	go test -count=1 -timeout=0 -v -run TestSoak ./e2e/reliability -soak $(SOAK) -soak-csv $(CURDIR)/bin/soak.csv $(ARGS)
+
 .PHONY: bench-scale
 bench-scale: ## count what a login costs Telnyx, Redis, PostgreSQL and the service, with 1, 2 and 4 replicas
 	go run ./bench/scale $(ARGS)

@@ -55,9 +55,10 @@ func newLab(t *testing.T, o telnyxtest.Options, users ...string) *lab {
 		"TOKENSVC_OIDC_ISSUER":   l.issuer.URL(),
 		"TOKENSVC_OIDC_AUDIENCE": audience,
 		"TOKENSVC_DIRECTORY":     "file:" + l.users,
-		// So that only the tests about a user's share meet its bounds.
-		"TOKENSVC_LIMITS_USER_PER_MINUTE": "60000",
-		"TOKENSVC_LIMITS_USER_BURST":      "10000",
+		// So that only the tests about a share meet its bounds.
+		"TOKENSVC_LIMITS_USER_PER_MINUTE":    "60000",
+		"TOKENSVC_LIMITS_USER_BURST":         "10000",
+		"TOKENSVC_LIMITS_ADDRESS_PER_MINUTE": "0",
 	}
 	return l
 }

@@ -37,7 +37,7 @@ func TestRedis(t *testing.T) {
 				})
 			},
 		}, {
-			name: "full", check: wantLogged("the shared cache answers, but refuses"),
+			name: "full", check: wantLogged("the shared cache does not do what is asked of it"),
 			begin: func(t *testing.T, w *world) func() {
 				must(t, w.redis.Fill())
 				return func() { must(t, w.redis.Drain()) }

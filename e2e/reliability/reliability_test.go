@@ -38,12 +38,17 @@ var measured results
 
 // atOnce is how many rows run at once. They wait most of the time, so it is more
 // than there are processors; but too many, and the rows break each other.
-const atOnce = 24
+func atOnce() int {
+	if thorough() {
+		return 12
+	}
+	return 24
+}
 
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		_ = flag.Set("test.parallel", fmt.Sprint(atOnce))
+		_ = flag.Set("test.parallel", fmt.Sprint(atOnce()))
 	}
 	code, err := run(m)
 	if err != nil {

@@ -14,6 +14,14 @@ type results struct {
 	mu    sync.Mutex
 	order []string // names of tests
 	found map[string]result
+	told  []string // sentences about what is no row
+}
+
+// tell adds a sentence.
+func (r *results) tell(sentence string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.told = append(r.told, sentence)
 }
 
 func (r *results) expect(test string) {
@@ -56,6 +64,13 @@ func (r *results) table() string {
 	defer r.mu.Unlock()
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nEach fault lasted %v, on %s.\n", *faultLasts, machine())
+	slices.Sort(r.told)
+	for _, sentence := range r.told {
+		fmt.Fprintf(&b, "\n- %s", sentence)
+	}
+	if len(r.told) > 0 {
+		b.WriteByte('\n')
+	}
 	chapter := ""
 	for _, test := range r.order {
 		found, ok := r.found[test]

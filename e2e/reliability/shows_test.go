@@ -2,6 +2,7 @@ package reliability_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"sync"
 	"testing"
@@ -50,8 +51,11 @@ func TestTelnyxAwayForTenMinutes(t *testing.T) {
 			late[s.outcome]++
 		}
 	}
-	t.Logf("while it was away: %v; in the busiest second then: %d mints; %d people waited; the last of them had a token %v after",
-		outcomes, busiest, p.waited(broke, mended), p.lastServed(mended).Round(10*time.Millisecond))
+	told := fmt.Sprintf("Telnyx away for ten minutes (its clock and ours moved, %v in fact), with a limit of %d requests a second: who had a token got one every time; the others got %v. "+
+		"%d people had arrived meanwhile and waited. In the busiest second afterwards there were %d requests to Telnyx, and the last who had waited was served after %s.",
+		lasts, limit, outcomes, p.waited(broke, mended), busiest, brief(p.lastServed(mended)))
+	t.Log(told)
+	measured.tell(told)
 	if len(outcomes) != 1 || outcomes[upstreamUnavailable] == 0 {
 		t.Errorf("while it was away people got %v, want %s alone", outcomes, upstreamUnavailable)
 	}
@@ -205,7 +209,9 @@ func TestReplicasMintOnceTogether(t *testing.T) {
 			t.Errorf("got %s", s.outcome)
 		}
 	}
-	if n := w.telnyx.Requests(telnyxtest.Token) - before; n != 1 {
+	n := w.telnyx.Requests(telnyxtest.Token) - before
+	measured.tell(fmt.Sprintf("Two replicas with a Redis, %d callers on each at once for one credential that had no token: Telnyx was asked %d time.", each, n))
+	if n != 1 {
 		t.Errorf("%d tokens asked of Telnyx by %d callers of two replicas, want 1", n, 2*each)
 	}
 }

@@ -45,7 +45,7 @@ func (o *out) want(t *testing.T, writes ...string) {
 func TestWhenALineIsWritten(t *testing.T) {
 	type writer = *journal.Writer
 	line := func(w writer, level zerolog.Level, text string) { _, _ = w.WriteLevel(level, []byte(text)) }
-	wait := func(d time.Duration) { time.Sleep(d); synctest.Wait() }
+	wait := func(d time.Duration) { <-time.After(d); synctest.Wait() }
 	for name, row := range map[string]struct {
 		do   func(w writer)
 		want []string
@@ -103,7 +103,7 @@ func TestWhatWaitsIsBounded(t *testing.T) {
 		o := &out{}
 		w := journal.New(o)
 		defer w.Close()
-		time.Sleep(time.Second)
+		<-time.After(time.Second) // long after the beginning
 		line, long := strings.Repeat("x", 1000)+"\n", strings.Repeat("y", 300<<10)+"\n"
 		for range 300 { // of which no time passes
 			_, _ = w.WriteLevel(info, []byte(line))

@@ -205,9 +205,9 @@ func (p *Pacer) leave(a telnyx.Attempt, background bool) {
 	p.mu.Lock()
 	defer p.unlock()
 	at := p.at()
-	p.inFlight = max(0, p.inFlight-1)
 	p.tally.slide(at)
-	p.limit.learn(at, a, p.tally.total, min(p.inFlight, p.begun.rate(at)))
+	took := p.end(at, a.About)
+	p.limit.learn(at, a, took, p.tally.total, min(p.inFlight, p.begun.rate(at)))
 	p.follow()
 	switch is := func(kind error) bool { return errors.Is(a.Kind, kind) }; {
 	case a.Kind == nil, is(telnyx.ErrCredentialRejected), is(telnyx.ErrKeyRejected):

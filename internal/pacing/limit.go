@@ -57,9 +57,9 @@ type limit struct {
 	until     time.Duration // when remaining is no longer true
 }
 
-// learn takes in what an answer says of the limit, when we have made so many calls
-// in the last span, and so many are under way.
-func (l *limit) learn(at time.Duration, a telnyx.Attempt, ours, underWay int) {
+// learn takes in what an answer says of the limit that has taken so long, when we
+// have made so many calls in the last span, and so many are under way.
+func (l *limit) learn(at time.Duration, a telnyx.Attempt, took time.Duration, ours, underWay int) {
 	if a.Limit == 0 {
 		return
 	}
@@ -79,7 +79,7 @@ func (l *limit) learn(at time.Duration, a telnyx.Attempt, ours, underWay int) {
 	l.span = max(l.reset, l.older)
 	// It was true when the call was counted, which is when it came: by now, if calls
 	// take long and windows are short, it may be of a window that is over.
-	l.remaining, l.until = a.Remaining, at+a.Reset-a.Took
+	l.remaining, l.until = a.Remaining, at+a.Reset-took
 	// While the calls that are counted can all be ours, to keep to our share is
 	// enough. Else others use the account, and those of ours that are under way may
 	// or may not be counted in what is left: assume not.

@@ -81,16 +81,18 @@ func TestAnotherUserOfTheAccount(t *testing.T) {
 		eats    int
 		least   int     // of ours that are served within 30 s
 		limited float64 // of our calls, at most
+		latency time.Duration
 	}{
-		"takes two thirds all the time":    {5 * time.Millisecond, 1, 2000, 0.02},
-		"takes two thirds at a time":       {time.Second, 200, 2200, 0.01},
-		"takes all, now and then":          {5 * time.Second, 300, 1700, 0.03},
-		"takes nearly all, all the time":   {time.Second, 280, 500, 0.03},
-		"takes nearly all, every third s.": {3 * time.Second, 290, 1500, 0.03},
+		"takes two thirds all the time":    {5 * time.Millisecond, 1, 2000, 0.02, 50 * time.Millisecond},
+		"takes two thirds at a time":       {time.Second, 200, 2200, 0.01, 50 * time.Millisecond},
+		"takes all, now and then":          {5 * time.Second, 300, 1700, 0.03, 50 * time.Millisecond},
+		"takes nearly all, all the time":   {time.Second, 280, 500, 0.03, 50 * time.Millisecond},
+		"takes nearly all, every third s.": {3 * time.Second, 290, 1500, 0.03, 50 * time.Millisecond},
+		"takes a half, of a slow Telnyx":   {time.Second, 150, 2600, 0.08, 1500 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				u := newUpstream(&upstream{limit: 300, window: time.Second, latency: 50 * time.Millisecond})
+				u := newUpstream(&upstream{limit: 300, window: time.Second, latency: row.latency})
 				p := newPacer(t, pacing.Config{})
 				go func() {
 					for began := time.Now(); time.Since(began) < 30*time.Second; sleep(row.every) {

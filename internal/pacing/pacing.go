@@ -89,6 +89,8 @@ type Pacer struct {
 	good     meter // those that went well
 	breaker  breaker
 	inFlight int
+	underWay map[telnyx.CredentialID]time.Duration // when those in flight were let in: of one credential, the last
+	quickest quickest
 	few      int           // so many may be in flight; 0 is any number
 	heard    time.Duration // when Telnyx last answered, or the first call began
 
@@ -132,7 +134,8 @@ func New(cfg Config) (*Pacer, error) {
 	}
 	return &Pacer{
 		maxWaiting: cfg.MaxWaiting, maxWait: cfg.MaxWait, shared: cfg.Window, now: cfg.Now, onChange: cfg.OnChange,
-		start: cfg.Now(), tally: newTally(unknownSpan), span: unknownSpan, breaker: breaker{state: Closed}, few: fewest,
+		underWay: make(map[telnyx.CredentialID]time.Duration),
+		start:    cfg.Now(), tally: newTally(unknownSpan), span: unknownSpan, breaker: breaker{state: Closed}, few: fewest,
 		told: change{breaker: Closed},
 	}, nil
 }

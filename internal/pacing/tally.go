@@ -52,6 +52,22 @@ func (t *tally) takeBack() {
 	}
 }
 
+// move counts a call as made later than it was counted.
+func (t *tally) move(from, to time.Duration) {
+	n, later := int64(from/t.width), min(int64(to/t.width), t.newest)
+	switch oldest := t.newest - pieces; {
+	case later < oldest:
+		return
+	case n < oldest: // no longer counted
+		t.total++
+	case t.counts[n%(pieces+1)] == 0: // the span has changed since
+		return
+	default:
+		t.counts[n%(pieces+1)]--
+	}
+	t.counts[later%(pieces+1)]++
+}
+
 // opens says when there is room for one call more after ahead others, if share is
 // the most in a span. It needs slide.
 func (t *tally) opens(at time.Duration, share, ahead int) time.Duration {
@@ -86,6 +102,28 @@ func (t *tally) spread(at, span time.Duration) tally {
 	}
 	fresh.slide(at)
 	return fresh
+}
+
+// quickest is how long calls take at least: those of the last while, and of the one
+// before.
+type quickest struct {
+	least, before time.Duration // 0 is not known
+	since         time.Duration
+}
+
+// of takes in how long a call took, and returns the least.
+func (q *quickest) of(at, took time.Duration) time.Duration {
+	if at-q.since >= 5*time.Second {
+		q.before, q.least, q.since = q.least, 0, at
+	}
+	took = max(took, 1)
+	if q.least == 0 || took < q.least {
+		q.least = took
+	}
+	if q.before > 0 {
+		return min(q.least, q.before)
+	}
+	return q.least
 }
 
 // A meter counts calls by the second.

@@ -22,6 +22,7 @@ type upstream struct {
 	offset  time.Duration
 	latency time.Duration
 	jitter  time.Duration // as much again, at most, before it counts
+	stall   bool          // whatever comes in the last 240 ms of 1.3 s is held up until these are over
 	silent  bool          // it does not tell of its limit
 	down    error         // the kind of every answer, if not nil
 	bad     map[telnyx.CredentialID]error
@@ -47,9 +48,12 @@ func (u *upstream) attempt(about telnyx.CredentialID) telnyx.Attempt {
 	if u.jitter > 0 {
 		sleep(rand.N(u.jitter))
 	}
+	const stalls = 1300 * time.Millisecond
+	if within := time.Since(u.begun) % stalls; u.stall && within > stalls-240*time.Millisecond {
+		sleep(stalls - within)
+	}
 	a, takes := u.count(about)
 	sleep(takes)
-	a.Took = takes
 	return a
 }
 

@@ -19,6 +19,9 @@ const (
 	// leastPart of the share is reckoned with, though other replicas may leave less:
 	// who comes back too soon is told again, who comes too late has lost his time.
 	leastPart = 8
+	// allCounted is a share that counts a call and holds nobody up: as many as
+	// replicas count together.
+	allCounted = 100_000
 	// never is not until something ends.
 	never = time.Duration(math.MaxInt64)
 )
@@ -56,10 +59,30 @@ func (p *Pacer) begin(at time.Duration, w *waiter) {
 		p.heard = at // nobody has waited for an answer until now
 	}
 	p.inFlight++
+	p.underWay[w.about] = at
 	p.limit.spare--
 	p.tally.add(at, 1)
 	p.begun.add(at)
 	p.breaker.begin(at, w.about, w.background)
+}
+
+// end takes in that a call has ended, and returns how long it took. One that took
+// longer than others may have come to Telnyx later by as much, so it is counted as
+// made that much later: when calls that were held up come together with others, no
+// window has more than its share. How much is bounded, because it may as well have
+// taken its time at Telnyx.
+func (p *Pacer) end(at time.Duration, about telnyx.CredentialID) (took time.Duration) {
+	p.inFlight = max(0, p.inFlight-1)
+	began, ok := p.underWay[about]
+	if !ok {
+		return 0 // another of the same credential's has ended before it
+	}
+	delete(p.underWay, about)
+	took = at - began
+	if late := min(took-p.quickest.of(at, took), p.span/4); late > p.tally.width {
+		p.tally.move(began, began+late)
+	}
+	return took
 }
 
 // serve lets those in whose turn it is: logins first. They go one after the other,
@@ -196,7 +219,7 @@ func (p *Pacer) counted(ctx context.Context, w *waiter) bool {
 	p.unlock()
 	switch {
 	case share == 0 && few: // it is counted all the same, for when a limit is known
-		share, span = telnyx.MaxLimit, time.Second
+		share, span = allCounted, time.Second
 	case share == 0:
 		return true
 	}
@@ -218,6 +241,7 @@ func (p *Pacer) counted(ctx context.Context, w *waiter) bool {
 // takeBack undoes begin for a call for which the replicas have no room until then.
 func (p *Pacer) takeBack(w *waiter, until time.Duration) {
 	p.inFlight = max(0, p.inFlight-1)
+	delete(p.underWay, w.about)
 	p.tally.takeBack()
 	p.breaker.end(w.about)
 	if w.background {

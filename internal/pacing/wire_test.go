@@ -41,7 +41,9 @@ func (c *counter) Leave(a telnyx.Attempt) {
 	c.Gate.Leave(a)
 }
 
-// A short storm on the wire: 1,500 people within a second, 300 mints a second.
+// A short storm on the wire: 1,500 people within a second, 300 mints a second. The
+// bounds are wide, because client and Telnyx share a machine that may be busy with
+// other tests; TestAStorm has the narrow ones.
 func TestAStormOnTheWire(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes six seconds")
@@ -76,10 +78,10 @@ func TestAStormOnTheWire(t *testing.T) {
 	all.Wait()
 	took := time.Since(began)
 	t.Logf("all served after %v; %d attempts, %d limited; told to come back %d times", took, gate.all.Load(), gate.limited.Load(), refusals.Load())
-	if took > 8*time.Second {
+	if took > 20*time.Second {
 		t.Errorf("it took %v, want about 6 s", took)
 	}
-	if n := gate.limited.Load(); n > users/100 {
+	if n := gate.limited.Load(); n > users*3/100 {
 		t.Errorf("%d of %d calls were limited", n, gate.all.Load())
 	}
 	if n := server.Requests(telnyxtest.Token); int64(n) != gate.all.Load() {

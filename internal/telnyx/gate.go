@@ -26,7 +26,6 @@ type Attempt struct {
 	// nothing of Telnyx.
 	Kind       error
 	RetryAfter time.Duration // as Error.RetryAfter
-	Took       time.Duration // since it was let in: what an answer says may be as old
 
 	// What the x-ratelimit headers say. Limit is how many requests a window
 	// allows, and 0 when the answer does not say; without it the others are 0 too.
@@ -60,11 +59,8 @@ func (c *Client) gated(ctx context.Context, k call, tried []string) (key string,
 		return "", notMade(ctx, err)
 	}
 	// A panic in between says nothing of Telnyx, and must not cost the gate a place.
-	shown, began := Attempt{About: k.credential, Kind: context.Canceled}, time.Now()
-	defer func() {
-		shown.Took = time.Since(began)
-		c.gate.Leave(shown)
-	}()
+	shown := Attempt{About: k.credential, Kind: context.Canceled}
+	defer func() { c.gate.Leave(shown) }()
 	with, ok := c.keys.next(tried)
 	if !ok {
 		return "", &Error{Kind: ErrKeyRejected, cause: errNoKey}

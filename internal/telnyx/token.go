@@ -2,10 +2,11 @@ package telnyx
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"strings"
 	"time"
+
+	"github.com/go-jose/go-jose/v4/json"
 
 	"github.com/tokensvc/tokensvc/internal/secret"
 )
@@ -79,24 +80,25 @@ func splitToken(text string) (header, payload []byte, err error) {
 	return decoded[0], decoded[1], nil
 }
 
-// namesAlgorithm reads members by their exact names, through a map: a struct
-// would take "ALG" for "alg".
+// The members are read by a decoder that takes names exactly: the usual one would
+// take "ALG" for "alg".
+
 func namesAlgorithm(header []byte) bool {
-	var members map[string]json.RawMessage
-	if json.Unmarshal(header, &members) != nil {
-		return false
+	var members struct {
+		Alg string `json:"alg"`
 	}
-	var alg string
-	return json.Unmarshal(members["alg"], &alg) == nil && alg != ""
+	return json.Unmarshal(header, &members) == nil && members.Alg != ""
 }
 
 func expiry(payload []byte) (time.Time, error) {
-	var claims map[string]json.RawMessage
-	if json.Unmarshal(payload, &claims) != nil || claims == nil {
+	var claims struct {
+		Exp json.RawMessage `json:"exp"`
+	}
+	if len(payload) == 0 || payload[0] == 'n' || json.Unmarshal(payload, &claims) != nil { // null is no object
 		return time.Time{}, errTokenPayload
 	}
 	var seconds float64 // RFC 7519 allows fractions
-	if json.Unmarshal(claims["exp"], &seconds) != nil || seconds < minExpiry || seconds > maxExpiry {
+	if json.Unmarshal(claims.Exp, &seconds) != nil || seconds < minExpiry || seconds > maxExpiry {
 		return time.Time{}, errTokenExpiry
 	}
 	return time.Unix(int64(seconds), 0).UTC(), nil
