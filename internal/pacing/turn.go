@@ -212,11 +212,12 @@ func (p *Pacer) pacing(at time.Duration) time.Duration {
 // with every answer; who comes back too soon is told again when more is known.
 func (p *Pacer) gap(at time.Duration) time.Duration {
 	share := p.limit.share(at)
-	switch {
-	case share == 0:
+	if share == 0 {
 		return time.Second / most
-	case p.part > 0:
-		share = min(share, p.part)
+	}
+	share = max(share, p.limit.healed())
+	if p.part > 0 {
+		share = min(share, max(p.part, share/leastPart))
 	}
 	return p.tally.period() / time.Duration(share)
 }
