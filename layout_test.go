@@ -45,8 +45,10 @@ var mayImport = map[string][]string{
 	"bench/flood":                     {"bench/lab", "bench/load"},
 	"bench/memory":                    {"bench/lab", "bench/load"},
 	"bench/scale":                     {"bench/lab", "bench/load", "internal/directory/store", "internal/directory/store/pgtest"},
-	"bench/storm":                     {"bench/lab", "bench/load", "bench/plot"},
-	"bench/vend":                      {"bench/lab", "bench/load", "bench/plot"},
+	"bench/storm": {
+		"bench/lab", "bench/load", "bench/plot", "internal/directory/roster", "internal/directory/store", "internal/directory/store/pgtest",
+	},
+	"bench/vend": {"bench/lab", "bench/load", "bench/plot"},
 	"bench/directory": {
 		"internal/authz/oidctest", "internal/directory/roster", "internal/directory/store", "internal/directory/store/pgtest", "internal/telnyx/telnyxtest",
 	},

@@ -260,3 +260,29 @@ func readFile(t *testing.T, path string) string {
 	}
 	return string(data)
 }
+
+// A user of the Redis who may do most of it is found out: the service would only be
+// slow, and say so once a minute.
+func TestCheckOfACacheThatRefuses(t *testing.T) {
+	c := newCheckup(t)
+	redis := redistest.StartT(t)
+	writeFile(t, c.file("sealing.keys"), sealingKey)
+	c.append("cache: " + redis.URL() + "\ncache_key_file: sealing.keys\n")
+	wantParts(t, c.check(), nil)
+	for _, command := range []string{"set", "getrange", "eval", "evalsha"} {
+		if err := redis.Tell("ACL", "SETUSER", "default", "+@all", "-"+command); err != nil {
+			t.Fatal(err)
+		}
+		if err := redis.Tell("SCRIPT", "FLUSH"); err != nil {
+			t.Fatal(err)
+		}
+		wantParts(t, c.check(), map[string]string{"cache": "its ACL does not let"})
+	}
+	if err := redis.Tell("ACL", "SETUSER", "default", "+@all"); err != nil {
+		t.Fatal(err)
+	}
+	if err := redis.Fill(); err != nil {
+		t.Fatal(err)
+	}
+	wantParts(t, c.check(), map[string]string{"cache": "it is full"})
+}

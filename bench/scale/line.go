@@ -67,7 +67,7 @@ func (b *bench) overLine(ctx context.Context, delay time.Duration, users []lab.U
 
 // newLine leads to an address, and takes so long for each way there.
 func newLine(to string, delay time.Duration) (net.Listener, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is closed
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ func carry(to, from net.Conn, delay time.Duration) {
 		if err != nil {
 			return
 		}
-		time.Sleep(delay)
+		time.Sleep(delay) //nolint:forbidigo // that is what it is for
 		if _, err := to.Write(buffer[:n]); err != nil {
 			return
 		}

@@ -20,6 +20,7 @@ func main() {
 	flag.IntVar(&s.limit, "limit", 300, "`requests` that Telnyx serves in a second")
 	flag.DurationVar(&s.latency, "latency", 50*time.Millisecond, "how long Telnyx takes for an answer")
 	flag.IntVar(&s.replicas, "replicas", 1, "how many `replicas` there are; several share a Redis")
+	flag.BoolVar(&s.postgres, "postgres", false, "have a PostgreSQL for a directory instead of a users file")
 	flag.StringVar(&s.plot, "plot", "bin/storm.svg", "`file` for the plot; none if empty")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

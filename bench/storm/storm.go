@@ -21,6 +21,7 @@ type storm struct {
 	users, limit, replicas int
 	within, latency        time.Duration
 	plot                   string
+	postgres               bool
 
 	lab      *lab.Lab
 	upstream *lab.Upstream
@@ -45,7 +46,16 @@ func (s *storm) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := s.start(ctx, users); err != nil {
+	var directory []string
+	if s.postgres {
+		server, err := postgreSQL(ctx, users)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = server.Close() }() // it was only for this
+		directory = []string{"TOKENSVC_DIRECTORY=" + server.URL()}
+	}
+	if err := s.start(ctx, users, directory); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, giveUp)
@@ -68,20 +78,21 @@ func (s *storm) run(ctx context.Context) (err error) {
 	return failures(visits)
 }
 
-// start builds and starts the replicas.
-func (s *storm) start(ctx context.Context, users []lab.User) error {
+// start builds and starts the replicas, with these variables.
+func (s *storm) start(ctx context.Context, users []lab.User, env []string) error {
 	binary, err := s.lab.Tokensvc(ctx)
 	if err != nil {
 		return err
 	}
-	var shared []string
 	if s.replicas > 1 {
-		if shared, err = s.lab.Redis(ctx); err != nil {
+		shared, err := s.lab.Redis(ctx)
+		if err != nil {
 			return err
 		}
+		env = append(env, shared...)
 	}
 	for n := range s.replicas {
-		service, err := s.lab.Service(ctx, fmt.Sprintf("tokensvc-%d", n+1), binary, s.upstream, users, shared...)
+		service, err := s.lab.Service(ctx, fmt.Sprintf("tokensvc-%d", n+1), binary, s.upstream, users, env...)
 		if err != nil {
 			return err
 		}

@@ -59,7 +59,7 @@ func (c Config) descriptors(limit uint64) descriptors {
 
 // warn says once what was lowered, and what to do.
 func (d descriptors) warn(cfg Config, limit uint64, log zerolog.Logger) {
-	if limit >= uint64(d.needed) { //nolint:gosec // some thousands
+	if d.callers == cfg.Limits.Connections && d.telnyx == telnyx.DefaultMaxConnections { // operators have enough
 		return
 	}
 	log.Warn().Uint64("open_files", limit).Int("needed", d.needed).

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tokensvc/tokensvc/internal/crash"
 	"github.com/tokensvc/tokensvc/internal/handler"
+	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
 
 // observer logs and counts what goes on between requests.
@@ -22,6 +23,8 @@ type observer struct {
 	log         zerolog.Logger
 	fetches     *prometheus.CounterVec
 	mints       *prometheus.CounterVec
+	withheld    *prometheus.CounterVec
+	calls       *prometheus.CounterVec
 	mintSeconds prometheus.Histogram
 	files       *prometheus.GaugeVec
 }
@@ -53,6 +56,14 @@ func newObserver(log zerolog.Logger, registry prometheus.Registerer) *observer {
 			Name: "tokensvc_mints_total",
 			Help: "Tokens asked of Telnyx, by outcome.",
 		}, []string{"outcome"}),
+		withheld: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tokensvc_mints_withheld_total",
+			Help: "Tokens that Telnyx was not asked for, because of its limit or because it is down, by outcome.",
+		}, []string{"outcome"}),
+		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tokensvc_telnyx_calls_total",
+			Help: "Calls made of Telnyx, of whatever kind and repetitions included, by outcome; upstream_limited are its 429s.",
+		}, []string{"outcome"}),
 		mintSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tokensvc_mint_seconds",
 			Help:    "Time until Telnyx gave a token, or the attempt ended.",
@@ -63,7 +74,7 @@ func newObserver(log zerolog.Logger, registry prometheus.Registerer) *observer {
 			Help: "1 if what is in force is what the file says, 0 if the file was refused or is gone.",
 		}, []string{"file"}),
 	}
-	registry.MustRegister(o.fetches, o.mints, o.mintSeconds, o.files)
+	registry.MustRegister(o.fetches, o.mints, o.withheld, o.calls, o.mintSeconds, o.files)
 	return o
 }
 
@@ -90,6 +101,10 @@ func (o *observer) file(what string, current bool) {
 // mint is told of every token asked of Telnyx.
 func (o *observer) mint(took time.Duration, err error) {
 	o.asked(err)
+	if wasNotSent(err) {
+		o.withheld.WithLabelValues(string(handler.OutcomeOf(err))).Inc()
+		return
+	}
 	o.mints.WithLabelValues(string(handler.OutcomeOf(err))).Inc()
 	o.mintSeconds.Observe(took.Seconds())
 	if bug, ok := errors.AsType[*crash.Error](err); ok { // once, however many wait for it
@@ -100,6 +115,15 @@ func (o *observer) mint(took time.Duration, err error) {
 		o.log.Debug().Err(err).Dur("duration_ms", took.Round(time.Microsecond)).Msg("mint failed")
 	}
 }
+
+// wasNotSent reports whether nothing was asked of Telnyx for a call.
+func wasNotSent(err error) bool {
+	failed, ok := errors.AsType[*telnyx.Error](err)
+	return ok && failed.WasWithheld() && failed.Attempts == 0
+}
+
+// called is told of every call made of Telnyx.
+func (o *observer) called(a telnyx.Attempt) { o.calls.WithLabelValues(outcomeWord(a.Kind)).Inc() }
 
 // newErrorLog takes what net/http has to say, such as a panic outside every
 // handler of ours, which it prints with its stack.

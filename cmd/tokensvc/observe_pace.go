@@ -25,8 +25,20 @@ func (o *paceObserver) changed(now pacing.State) {
 	if now.Breaker != before.Breaker {
 		o.breaker(before.Breaker, now)
 	}
-	if now.Limit != before.Limit || now.Window != before.Window {
-		o.log.Info().Int("limit", now.Limit).Dur("window_ms", now.Window).Msg("Telnyx's rate limit, as it says itself")
+	if now.Limit != before.Limit || now.Window != before.Window || now.Guessed != before.Guessed {
+		o.limit(now)
+	}
+}
+
+func (o *paceObserver) limit(now pacing.State) {
+	line := o.log.Info().Int("limit", now.Limit).Dur("window_ms", now.Window)
+	switch {
+	case now.Limit == 0:
+		o.log.Info().Msg("Telnyx no longer seems to limit the rate of calls")
+	case now.Guessed:
+		line.Msg("Telnyx's rate limit, guessed: it refuses calls and does not say how many it allows")
+	default:
+		line.Msg("Telnyx's rate limit, as it says itself")
 	}
 }
 
@@ -44,7 +56,7 @@ func measurePace(registry prometheus.Registerer, state func() pacing.State) {
 	gauge := func(name, help string, value func(pacing.State) float64) {
 		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(state()) }))
 	}
-	gauge("tokensvc_telnyx_limit", "Calls that Telnyx allows in a window, as it says; 0 while it is not known.", func(s pacing.State) float64 { return float64(s.Limit) })
+	gauge("tokensvc_telnyx_limit", "Calls that Telnyx allows in a window, as it says, or as was guessed from those it refused; 0 while it is not known.", func(s pacing.State) float64 { return float64(s.Limit) })
 	gauge("tokensvc_telnyx_limit_window_seconds", "The window of that limit; 0 while it is not known.", func(s pacing.State) float64 { return s.Window.Seconds() })
 	gauge("tokensvc_telnyx_share", "Calls that this service makes in a window at most; 0 while no limit is known.", func(s pacing.State) float64 { return float64(s.Share) })
 	gauge("tokensvc_telnyx_remaining", "Calls that were left of the window when Telnyx last said so.", func(s pacing.State) float64 { return float64(s.Remaining) })

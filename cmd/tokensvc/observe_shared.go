@@ -2,6 +2,7 @@ package main
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
@@ -9,12 +10,23 @@ import (
 	"github.com/tokensvc/tokensvc/internal/shared"
 )
 
+// sharedNews is what was last told of the shared cache.
+type sharedNews struct {
+	up   bool
+	err  error
+	when time.Time
+}
+
+// refusalLasts is for how long a refusal is news: what is still refused is told of
+// once a minute.
+const refusalLasts = 90 * time.Second
+
 // sharedObserver logs and counts what goes on with the cache that replicas share.
 type sharedObserver struct {
 	log     zerolog.Logger
 	up      prometheus.Gauge
 	refused *prometheus.CounterVec
-	is      atomic.Bool
+	last    atomic.Pointer[sharedNews] // nil before it was reached
 }
 
 func newSharedObserver(log zerolog.Logger, registry prometheus.Registerer) *sharedObserver {
@@ -39,11 +51,11 @@ func newSharedObserver(log zerolog.Logger, registry prometheus.Registerer) *shar
 // state is told when the cache comes and goes, and when one that is there refuses
 // what is asked of it: because it is full, say.
 func (o *sharedObserver) state(up bool, err error) {
-	o.is.Store(up)
+	o.last.Store(&sharedNews{up, err, now()})
 	switch {
 	case !up:
 		o.up.Set(0)
-		o.log.Warn().Err(err).Msg("the shared cache does not answer; each replica is on its own meanwhile")
+		o.log.Warn().Err(err).Msg("the shared cache cannot be used; each replica is on its own meanwhile")
 	case err != nil:
 		o.up.Set(1)
 		o.log.Warn().Err(err).Msg("the shared cache does not do what is asked of it")
@@ -57,8 +69,13 @@ func (o *sharedObserver) refuse(reason string) { o.refused.WithLabelValues(reaso
 
 // text is what /readyz says of it.
 func (o *sharedObserver) text() string {
-	if o.is.Load() {
-		return "ok"
+	switch last := o.last.Load(); {
+	case last == nil:
+		return "has not been reached yet; each replica is on its own"
+	case !last.up:
+		return "cannot be used; each replica is on its own"
+	case last.err != nil && now().Sub(last.when) < refusalLasts:
+		return "does not do what is asked of it: " + last.err.Error()
 	}
-	return "does not answer; each replica is on its own"
+	return "ok"
 }

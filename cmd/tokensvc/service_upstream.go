@@ -68,15 +68,27 @@ func (s *service) openTelnyx(registry prometheus.Registerer) error {
 	}
 	measurePace(registry, s.pacer.State)
 	waitedFor := s.cfg.telnyx(s.keys.Texts)
-	waitedFor.Gate, waitedFor.MaxConnections, waitedFor.OnKeys = s.pacer.Logins(), s.files.telnyx, s.observer.keysAre
+	waitedFor.Gate, waitedFor.MaxConnections, waitedFor.OnKeys = observedGate{s.pacer.Logins(), s.observer}, s.files.telnyx, s.observer.keysAre
 	if s.client, err = telnyx.New(waitedFor); err != nil {
 		return err
 	}
 	registry.MustRegister(newKeyCollector(s.client.State))
 	background := s.cfg.telnyx(s.keys.Texts)
-	background.Gate, background.MaxConnections = s.pacer.Background(), backgroundConnections
+	background.Gate, background.MaxConnections = observedGate{s.pacer.Background(), s.observer}, backgroundConnections
 	s.background, err = telnyx.New(background)
 	return err
+}
+
+// observedGate is a gate of which is told what came of every call.
+type observedGate struct {
+	*pacing.Gate
+	observer *observer
+}
+
+// Leave is told how a call ended.
+func (g observedGate) Leave(a telnyx.Attempt) {
+	g.observer.called(a)
+	g.Gate.Leave(a)
 }
 
 // openMachine makes what vends tokens. Of a directory that creates credentials it

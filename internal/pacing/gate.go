@@ -11,6 +11,7 @@ import (
 // Why an attempt is withheld.
 var (
 	errInLine = errors.New("too many are in line before it")
+	errHeld   = errors.New("telnyx has asked to be left alone for so long")
 	errDown   = errors.New("none is made until telnyx is seen to answer again")
 	errClosed = errors.New("the service is stopping")
 )
@@ -182,7 +183,15 @@ func (p *Pacer) promise(at time.Duration, w *waiter, turn time.Duration) error {
 	}
 	gap := p.gap(at)
 	early := min(p.maxWait, time.Duration(p.maxWaiting)*gap) / 2
-	return telnyx.Withheld(p.kindOfWait(at), max(turn-early-at, gap, time.Millisecond), errInLine)
+	return telnyx.Withheld(p.kindOfWait(at), max(turn-early-at, gap, time.Millisecond), p.whyWait(at))
+}
+
+// whyWait is what a call waits for.
+func (p *Pacer) whyWait(at time.Duration) error {
+	if len(p.logins) == 0 && p.limit.held > at {
+		return errHeld
+	}
+	return errInLine
 }
 
 // kindOfWait is what keeps calls from being made: the limit, or, as long as only a

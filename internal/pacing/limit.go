@@ -147,6 +147,16 @@ func (l *limit) share(at time.Duration) int {
 	return max(1, int(margin*float64(l.most)*factor))
 }
 
+// healed is the share that is reckoned with for those who are told to come back: half
+// of what the limit allows, though 429s have just cut it to less. That comes back while
+// they are away, and a promise is not taken back.
+func (l *limit) healed() int {
+	if l.guessed {
+		return 1
+	}
+	return max(1, int(margin*float64(l.most)/2))
+}
+
 // opens says when Telnyx would take a call, as far as it has told us.
 func (l *limit) opens(at time.Duration) time.Duration {
 	if l.spare <= 0 && at < l.until {

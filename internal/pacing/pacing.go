@@ -61,6 +61,7 @@ const (
 type State struct {
 	Limit     int           // calls that Telnyx allows in a Window; 0 while none is known
 	Window    time.Duration // 0 while no limit is known
+	Guessed   bool          // Telnyx has not said so: the limit is what it served before it refused
 	Share     int           // calls we make in a Window at most; 0 while no limit is known
 	Remaining int           // what Telnyx last said is left; Limit when it is not known
 	Waiting   int           // callers in line
@@ -104,6 +105,8 @@ type Pacer struct {
 	heldByAll, heldBackground time.Duration // the replicas together have no room until then
 	part                      int           // of the share, what other replicas leave us; 0 is not known
 	partAt                    time.Duration // when that was last looked at
+	crowdedAt                 time.Duration // when the replicas last had no room for a call; 0 for never
+	alone                     bool          // their window is away
 
 	told change
 }
@@ -113,6 +116,7 @@ type change struct {
 	breaker Breaker
 	limit   int
 	window  time.Duration
+	guessed bool
 }
 
 // New returns a Pacer that knows nothing of Telnyx yet.
@@ -167,7 +171,7 @@ func (p *Pacer) state() State {
 	at := p.at()
 	p.promises.lapse(at)
 	s := State{
-		Limit: p.limit.most, Window: p.limit.span, Share: p.limit.share(at), Remaining: p.limit.most,
+		Limit: p.limit.most, Guessed: p.limit.guessed, Window: p.limit.span, Share: p.limit.share(at), Remaining: p.limit.most,
 		Waiting: len(p.logins) + len(p.others), Owed: p.promises.owed, InFlight: p.inFlight,
 		Breaker: p.breaker.state, Since: p.start.Add(p.breaker.since), Why: p.breaker.kind,
 	}
@@ -189,7 +193,7 @@ func (p *Pacer) lineOf(w *waiter) *line {
 
 // unlock unlocks p.mu and tells of what has changed.
 func (p *Pacer) unlock() {
-	is := change{p.breaker.state, p.limit.most, p.limit.span}
+	is := change{p.breaker.state, p.limit.most, p.limit.span, p.limit.guessed}
 	if is == p.told || p.onChange == nil {
 		p.mu.Unlock()
 		return

@@ -90,6 +90,37 @@ func TestAStormOnReplicas(t *testing.T) {
 	})
 }
 
+// The machine is so busy that the window of all replicas often cannot be asked in
+// time.
+func TestAStormOnReplicasWhoseWindowComesAndGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := newUpstream(&upstream{limit: 300, window: time.Second, latency: 50 * time.Millisecond})
+		window := &flickering{began: time.Now()}
+		var gates []gate
+		for range 2 {
+			gates = append(gates, newPacer(t, pacing.Config{Window: window}).Logins())
+		}
+		out := storm{10_000, 10 * time.Second, exactly}.run(t, u, &spread{gates: gates})
+		if out.served != 10_000 || out.took > time.Minute || u.limited > u.calls/50 {
+			t.Errorf("%d served within %v, %d of %d limited", out.served, out.took, u.limited, u.calls)
+		}
+	})
+}
+
+// flickering is a window that does not answer in time for one second of three.
+type flickering struct {
+	sharedWindow
+	began time.Time
+}
+
+func (f *flickering) Take(ctx context.Context, most int, span time.Duration) (time.Duration, bool) {
+	if time.Since(f.began)%(3*time.Second) > 2*time.Second {
+		time.Sleep(100 * time.Millisecond)
+		return 0, false
+	}
+	return f.sharedWindow.Take(ctx, most, span)
+}
+
 // spread sends each caller to the next gate, and each attempt's end to its own.
 type spread struct {
 	mu    sync.Mutex

@@ -19,6 +19,9 @@ const (
 	// leastPart of the share is reckoned with, though other replicas may leave less:
 	// who comes back too soon is told again, who comes too late has lost his time.
 	leastPart = 8
+	// remembered is for how long after the replicas had no room for us their window
+	// may be away until each of them takes the limit for its own.
+	remembered = 30 * time.Second
 	// allCounted is a share that counts a call and holds nobody up: as many as
 	// replicas count together.
 	allCounted = 100_000
@@ -43,9 +46,19 @@ func (p *Pacer) opens(at time.Duration, background bool) time.Duration {
 	return max(when, p.tally.opens(at, share, 0))
 }
 
-// shareOf is how many calls may be counted in a window at most when one is made; 0
-// while no limit is known.
+// shareOf is how many calls may be counted in a window at most when one is made
+// here; 0 while no limit is known. It is our part while the window that replicas count
+// in is away for a moment: each would use all of the limit else.
 func (p *Pacer) shareOf(at time.Duration, background bool) int {
+	share := p.shareOfAll(at, background)
+	if p.alone && p.crowdedAt > 0 && at < p.crowdedAt+remembered {
+		return min(share, p.part)
+	}
+	return share
+}
+
+// shareOfAll is the same for all replicas together.
+func (p *Pacer) shareOfAll(at time.Duration, background bool) int {
 	share := p.limit.share(at)
 	if background && share > 1 {
 		return share / 2
@@ -199,11 +212,12 @@ func (p *Pacer) pacing(at time.Duration) time.Duration {
 // with every answer; who comes back too soon is told again when more is known.
 func (p *Pacer) gap(at time.Duration) time.Duration {
 	share := p.limit.share(at)
-	switch {
-	case share == 0:
+	if share == 0 {
 		return time.Second / most
-	case p.part > 0:
-		share = min(share, p.part)
+	}
+	share = max(share, p.limit.healed())
+	if p.part > 0 {
+		share = min(share, max(p.part, share/leastPart))
 	}
 	return p.tally.period() / time.Duration(share)
 }
@@ -215,7 +229,7 @@ func (p *Pacer) counted(ctx context.Context, w *waiter) bool {
 		return true
 	}
 	p.mu.Lock()
-	share, span, few := p.shareOf(p.at(), w.background), p.limit.span, p.few > 0
+	share, span, few := p.shareOfAll(p.at(), w.background), p.limit.span, p.few > 0
 	p.unlock()
 	switch {
 	case share == 0 && few: // it is counted all the same, for when a limit is known
@@ -226,9 +240,9 @@ func (p *Pacer) counted(ctx context.Context, w *waiter) bool {
 	wait, ok := p.shared.Take(ctx, share, span)
 	p.mu.Lock()
 	defer p.unlock()
+	p.alone = !ok
 	switch {
-	case !ok: // by ourselves, then
-		p.part = 0
+	case !ok:
 		return true
 	case wait <= 0:
 		p.part = max(p.part, p.tally.total)
@@ -256,6 +270,7 @@ func (p *Pacer) takeBack(w *waiter, until time.Duration) {
 // because in one it may be anything.
 func (p *Pacer) learnPart() {
 	at := p.at()
+	p.crowdedAt = at
 	share := p.limit.share(at)
 	switch {
 	case p.part == 0:

@@ -16,6 +16,9 @@ const (
 	// connection is made anew. On PostgreSQL a change is heard of at once, as long
 	// as the connection lives.
 	followEvery = time.Second
+	// followRest is how long nothing is read after a reading: a change that comes alone
+	// is heard of at once, and of many in a row, each replica reads some together.
+	followRest = 50 * time.Millisecond
 	// maxBehind is how many changes are told one by one.
 	maxBehind = 10_000
 )
@@ -54,12 +57,22 @@ func (s *Store) Follow(ctx context.Context, changed func(Change)) {
 	f := follower{store: s, at: -1, changed: changed}
 	for {
 		f.catchUp(ctx)
+		rest(ctx)
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		case <-heard:
 		}
+	}
+}
+
+func rest(ctx context.Context) {
+	timer := time.NewTimer(followRest)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 
