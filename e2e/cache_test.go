@@ -305,6 +305,10 @@ func TestTwoReplicasKeepToTelnyxsLimitTogether(t *testing.T) {
 		asking.Go(func() { askUntilIssued(t, call(t, s), bearer) })
 	}
 	asking.Wait()
+	// Each of them learns of the other from what Telnyx says is left, too.
+	if stats, err := l.redis.Ask("INFO", "commandstats"); err != nil || !strings.Contains(fmt.Sprint(stats), "cmdstat_rpush:calls="+strconv.Itoa(l.telnyx.Requests(telnyxtest.Token))+",") {
+		t.Errorf("%v; want each call counted in the Redis, got %v", err, stats)
+	}
 	if n := l.telnyx.Limited(); n > people/20 {
 		t.Errorf("%d of %d calls were over the limit", n, l.telnyx.Requests(telnyxtest.Token))
 	}
