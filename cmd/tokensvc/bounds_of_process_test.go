@@ -76,7 +76,8 @@ func TestConnectionsStayWithinTheOpenFiles(t *testing.T) {
 		}
 		var log bytes.Buffer
 		got.warn(row.cfg, row.limit, zerolog.New(&log))
-		if said, want := strings.Count(log.String(), "limits.connections are accepted"), row.limit < uint64(got.needed); said > 1 || said == 1 != want {
+		lowered := row.want.callers < row.cfg.Limits.Connections || row.want.telnyx < 256 // operators have enough of any
+		if said, want := strings.Count(log.String(), "limits.connections are accepted"), lowered; said > 1 || said == 1 != want {
 			t.Errorf("%s: logged %q", row.what, log.String())
 		}
 	}

@@ -115,7 +115,7 @@ type flickering struct {
 
 func (f *flickering) Take(ctx context.Context, most int, span time.Duration) (time.Duration, bool) {
 	if time.Since(f.began)%(3*time.Second) > 2*time.Second {
-		time.Sleep(100 * time.Millisecond)
+		<-time.After(100 * time.Millisecond)
 		return 0, false
 	}
 	return f.sharedWindow.Take(ctx, most, span)
