@@ -75,7 +75,6 @@ func runRows(t *testing.T, rows []fault) {
 }
 
 func (f fault) run(t *testing.T) result {
-	t.Helper()
 	w := begin(t, f.setup)
 	r := result{fault: f.name, before: w.quiet(t, footprint{})}
 	l := w.startLoad(t)
