@@ -71,12 +71,12 @@ const (
 
 // Calls counts the calls of one name, for all replicas.
 type Calls struct {
-	redis *Redis
-	name  string
+	redis         *Redis
+	name, longest string
 }
 
 // Calls returns the counter of that name.
-func (r *Redis) Calls(name string) *Calls { return &Calls{r, r.name("calls", name)} }
+func (r *Redis) Calls(name string) *Calls { return &Calls{r, r.name("calls", name), r.name("span", name)} }
 
 // Take counts one call if fewer than most were counted in the last span, or else
 // says when there will be room, as it looks now. Not ok means that it cannot be told:
@@ -85,7 +85,7 @@ func (c *Calls) Take(ctx context.Context, most int, span time.Duration) (wait ti
 	if most < 1 || most > maxCounted || span < time.Millisecond {
 		return 0, false
 	}
-	micros, err := c.redis.run(ctx, c.redis.scripts.calls, []string{c.name, c.name + ":span"},
+	micros, err := c.redis.run(ctx, c.redis.scripts.calls, []string{c.name, c.longest},
 		strconv.Itoa(most), strconv.FormatInt(span.Microseconds(), 10), milliseconds(spanMemory), strconv.FormatInt(maxSpan.Microseconds(), 10))
 	if err != nil || micros < 0 {
 		return 0, false
