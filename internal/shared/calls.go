@@ -76,7 +76,9 @@ type Calls struct {
 }
 
 // Calls returns the counter of that name.
-func (r *Redis) Calls(name string) *Calls { return &Calls{r, r.name("calls", name), r.name("span", name)} }
+func (r *Redis) Calls(name string) *Calls {
+	return &Calls{r, r.name("calls", name), r.name("span", name)}
+}
 
 // Take counts one call if fewer than most were counted in the last span, or else
 // says when there will be room, as it looks now. Not ok means that it cannot be told:

@@ -22,7 +22,7 @@ func TestWhatIsTakenOfAServer(t *testing.T) {
 		"*2\r\n*1\r\n*1\r\n:1\r\n$-1\r\n+OK\r": 1,
 		"*2\r\n:1\r\n":                         0,
 		"$" + big + "\r\n" + strings.Repeat("x", maxBulk) + "\r\n": 1,
-		"*64\r\n" + strings.Repeat(":1\r\n", maxElements):        1,
+		"*64\r\n" + strings.Repeat(":1\r\n", maxElements):          1,
 	} {
 		if got, err := new(scanner).scan([]byte(text)); err != nil || got != messages {
 			t.Errorf("%.40q: %d messages, %v; want %d", text, got, err, messages)
