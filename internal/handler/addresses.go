@@ -198,3 +198,24 @@ func (a *addresses) warn(r *refused, client netip.Addr, now time.Time) {
 	a.log.Warn().Stringer("client", client).
 		Msg("so many requests from this address are refused that more are not looked at; if it is a proxy's, set trusted_proxies")
 }
+
+// verify returns who sent a request. Whoever is not known is not looked at when too
+// many from their address were refused.
+func (s *Service) verify(ctx context.Context, ev *event, r *http.Request) (*authz.Principal, error) {
+	shown := s.evidence(ev, r)
+	if err := s.addresses.mayTry(ev.client); err != nil && !s.verifier.Known(shown) {
+		return nil, err
+	}
+	return s.verifier.Verify(ctx, shown)
+}
+
+// counting has the refusals of an endpoint count for the address they go to.
+func (s *Service) counting(e endpoint) endpoint {
+	return func(ctx context.Context, ev *event, w http.ResponseWriter, r *http.Request) error {
+		err := e(ctx, ev, w, r)
+		if err != nil && s.addresses.isOne(r, ev.client) {
+			s.addresses.count(ctx, ev.client, err)
+		}
+		return err
+	}
+}
