@@ -93,7 +93,7 @@ func (f fault) run(t *testing.T) result {
 	r.mints = counting()
 
 	samples := l.end()
-	w.addSources(samples)
+	w.explain(samples)
 	f.judge(t, &r, samples, broke, mended)
 	if unready > 0 && !f.unready {
 		t.Errorf("it said %d times that it was not ready", unready)
@@ -233,6 +233,7 @@ func (f fault) judge(t *testing.T, r *result, samples []sample, broke, mended ti
 	t.Helper()
 	may := map[group][]string{holders: f.holders, agers: f.agers, newcomers: f.newcomers}
 	r.seen = map[group]counts{holders: {}, agers: {}, newcomers: {}}
+	why := map[string]string{}
 	wrong, shown, longest := counts{}, f.shows == "", time.Duration(0)
 	for _, s := range samples {
 		if !s.sent.Before(broke) && s.sent.Before(mended) {
@@ -249,16 +250,22 @@ func (f fault) judge(t *testing.T, r *result, samples []sample, broke, mended ti
 			r.normalAfter = max(r.normalAfter, s.sent.Sub(mended))
 		}
 		broken := !s.sent.Add(s.took).Before(broke) && s.sent.Before(mended.Add(f.within))
+		what := ""
 		switch allowed := may[s.who]; {
 		case s.outcome == issued:
+			continue
 		case !broken:
-			wrong[fmt.Sprintf("a %s got %s while all was in order", s.who, s.outcome)]++
+			what = fmt.Sprintf("a %s got %s while all was in order", s.who, s.outcome)
 		case !slices.Contains(allowed, s.outcome):
-			wrong[fmt.Sprintf("a %s got %s, and may get a token %s", s.who, s.outcome, strings.Join(allowed, " "))]++
+			what = fmt.Sprintf("a %s got %s, and may get a token %s", s.who, s.outcome, strings.Join(allowed, " "))
+		default:
+			continue
 		}
+		wrong[what]++
+		why[what] = fmt.Sprintf("one was sent %v after it began, took %v: %s", s.sent.Sub(broke), s.took, s.why)
 	}
 	for what, times := range wrong {
-		t.Errorf("%s (%d times)", what, times)
+		t.Errorf("%s (%d times; %s)", what, times, why[what])
 	}
 	if !shown {
 		t.Errorf("nobody saw %s, so nothing was broken: %v", f.shows, r.seen)

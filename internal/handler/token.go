@@ -39,7 +39,7 @@ func (s *Service) token(ctx context.Context, ev *event, w http.ResponseWriter, r
 	if err != nil {
 		return err
 	}
-	vended, err := s.vendor.Vend(ctx, ev.credential, vending.Ask{Fresh: wantsFresh(r.Header["Cache-Control"])})
+	vended, err := s.vendor.Vend(ctx, ev.credential, vending.Ask{Fresh: wantsFresh(r.Header)})
 	if err != nil {
 		return err
 	}
@@ -64,18 +64,18 @@ func (s *Service) verify(ctx context.Context, ev *event, r *http.Request) (*auth
 func (s *Service) counting(e endpoint) endpoint {
 	return func(ctx context.Context, ev *event, w http.ResponseWriter, r *http.Request) error {
 		err := e(ctx, ev, w, r)
-		if err != nil {
+		if err != nil && s.addresses.isOne(r, ev.client) {
 			s.addresses.count(ctx, ev.client, err)
 		}
 		return err
 	}
 }
 
-// stillTheirs asks once more whose the credential is if a mint may have been waited for,
+// stillTheirs asks once more whose the credential is if something may have been waited for,
 // which may take as long as it takes somebody to take the credential away. A directory
 // that does not answer now has answered for them before.
 func (s *Service) stillTheirs(ctx context.Context, ev *event, from vending.Source) error {
-	if from != vending.Minted && from != vending.Shared {
+	if from == vending.Cached {
 		return nil
 	}
 	now, err := s.directory.Find(ctx, directory.Query{User: ev.who.User, Claims: ev.who.Claims, Device: ev.device, RequestID: ev.requestID})
