@@ -46,6 +46,7 @@ type sample struct {
 	why     string // there is none, as logged
 	id      string // of the request
 	retry   time.Duration
+	left    time.Duration // of the token's life, as the service says
 }
 
 // load is a crowd that asks at a steady rate, whatever it is answered.
@@ -171,14 +172,17 @@ func (w *world) askAs(ctx context.Context, client *http.Client, url, user, beare
 	if err != nil {
 		return s
 	}
-	var said struct{ Token, Code string }
+	var said struct {
+		Token, Code string
+		ExpiresIn   int `json:"expires_in"`
+	}
 	if json.Unmarshal(body, &said) != nil {
 		said.Code = "status " + strconv.Itoa(res.StatusCode)
 	}
 	seconds, _ := strconv.Atoi(res.Header.Get("Retry-After"))
 	s.retry, s.id, s.outcome = time.Duration(seconds)*time.Second, res.Header.Get("X-Request-Id"), said.Code
 	if res.StatusCode == http.StatusOK {
-		s.outcome = issued
+		s.outcome, s.left = issued, time.Duration(said.ExpiresIn)*time.Second
 		if owner, ok := w.telnyx.CredentialOf(said.Token); !ok || owner != w.credentials[user] {
 			s.outcome = anotherToken
 		}

@@ -26,7 +26,7 @@ func TestRedis(t *testing.T) {
 				return w.redis.Resume
 			},
 		}, {
-			name: "killed and started empty, twice a second",
+			name: "killed and started empty, twice a second", check: away,
 			begin: func(t *testing.T, w *world) func() {
 				return every(500*time.Millisecond, func() {
 					if err := w.redis.Kill(); err != nil {
