@@ -197,6 +197,12 @@ func TestReplicasMintOnceTogether(t *testing.T) {
 		telnyx: telnyxtest.Options{Latency: 400 * time.Millisecond},
 	})
 	client := w.newClient(t)
+	w.bearers[newcomers.name(0)] = w.issuer.Bearer(newcomers.name(0), nil)
+	for _, p := range w.services {
+		if up, err := p.metric("tokensvc_shared_cache_up"); err != nil || up != 1 {
+			t.Fatalf("a replica is without the Redis: %v, %v", up, err)
+		}
+	}
 	before := w.telnyx.Requests(telnyxtest.Token)
 	answers := make([]sample, 2*each)
 	var asking sync.WaitGroup
