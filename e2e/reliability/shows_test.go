@@ -217,6 +217,12 @@ func TestReplicasMintOnceTogether(t *testing.T) {
 	})
 	held := w.quiet(t, nil)
 	client := w.newClient(t)
+	w.bearers[newcomers.name(0)] = w.issuer.Bearer(newcomers.name(0), nil)
+	for _, p := range w.services {
+		if up, err := p.metric("tokensvc_shared_cache_up"); err != nil || up != 1 {
+			t.Fatalf("a replica is without the Redis: %v, %v", up, err)
+		}
+	}
 	before := w.telnyx.Requests(telnyxtest.Token)
 	answers := make([]sample, 2*each)
 	var asking sync.WaitGroup
