@@ -24,7 +24,7 @@ func TestItself(t *testing.T) {
 			// Everybody who has waited is there at once then, and more than may stand
 			// in line for Telnyx.
 			name:    "stopped, and continued",
-			holders: nobody, agers: nobody, newcomers: []string{noAnswer, upstreamLimited}, waits: time.Second, within: soon, unready: true,
+			holders: nobody, agers: nobody, newcomers: []string{noAnswer, upstreamLimited}, waits: time.Second, within: soon, unready: true, stops: true,
 			begin: func(t *testing.T, w *world) func() {
 				w.services[0].signal(t, syscall.SIGSTOP)
 				return func() { w.services[0].signal(t, syscall.SIGCONT) }
