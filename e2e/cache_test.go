@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -285,4 +286,54 @@ func TestCheckOfACacheThatRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantParts(t, c.check(), map[string]string{"cache": "it is full"})
+}
+
+// Telnyx limits the account, so replicas keep to the limit together.
+func TestTwoReplicasKeepToTelnyxsLimitTogether(t *testing.T) {
+	const people = 120
+	users := make([]string, people)
+	for i := range users {
+		users[i] = fmt.Sprintf("user%d", i)
+	}
+	l := newShared(t, telnyxtest.Options{RateLimit: 20}, users...)
+	one, other := l.replica(t), l.replica(t)
+	var asking sync.WaitGroup
+	for i, user := range users {
+		s := []*service{one, other}[i%2]
+		bearer := l.issuer.Bearer(user, nil)
+		s.hide(bearer)
+		asking.Go(func() { askUntilIssued(t, call(t, s), bearer) })
+	}
+	asking.Wait()
+	// Each of them learns of the other from what Telnyx says is left, too.
+	if stats, err := l.redis.Ask("INFO", "commandstats"); err != nil || !strings.Contains(fmt.Sprint(stats), "cmdstat_rpush:calls="+strconv.Itoa(l.telnyx.Requests(telnyxtest.Token))+",") {
+		t.Errorf("%v; want each call counted in the Redis, got %v", err, stats)
+	}
+	if n := l.telnyx.Limited(); n > people/20 {
+		t.Errorf("%d of %d calls were over the limit", n, l.telnyx.Requests(telnyxtest.Token))
+	}
+	if n := l.telnyx.Requests(telnyxtest.Token); n > people*11/10 {
+		t.Errorf("%d calls for %d people", n, people)
+	}
+}
+
+// askUntilIssued does as it is told: it comes back when Retry-After says.
+func askUntilIssued(t *testing.T, c *caller, bearer string) {
+	for range 10 {
+		got, err := c.try(t.Context(), bearing(bearer))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if got.status == http.StatusOK {
+			return
+		}
+		seconds, err := strconv.Atoi(got.header.Get("Retry-After"))
+		if got.problem().Code != "upstream_limited" || err != nil {
+			t.Errorf("got %v, Retry-After %q: want to be told when to come back", got, got.header.Get("Retry-After"))
+			return
+		}
+		<-time.After(time.Duration(seconds) * time.Second)
+	}
+	t.Error("told to come back ten times")
 }

@@ -14,6 +14,10 @@ import (
 	"github.com/tokensvc/tokensvc/bench/load"
 )
 
+// trusted names proxies elsewhere, so that whoever comes from this machine is a client,
+// whose refusals are bounded.
+const trusted = "TOKENSVC_TRUSTED_PROXIES=192.0.2.0/24"
+
 // Where the two come from.
 var (
 	validAddress  = netip.MustParseAddr("127.0.0.2")
@@ -86,7 +90,7 @@ func (f *flood) start(ctx context.Context) error {
 		return err
 	}
 	f.user = users[0]
-	f.service, err = f.lab.Service(ctx, "tokensvc", binary, f.upstream, users)
+	f.service, err = f.lab.Service(ctx, "tokensvc", binary, f.upstream, users, trusted)
 	return err
 }
 

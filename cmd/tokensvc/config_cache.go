@@ -101,10 +101,7 @@ func (l *configLoader) checkCache() {
 	}
 }
 
-const (
-	sealingKey  = 32 // bytes
-	maxSealKeys = 8
-)
+const maxSealKeys = 8
 
 // readSealingKeys reads the keys of the Redis's tokens. They stay as they are
 // written; sealingKeys takes them apart.
@@ -121,8 +118,8 @@ func readSealingKeys(path string) (secret.Text, error) {
 		return secret.Text{}, fmt.Errorf("there must be at most %d keys in it", maxSealKeys)
 	}
 	for i, line := range lines {
-		if key, err := base64.StdEncoding.DecodeString(line); err != nil || len(key) != sealingKey {
-			return secret.Text{}, fmt.Errorf("each of its lines must be %d bytes in base64, as openssl rand -base64 32 makes them%s", sealingKey, whichLine(i, len(lines)))
+		if key, err := base64.StdEncoding.DecodeString(line); err != nil || len(key) != shared.KeyBytes {
+			return secret.Text{}, fmt.Errorf("each of its lines must be %d bytes in base64, as openssl rand -base64 32 makes them%s", shared.KeyBytes, whichLine(i, len(lines)))
 		}
 	}
 	return secret.New(strings.Join(lines, "\n")), nil

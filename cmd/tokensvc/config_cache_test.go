@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/tokensvc/tokensvc/internal/shared"
 )
 
 const testSealingKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
@@ -67,7 +69,7 @@ func TestConfigSealingKeys(t *testing.T) {
 			t.Errorf("%s: %q, want %q", row.name, got, row.want)
 		}
 		for i, key := range sealingKeys(text) {
-			if len(key.Reveal()) != sealingKey {
+			if len(key.Reveal()) != shared.KeyBytes {
 				t.Errorf("%s: key %d has %d bytes", row.name, i, len(key.Reveal()))
 			}
 		}

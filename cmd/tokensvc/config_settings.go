@@ -254,7 +254,7 @@ func serviceSettings(c *Config) []setting {
 		}, {
 			key: "limits.address_per_minute", variable: "TOKENSVC_LIMITS_ADDRESS_PER_MINUTE", byDefault: "6000",
 			field: asWhole(&c.Limits.AddressPerMinute, 0, 6000000),
-			help:  "Refusals that a client's address may cause in a minute, in the long run, before bearers from it that are not known yet are no longer looked at; 0 for any number. Behind a proxy, `trusted_proxies` must say so, or all clients have one address.",
+			help:  "Refusals that a client's address may cause in a minute, in the long run, before bearers from it that are not known yet are no longer looked at; 0 for any number. Without `trusted_proxies` nobody is bounded who forwards, or comes from a private network: that may be a proxy, and its address everybody's.",
 		}, {
 			key: "limits.address_burst", variable: "TOKENSVC_LIMITS_ADDRESS_BURST", byDefault: "600",
 			field: asWhole(&c.Limits.AddressBurst, 1, 100000),

@@ -6,6 +6,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
 
@@ -13,8 +14,6 @@ const (
 	// reserved descriptors are for files, logs, name servers, keys of issuers, the
 	// database in a file, and the cache that replicas share.
 	reserved = 64
-	// ofIntrospection are for asking an issuer about tokens: authz's bound.
-	ofIntrospection = 128
 	// leastConnections are what a listener has whatever the limit is.
 	leastConnections = 8
 )
@@ -41,7 +40,7 @@ func (c Config) descriptors(limit uint64) descriptors {
 	}
 	for _, i := range c.Issuers {
 		if i.Introspect.isSet() {
-			others += ofIntrospection
+			others += authz.MaxQuestions
 		}
 	}
 	d := descriptors{callers: want, operators: want, telnyx: telnyx.DefaultMaxConnections}

@@ -6,6 +6,7 @@ import (
 	"runtime/metrics"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // heapFloor is the heap, in bytes, below which collecting garbage is not worth the
@@ -18,6 +19,7 @@ const heapFloor = 24 << 20
 // GOMEMLIMIT, goes before it.
 type collector struct {
 	percent int // that is set
+	stopped atomic.Bool
 }
 
 // tuneCollector has the collector tuned after each collection, for as long as the
@@ -36,7 +38,12 @@ func collectorIsSet(environ []string) bool {
 // tuneAgain waits for the next collection, which finds that nobody has the mark.
 func (c *collector) tuneAgain() {
 	mark := &struct{ _ [16]byte }{}
-	runtime.AddCleanup(mark, func(c *collector) { c.tune(); c.tuneAgain() }, c)
+	runtime.AddCleanup(mark, func(c *collector) {
+		if !c.stopped.Load() {
+			c.tune()
+			c.tuneAgain()
+		}
+	}, c)
 }
 
 func (c *collector) tune() {

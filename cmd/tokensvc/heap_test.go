@@ -3,6 +3,7 @@ package main
 import (
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"testing"
 	"time"
 )
@@ -29,13 +30,13 @@ func TestHowFarTheHeapMayGrow(t *testing.T) {
 
 func TestTheCollectorFollowsWhatIsInUse(t *testing.T) {
 	before := debug.SetGCPercent(100)
-	t.Cleanup(func() { debug.SetGCPercent(before) })
 	c := &collector{percent: 100}
+	t.Cleanup(func() { c.stopped.Store(true); debug.SetGCPercent(before) })
 	c.tuneAgain()
 	set := func() int {
-		now := debug.SetGCPercent(100) // which is the only way to see it
-		debug.SetGCPercent(now)
-		return now
+		percent := []metrics.Sample{{Name: "/gc/gogc:percent"}}
+		metrics.Read(percent)
+		return int(percent[0].Value.Uint64())
 	}
 	await := func(what string, ok func(percent int) bool) {
 		t.Helper()

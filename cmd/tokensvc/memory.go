@@ -9,11 +9,11 @@ import (
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/rs/zerolog"
+
+	"github.com/tokensvc/tokensvc/internal/vending"
 )
 
 const (
-	// maxTokenBytes bounds what the tokens that are kept take, where memory allows it.
-	maxTokenBytes = 256 << 20
 	// leastTokenBytes is for some thousand tokens, however little memory there is.
 	leastTokenBytes = 4 << 20
 )
@@ -41,4 +41,6 @@ func limitMemory(environ []string, ofCgroup func() (uint64, error), log zerolog.
 
 // tokenBytes is what the tokens that are kept may take of the memory: a third, so
 // that there is as much for the garbage between two collections, and for the rest.
-func tokenBytes(limit int64) int64 { return min(max(limit/3, leastTokenBytes), maxTokenBytes) }
+func tokenBytes(limit int64) int64 {
+	return min(max(limit/3, leastTokenBytes), vending.DefaultMaxBytes)
+}

@@ -31,6 +31,8 @@ type fault struct {
 
 	// check looks at what callers cannot see, when all is over.
 	check func(t *testing.T, w *world)
+	// stops is said of a process that does nothing for a while: holders wait too.
+	stops bool
 	// waits is how long some newcomer must have waited for an answer.
 	waits time.Duration
 
@@ -42,10 +44,13 @@ type fault struct {
 const (
 	calm = time.Second // before the fault, and without a failure after it
 
-	// How much more a service may hold after a fault. Its library for caches has
-	// goroutines that come and go.
-	moreGoroutines = 4
-	moreMemory     = 48 // MiB: what the collector has not given back
+	// slowestHit is how long whoever has a token may wait for it, whatever else is
+	// broken. It is a thousand times what it takes, because many rows run at once.
+	slowestHit = 1500 * time.Millisecond
+
+	// How much more MiB a service may take after a fault: what the collector has not
+	// given back. Goroutines and descriptors it has no more of.
+	moreMemory = 48
 )
 
 // result is what a row found.
@@ -54,9 +59,9 @@ type result struct {
 	seen          map[group]counts
 	slowest       time.Duration // answer to a holder during the fault
 	normalAfter   time.Duration
-	mints         int // in the busiest second after mending
-	before, after footprint
-	failed        bool // something was not as it must be
+	mints         int         // in the busiest second after mending
+	before, after []footprint // of each service
+	failed        bool        // something was not as it must be
 }
 
 // counts is how often something came out.
@@ -75,9 +80,8 @@ func runRows(t *testing.T, rows []fault) {
 }
 
 func (f fault) run(t *testing.T) result {
-	t.Helper()
 	w := begin(t, f.setup)
-	r := result{fault: f.name, before: w.quiet(t, footprint{})}
+	r := result{fault: f.name, before: w.quiet(t, nil)}
 	l := w.startLoad(t)
 	wait(t, max(calm, agerDue))
 
@@ -94,12 +98,15 @@ func (f fault) run(t *testing.T) result {
 	r.mints = counting()
 
 	samples := l.end()
-	w.addSources(samples)
+	w.explain(samples)
 	f.judge(t, &r, samples, broke, mended)
 	if unready > 0 && !f.unready {
 		t.Errorf("it said %d times that it was not ready", unready)
 	}
-	f.compare(t, &r, w)
+	r.after = w.quiet(t, r.before)
+	if !f.restarts {
+		compare(t, r.before, r.after, moreMemory+f.grows)
+	}
 	if f.check != nil {
 		f.check(t, w)
 	}
@@ -152,28 +159,41 @@ func (w *world) warm(t *testing.T) {
 	}
 }
 
-// quiet ends all connections of the first service's and returns what it holds
-// without them, when that is no more than it should be or else after a while.
-func (w *world) quiet(t *testing.T, most footprint) (f footprint) {
+// quiet ends all connections to Telnyx and returns what each service holds without
+// them, when that is no more than it was, or without a figure no more than a moment
+// ago, or else after a while.
+func (w *world) quiet(t *testing.T, before []footprint) []footprint {
 	t.Helper()
-	last := footprint{}
+	most := before
 	deadline := time.Now().Add(20 * time.Second)
 	for {
 		w.line.drop()
 		wait(t, 100*time.Millisecond)
-		var err error
-		if f, err = w.services[0].footprint(); err != nil {
-			t.Fatal(err)
+		var now []footprint
+		for _, p := range w.services {
+			f, err := p.footprint()
+			if err != nil {
+				t.Fatal(err)
+			}
+			now = append(now, f)
 		}
-		settled := f.descriptors == last.descriptors && f.goroutines == last.goroutines
-		if most.descriptors > 0 {
-			settled = f.descriptors <= most.descriptors && f.goroutines <= most.goroutines
+		if settled(most, now) || time.Now().After(deadline) {
+			return now
 		}
-		if settled || time.Now().After(deadline) {
-			return f
+		if before == nil {
+			most = now
 		}
-		last = f
 	}
+}
+
+// settled reports whether no service holds more than it did.
+func settled(most, now []footprint) bool {
+	for n, f := range most {
+		if now[n].descriptors > f.descriptors || now[n].goroutines > f.goroutines {
+			return false
+		}
+	}
+	return len(most) > 0
 }
 
 // watchReadiness asks whether the first service is ready, all the time until the
@@ -234,6 +254,7 @@ func (f fault) judge(t *testing.T, r *result, samples []sample, broke, mended ti
 	t.Helper()
 	may := map[group][]string{holders: f.holders, agers: f.agers, newcomers: f.newcomers}
 	r.seen = map[group]counts{holders: {}, agers: {}, newcomers: {}}
+	why := map[string]string{}
 	wrong, shown, longest := counts{}, f.shows == "", time.Duration(0)
 	for _, s := range samples {
 		if !s.sent.Before(broke) && s.sent.Before(mended) {
@@ -250,22 +271,31 @@ func (f fault) judge(t *testing.T, r *result, samples []sample, broke, mended ti
 			r.normalAfter = max(r.normalAfter, s.sent.Sub(mended))
 		}
 		broken := !s.sent.Add(s.took).Before(broke) && s.sent.Before(mended.Add(f.within))
+		what := ""
 		switch allowed := may[s.who]; {
 		case s.outcome == issued:
+			continue
 		case !broken:
-			wrong[fmt.Sprintf("a %s got %s while all was in order", s.who, s.outcome)]++
+			what = fmt.Sprintf("a %s got %s while all was in order", s.who, s.outcome)
 		case !slices.Contains(allowed, s.outcome):
-			wrong[fmt.Sprintf("a %s got %s, and may get a token %s", s.who, s.outcome, strings.Join(allowed, " "))]++
+			what = fmt.Sprintf("a %s got %s, and may get a token %s", s.who, s.outcome, strings.Join(allowed, " "))
+		default:
+			continue
 		}
+		wrong[what]++
+		why[what] = fmt.Sprintf("one was sent %v after it began, took %v: %s", s.sent.Sub(broke), s.took, s.why)
 	}
 	for what, times := range wrong {
-		t.Errorf("%s (%d times)", what, times)
+		t.Errorf("%s (%d times; %s)", what, times, why[what])
 	}
 	if !shown {
 		t.Errorf("nobody saw %s, so nothing was broken: %v", f.shows, r.seen)
 	}
 	if longest < f.waits {
 		t.Errorf("nobody waited for longer than %v, so nothing was broken", longest)
+	}
+	if r.slowest > slowestHit && !f.stops && !f.restarts {
+		t.Errorf("a %s waited %v, want at most %v", holders, r.slowest, slowestHit)
 	}
 	if r.normalAfter > f.within {
 		t.Errorf("all was as before %v after the end of it, want at most %v", r.normalAfter, f.within)
@@ -280,22 +310,20 @@ func (s sample) String() string {
 	return s.outcome
 }
 
-// compare wants the service to hold no more than it did.
-func (f fault) compare(t *testing.T, r *result, w *world) {
+// compare wants each service to hold no more than it did, and to take no more than
+// so many MiB more.
+func compare(t *testing.T, before, after []footprint, moreMemory int) {
 	t.Helper()
-	most := r.before
-	most.goroutines += moreGoroutines
-	r.after = w.quiet(t, most)
-	if f.restarts {
-		return
-	}
-	if r.after.descriptors > most.descriptors {
-		t.Errorf("%d descriptors are open after it, and %d were before", r.after.descriptors, r.before.descriptors)
-	}
-	if r.after.goroutines > most.goroutines {
-		t.Errorf("%d goroutines run after it, and %d did before", r.after.goroutines, r.before.goroutines)
-	}
-	if r.after.rss > r.before.rss+moreMemory+f.grows {
-		t.Errorf("it takes %d MiB after it, and took %d before", r.after.rss, r.before.rss)
+	for n, f := range after {
+		was := before[n]
+		if f.descriptors > was.descriptors {
+			t.Errorf("%d descriptors are open after it, and %d were before", f.descriptors, was.descriptors)
+		}
+		if f.goroutines > was.goroutines {
+			t.Errorf("%d goroutines run after it, and %d did before", f.goroutines, was.goroutines)
+		}
+		if f.rss > was.rss+moreMemory {
+			t.Errorf("it takes %d MiB after it, and took %d before", f.rss, was.rss)
+		}
 	}
 }

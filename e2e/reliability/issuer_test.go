@@ -1,6 +1,7 @@
 package reliability_test
 
 import (
+	"context"
 	"net/http"
 	"testing"
 	"time"
@@ -22,17 +23,22 @@ func TestIssuer(t *testing.T) {
 	rows := []fault{
 		{
 			name: "down", within: 0,
-			begin: func(_ *testing.T, w *world) func() {
+			begin: func(t *testing.T, w *world) func() {
 				w.issuer.Break(hangUp)
-				return func() { w.issuer.Break(nil) }
+				leave := w.suspect(t)
+				return func() { leave(); w.issuer.Break(nil) }
 			},
+			check: wantFailedFetches(1),
 		}, {
 			name: "down for an hour", within: 0, setup: moved(),
 			begin: func(t *testing.T, w *world) func() {
 				w.issuer.Break(hangUp)
+				leave := w.suspect(t)
 				w.pass(t, time.Hour)
-				return func() { w.issuer.Break(nil) }
+				return func() { leave(); w.issuer.Break(nil) }
 			},
+			// One in 30 s, and the service is told the time 60 times.
+			check: wantFailedFetches(10),
 		}, {
 			name: "another key beside the old one", within: 0,
 			begin: func(_ *testing.T, w *world) func() {
@@ -76,6 +82,34 @@ func wantKeyFetches(least, most int) func(*testing.T, *world) {
 	return func(t *testing.T, w *world) {
 		if n := w.issuer.KeyFetches(); n < least || n > most {
 			t.Errorf("the issuer was asked for keys %d times, want %d to %d", n, least, most)
+		}
+	}
+}
+
+// suspect has a stranger show bearers with a key that nobody has, about which the
+// issuer is asked, until the returned function is called.
+func (w *world) suspect(t *testing.T) (leave func()) {
+	t.Helper()
+	forged := oidctest.NewKey("nobody's").Sign(nil, w.issuer.Claims(holders.name(0), nil))
+	client, got := w.newClient(t), counts{}
+	stop := every(20*time.Millisecond, func() {
+		s := w.askAs(context.WithoutCancel(t.Context()), client, w.urls[0], holders.name(0), forged)
+		got[s.outcome]++
+	})
+	return func() {
+		stop()
+		if len(got) != 1 || got[issuerUnavailable] == 0 {
+			t.Errorf("a stranger got %v, want %s alone", got, issuerUnavailable)
+		}
+		client.CloseIdleConnections()
+	}
+}
+
+// wantFailedFetches wants the issuer to have been asked in vain.
+func wantFailedFetches(least float64) func(*testing.T, *world) {
+	return func(t *testing.T, w *world) {
+		if n, err := w.services[0].total("tokensvc_issuer_fetches_total", `success="false"`); err != nil || n < least {
+			t.Errorf("the issuer was asked in vain %v times (%v), want at least %v, so nothing was broken", n, err, least)
 		}
 	}
 }

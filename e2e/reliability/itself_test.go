@@ -24,7 +24,7 @@ func TestItself(t *testing.T) {
 			// Everybody who has waited is there at once then, and more than may stand
 			// in line for Telnyx.
 			name:    "stopped, and continued",
-			holders: nobody, agers: nobody, newcomers: []string{noAnswer, upstreamLimited}, waits: time.Second, within: soon, unready: true,
+			holders: nobody, agers: nobody, newcomers: []string{noAnswer, upstreamLimited}, waits: time.Second, within: soon, unready: true, stops: true,
 			begin: func(t *testing.T, w *world) func() {
 				w.services[0].signal(t, syscall.SIGSTOP)
 				return func() { w.services[0].signal(t, syscall.SIGCONT) }
@@ -32,8 +32,14 @@ func TestItself(t *testing.T) {
 		}, {
 			name: "clock an hour fast", setup: moved(), within: 0,
 			begin: func(t *testing.T, w *world) func() {
+				before := w.lifeLeft(t)
 				w.clock.set(t, 0, time.Hour)
-				return func() { w.clock.set(t, 0, 0) }
+				return func() {
+					if gone := before - w.lifeLeft(t); (gone - time.Hour).Abs() > *faultLasts+time.Minute {
+						t.Errorf("a token has %v less to live, want about an hour, so nothing was broken", gone)
+					}
+					w.clock.set(t, 0, 0)
+				}
 			},
 		}, {
 			// Newcomers show what was issued in an hour's time.
@@ -44,4 +50,16 @@ func TestItself(t *testing.T) {
 			},
 		},
 	})
+}
+
+// lifeLeft is for how long somebody's token is good, as the service sees it.
+func (w *world) lifeLeft(t *testing.T) time.Duration {
+	t.Helper()
+	client := w.newClient(t)
+	defer client.CloseIdleConnections()
+	s := w.ask(t.Context(), client, 0, holders.name(0))
+	if s.outcome != issued {
+		t.Errorf("a holder got %s", s.outcome)
+	}
+	return s.left
 }

@@ -2,7 +2,9 @@ package reliability_test
 
 import (
 	"context"
+	"encoding/json"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -22,7 +24,11 @@ func TestItselfLimited(t *testing.T) {
 				leave := crowd(t, w.urls[0])
 				// Whatever the service needs beside, it must open now.
 				stop := every(time.Second, w.line.drop)
-				return func() { stop(); leave() }
+				return func() {
+					w.wantCrowded(t)
+					stop()
+					leave()
+				}
 			},
 		},
 	})
@@ -53,4 +59,25 @@ func crowd(t *testing.T, url string) (leave func()) {
 		stop()
 		crowding.Wait()
 	}
+}
+
+// wantCrowded wants the first service to have said that it takes fewer connections
+// than it is told to, and to have as many as it said.
+func (w *world) wantCrowded(t *testing.T) {
+	t.Helper()
+	p := w.services[0]
+	open, err := p.descriptors()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(p.written()) {
+		var entry struct{ Connections int }
+		if strings.Contains(line, "the limit on open files is too low") && json.Unmarshal([]byte(line), &entry) == nil {
+			if open < entry.Connections {
+				t.Errorf("%d descriptors are open, want the %d connections that may be, so nothing was broken", open, entry.Connections)
+			}
+			return
+		}
+	}
+	t.Errorf("the service does not say that it may open few files, so nothing was broken; %d are open", open)
 }

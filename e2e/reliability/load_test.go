@@ -43,8 +43,10 @@ type sample struct {
 	took    time.Duration
 	outcome string // the code of the problem, or one of the above
 	source  string // of the token, as logged
+	why     string // there is none, as logged
 	id      string // of the request
 	retry   time.Duration
+	left    time.Duration // of the token's life, as the service says
 }
 
 // load is a crowd that asks at a steady rate, whatever it is answered.
@@ -170,14 +172,17 @@ func (w *world) askAs(ctx context.Context, client *http.Client, url, user, beare
 	if err != nil {
 		return s
 	}
-	var said struct{ Token, Code string }
+	var said struct {
+		Token, Code string
+		ExpiresIn   int `json:"expires_in"`
+	}
 	if json.Unmarshal(body, &said) != nil {
 		said.Code = "status " + strconv.Itoa(res.StatusCode)
 	}
 	seconds, _ := strconv.Atoi(res.Header.Get("Retry-After"))
 	s.retry, s.id, s.outcome = time.Duration(seconds)*time.Second, res.Header.Get("X-Request-Id"), said.Code
 	if res.StatusCode == http.StatusOK {
-		s.outcome = issued
+		s.outcome, s.left = issued, time.Duration(said.ExpiresIn)*time.Second
 		if owner, ok := w.telnyx.CredentialOf(said.Token); !ok || owner != w.credentials[user] {
 			s.outcome = anotherToken
 		}
@@ -188,22 +193,25 @@ func (w *world) askAs(ctx context.Context, client *http.Client, url, user, beare
 // processes are all that there are and were.
 func (w *world) processes() []*process { return append(slices.Clone(w.former), w.services...) }
 
-// addSources finds in the services' logs where each token came from.
-func (w *world) addSources(samples []sample) {
-	sources := map[string]string{}
+// explain finds in the services' logs where each token came from, or why there is
+// none.
+func (w *world) explain(samples []sample) {
+	type line struct {
+		ID            string `json:"request_id"`
+		Source, Error string
+	}
+	logged := map[string]line{}
 	for _, p := range w.processes() {
-		for line := range bytes.Lines([]byte(p.written())) {
-			var entry struct {
-				ID     string `json:"request_id"`
-				Source string `json:"source"`
-			}
-			if json.Unmarshal(line, &entry) == nil && entry.Source != "" {
-				sources[entry.ID] = entry.Source
+		for text := range bytes.Lines([]byte(p.written())) {
+			var entry line
+			if json.Unmarshal(text, &entry) == nil && entry.ID != "" {
+				logged[entry.ID] = entry
 			}
 		}
 	}
 	for i := range samples {
-		samples[i].source = sources[samples[i].id]
+		entry := logged[samples[i].id]
+		samples[i].source, samples[i].why = entry.Source, entry.Error
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -212,16 +213,44 @@ func mebibytes(status []byte, name string) int {
 
 // metric returns the value of a series of /metrics.
 func (p *process) metric(series string) (float64, error) {
-	res, err := p.askOps("/metrics")
+	found, err := p.metrics(series + " ")
+	if err == nil && len(found) != 1 {
+		err = fmt.Errorf("there is no %s in /metrics", series)
+	}
 	if err != nil {
 		return 0, err
+	}
+	return found[0], nil
+}
+
+// total returns the sum of a metric over all series that have a label, which may
+// be none.
+func (p *process) total(metric, label string) (sum float64, err error) {
+	found, err := p.metrics(metric+"{", label)
+	for _, value := range found {
+		sum += value
+	}
+	return sum, err
+}
+
+// metrics returns the values of the series that begin with a text and contain others.
+func (p *process) metrics(begins string, contain ...string) (values []float64, err error) {
+	res, err := p.askOps("/metrics")
+	if err != nil {
+		return nil, err
 	}
 	defer res.Body.Close()
 	lines := bufio.NewScanner(res.Body)
 	for lines.Scan() {
-		if value, ok := strings.CutPrefix(lines.Text(), series+" "); ok {
-			return strconv.ParseFloat(value, 64)
+		line := lines.Text()
+		if !strings.HasPrefix(line, begins) || slices.ContainsFunc(contain, func(c string) bool { return !strings.Contains(line, c) }) {
+			continue
 		}
+		value, err := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
+		if err != nil {
+			return nil, err
+		}
+		values = append(values, value)
 	}
-	return 0, fmt.Errorf("there is no %s in /metrics", series)
+	return values, lines.Err()
 }

@@ -94,8 +94,8 @@ func (r *results) table() string {
 		fmt.Fprintf(&b, "| %s%s | %v | %v | %v | %s | %s | %d | %s | %s | %d |\n",
 			mark, found.fault, found.seen[holders], found.seen[agers], found.seen[newcomers],
 			brief(found.slowest), brief(found.normalAfter), found.mints,
-			change(found.before.goroutines, found.after.goroutines), change(found.before.descriptors, found.after.descriptors),
-			found.after.peak)
+			change(found.before[0].goroutines, found.after[0].goroutines), change(found.before[0].descriptors, found.after[0].descriptors),
+			found.after[0].peak)
 	}
 	return b.String() + "\n"
 }

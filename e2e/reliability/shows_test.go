@@ -25,22 +25,28 @@ func TestTelnyxAwayForTenMinutes(t *testing.T) {
 		movable: true, noAgers: true, newcomers: 2000,
 		telnyx: telnyxtest.Options{RateLimit: limit},
 	})
+	before := w.quiet(t, nil)
 	p := w.arrive(t, lasts/waiting)
 	wait(t, calm)
 
-	broke := time.Now()
+	broke, called := time.Now(), w.calls(t)
 	w.line.cut()
 	w.passDuring(t, 10*time.Minute, lasts)
+	called = w.calls(t) - called
 	mended := time.Now()
 	w.line.restore(t)
 	counting := w.countMints(t)
 	wait(t, soon+2*calm)
 	busiest := counting()
 	asked := p.end()
+	compare(t, before, w.quiet(t, before), moreMemory)
 	w.checkOutput(t)
 
-	outcomes, late := counts{}, counts{}
+	outcomes, late, slowest := counts{}, counts{}, time.Duration(0)
 	for _, s := range asked {
+		if s.who == holders {
+			slowest = max(slowest, s.took)
+		}
 		switch {
 		case s.outcome == issued:
 		case s.who == holders:
@@ -54,7 +60,7 @@ func TestTelnyxAwayForTenMinutes(t *testing.T) {
 	told := fmt.Sprintf("Telnyx away for ten minutes (its clock and ours moved, %v in fact), with a limit of %d requests a second: who had a token got one every time; the others got %v. "+
 		"%d people had arrived meanwhile and waited. In the busiest second afterwards there were %d requests to Telnyx, and the last who had waited was served after %s.",
 		lasts, limit, outcomes, p.waited(broke, mended), busiest, brief(p.lastServed(mended)))
-	t.Log(told)
+	t.Logf("%s Calls of Telnyx meanwhile: %v; a holder's slowest answer: %v", told, called, slowest)
 	measured.tell(told)
 	if len(outcomes) != 1 || outcomes[upstreamUnavailable] == 0 {
 		t.Errorf("while it was away people got %v, want %s alone", outcomes, upstreamUnavailable)
@@ -77,6 +83,17 @@ func TestTelnyxAwayForTenMinutes(t *testing.T) {
 	}
 }
 
+// calls is how many calls the first service has made of Telnyx, those included that
+// nobody answered.
+func (w *world) calls(t *testing.T) int {
+	t.Helper()
+	n, err := w.services[0].total("tokensvc_telnyx_calls_total", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(n)
+}
+
 // passDuring has that much time go by in so much real time.
 func (w *world) passDuring(t *testing.T, total, lasts time.Duration) {
 	t.Helper()
@@ -90,8 +107,8 @@ func (w *world) passDuring(t *testing.T, total, lasts time.Duration) {
 // people are holders who ask steadily, and newcomers who arrive one after another
 // and come back when they are told to until they have a token.
 type people struct {
-	stop context.CancelFunc
-	all  sync.WaitGroup
+	stop, leave func()
+	all         sync.WaitGroup
 
 	mu    sync.Mutex
 	asked []sample
@@ -105,6 +122,7 @@ func (w *world) arrive(t *testing.T, interval time.Duration) *people {
 	ctx, stop := context.WithCancel(t.Context())
 	p := &people{stop: stop, first: map[string]time.Time{}, had: map[string]time.Time{}}
 	client := w.newClient(t)
+	p.leave = client.CloseIdleConnections
 	holding, arriving := 0, 0
 	stopHolders := every(100*time.Millisecond, func() {
 		user := holders.name(holding % howManyHolders)
@@ -158,6 +176,7 @@ func (p *people) note(newcomer string, s sample) {
 func (p *people) end() []sample {
 	p.stop()
 	p.all.Wait()
+	p.leave()
 	return p.asked
 }
 
@@ -188,15 +207,22 @@ func (p *people) lastServed(mended time.Time) (last time.Duration) {
 	return last
 }
 
-// However many ask however many replicas for one credential, Telnyx is asked once.
+// However many ask however many replicas for one credential, Telnyx is asked once. It
+// runs alone: a Redis that does not answer in a tenth of a second is done without.
 func TestReplicasMintOnceTogether(t *testing.T) {
-	t.Parallel()
 	const each = 64
 	w := begin(t, setup{
 		redis: true, replicas: 2, newcomers: 10,
 		telnyx: telnyxtest.Options{Latency: 400 * time.Millisecond},
 	})
+	held := w.quiet(t, nil)
 	client := w.newClient(t)
+	w.bearers[newcomers.name(0)] = w.issuer.Bearer(newcomers.name(0), nil)
+	for _, p := range w.services {
+		if up, err := p.metric("tokensvc_shared_cache_up"); err != nil || up != 1 {
+			t.Fatalf("a replica is without the Redis: %v, %v", up, err)
+		}
+	}
 	before := w.telnyx.Requests(telnyxtest.Token)
 	answers := make([]sample, 2*each)
 	var asking sync.WaitGroup
@@ -204,6 +230,8 @@ func TestReplicasMintOnceTogether(t *testing.T) {
 		asking.Go(func() { answers[n] = w.ask(t.Context(), client, n, newcomers.name(0)) })
 	}
 	asking.Wait()
+	client.CloseIdleConnections()
+	compare(t, held, w.quiet(t, held), moreMemory)
 	for _, s := range answers {
 		if s.outcome != issued {
 			t.Errorf("got %s", s.outcome)

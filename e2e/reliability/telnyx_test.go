@@ -67,6 +67,7 @@ func TestTelnyxAnswersWrongly(t *testing.T) {
 		}
 		rows = append(rows, telnyxRow(name, injected, outcome))
 	}
+	rows = append(rows, lostAnswer())
 	runRows(t, rows)
 }
 
@@ -81,6 +82,27 @@ func telnyxRow(name string, injected telnyxtest.Fault, outcome string) fault {
 	}
 	return f
 }
+
+// lostAnswer is Telnyx doing what it is asked and failing at saying so, for nobody
+// has the tokens then.
+func lostAnswer() fault {
+	f := telnyxRow("reset, when the token was made", telnyxtest.Fault{Shape: telnyxtest.Reset, After: true}, upstreamUnavailable)
+	begin := f.begin
+	f.begin = func(t *testing.T, w *world) func() {
+		before := w.telnyx.Minted()
+		mend := begin(t, w)
+		return func() {
+			if n := w.telnyx.Minted() - before; n < lostTokens {
+				t.Errorf("%d tokens were made, want at least %d, so nothing was lost", n, lostTokens)
+			}
+			mend()
+		}
+	}
+	return f
+}
+
+// lostTokens are more than those that were under way when it began.
+const lostTokens = 4
 
 func TestTelnyxRefuses(t *testing.T) {
 	t.Parallel()

@@ -29,7 +29,7 @@ const (
 
 	// Beyond so many questions at once, one waits for a place, but not for long:
 	// an issuer that is this far behind will not catch up for it.
-	maxQuestions = 128
+	MaxQuestions = 128
 	placeTimeout = time.Second
 
 	// Some of the places are for tokens that were good a while ago.
@@ -69,11 +69,11 @@ func newIntrospector(i Issuer, cfg Config) (*introspector, error) {
 		issuer:      i,
 		credentials: credentials{i.Introspection, i.URL, cfg.Now},
 		endpoint:    newKept(cfg, i.Name, "introspection endpoint", newPublisher(i, cfg).discoveredEndpoint),
-		transport:   connectionsFor(maxQuestions, cfg.Transport),
+		transport:   connectionsFor(MaxQuestions, cfg.Transport),
 		known:       known,
 		ofKnown:     newQueue(knownWaiting*cfg.Waiting, knownPlaces),
 		waiting:     waiting{callers: make(map[digest]int)},
-		ofOthers:    newQueue(cfg.Waiting, maxQuestions-knownPlaces),
+		ofOthers:    newQueue(cfg.Waiting, MaxQuestions-knownPlaces),
 		breaker: gobreaker.NewCircuitBreaker[*token](gobreaker.Settings{
 			Timeout:     breakerPause,
 			ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakerFailures },

@@ -217,7 +217,7 @@ func TestQuestionsBeyondTheBoundWaitAndGiveUp(t *testing.T) {
 			inFlight.Add(-1)
 			return answer(http.StatusOK, activeAnswer)
 		})).introspector
-		const places = maxQuestions - knownPlaces
+		const places = MaxQuestions - knownPlaces
 		since, failures := time.Now(), make(chan error, defaultWaiting)
 		for i := range defaultWaiting {
 			go func() {
@@ -277,8 +277,8 @@ func TestInventedTokensDoNotShutOutWhoeverHasSignedIn(t *testing.T) {
 		if _, err := s.introspect(t.Context(), "alice's"); err != nil {
 			t.Errorf("alice: %v", err)
 		}
-		if n := inFlight.Load(); n > maxQuestions {
-			t.Errorf("%d questions at once, want %d at most", n, maxQuestions)
+		if n := inFlight.Load(); n > MaxQuestions {
+			t.Errorf("%d questions at once, want %d at most", n, MaxQuestions)
 		}
 		<-time.After(10 * time.Second)
 		synctest.Wait()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"slices"
 	"sync/atomic"
@@ -29,13 +30,15 @@ const tooManyRefused = "Too many requests from your address were refused."
 
 // addresses keeps each address to a rate of requests that are refused for who
 // sends them. What comes from it beyond that is not looked at, so that whoever
-// invents bearers costs neither signatures nor questions to issuers; it does not
-// touch those who were known before, who may share the address.
+// invents bearers costs neither signatures nor questions to issuers. It does not
+// touch whoever has shown the same bearer within the last minutes; who comes with a
+// new one from that address waits.
 type addresses struct {
 	every     time.Duration // between two refusals, in the long run
 	burst     time.Duration // that may come at once, in such times
 	perMinute int
 	atOnce    int
+	proxied   bool       // whose clients' addresses we are told by proxies that are trusted
 	shared    sharedRate // or nil
 	log       zerolog.Logger
 	now       func() time.Time
@@ -65,7 +68,7 @@ func newAddresses(cfg Config) (*addresses, error) {
 	a := &addresses{
 		every: every, burst: every * time.Duration(cfg.AddressBurst),
 		perMinute: cfg.AddressPerMinute, atOnce: cfg.AddressBurst,
-		shared: cfg.SharedRate, log: cfg.Log, now: cfg.Now,
+		proxied: len(cfg.TrustedProxies) > 0, shared: cfg.SharedRate, log: cfg.Log, now: cfg.Now,
 	}
 	var err error
 	a.of, err = otter.New(&otter.Options[netip.Prefix, *refused]{
@@ -94,6 +97,21 @@ func network(client netip.Addr) netip.Prefix {
 	}
 	p, _ := client.WithZone("").Prefix(bits) // the zero Prefix if the address is not known
 	return p
+}
+
+// isOne reports whether the address that a request came from can be one client's. If
+// we know of no proxies, whoever says that he forwards is one, and so may be whoever
+// comes from a network of our own: to bound him would be to bound everybody. To say so
+// without being one costs us what anybody cost us without a bound.
+func (a *addresses) isOne(r *http.Request, client netip.Addr) bool {
+	switch {
+	case a == nil:
+		return false
+	case a.proxied:
+		return true
+	}
+	return len(r.Header["X-Forwarded-For"]) == 0 && len(r.Header["Forwarded"]) == 0 &&
+		client.IsGlobalUnicast() && !client.IsPrivate()
 }
 
 // mayTry returns nil, or when somebody from there who is not known may try again.
@@ -179,4 +197,25 @@ func (a *addresses) warn(r *refused, client netip.Addr, now time.Time) {
 	}
 	a.log.Warn().Stringer("client", client).
 		Msg("so many requests from this address are refused that more are not looked at; if it is a proxy's, set trusted_proxies")
+}
+
+// verify returns who sent a request. Whoever is not known is not looked at when too
+// many from their address were refused.
+func (s *Service) verify(ctx context.Context, ev *event, r *http.Request) (*authz.Principal, error) {
+	shown := s.evidence(ev, r)
+	if err := s.addresses.mayTry(ev.client); err != nil && !s.verifier.Known(shown) {
+		return nil, err
+	}
+	return s.verifier.Verify(ctx, shown)
+}
+
+// counting has the refusals of an endpoint count for the address they go to.
+func (s *Service) counting(e endpoint) endpoint {
+	return func(ctx context.Context, ev *event, w http.ResponseWriter, r *http.Request) error {
+		err := e(ctx, ev, w, r)
+		if err != nil && s.addresses.isOne(r, ev.client) {
+			s.addresses.count(ctx, ev.client, err)
+		}
+		return err
+	}
 }

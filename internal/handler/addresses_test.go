@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"runtime"
 	"strings"
@@ -267,5 +268,32 @@ func BenchmarkMayTry(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// Behind a proxy that we do not know everybody has its address.
+func TestWhoseAddressIsBounded(t *testing.T) {
+	for _, row := range []struct {
+		name, client, header string
+		proxied, want        bool
+	}{
+		{"somebody on the internet", "203.0.113.7", "", false, true},
+		{"somebody on the internet, by IPv6", "2001:db8::7", "", false, true},
+		{"a proxy that says so", "203.0.113.7", "X-Forwarded-For", false, false},
+		{"a proxy that says so in the newer way", "203.0.113.7", "Forwarded", false, false},
+		{"an ingress in our network", "10.0.3.4", "", false, false},
+		{"an ingress in our network, by IPv6", "fd00::4", "", false, false},
+		{"something on this machine", "127.0.0.1", "", false, false},
+		{"nobody knows where", "", "", false, false},
+		{"a client in our network, behind a proxy that we know", "10.0.3.4", "X-Forwarded-For", true, true},
+	} {
+		r := &http.Request{Header: http.Header{}}
+		if row.header != "" {
+			r.Header.Set(row.header, "198.51.100.1")
+		}
+		client, _ := netip.ParseAddr(row.client)
+		if got := (&addresses{proxied: row.proxied}).isOne(r, client); got != row.want {
+			t.Errorf("%s: %v", row.name, got)
+		}
 	}
 }

@@ -24,7 +24,14 @@ const (
 	floodCallers   = 8
 )
 
-func bounded(c *handler.Config) { c.AddressPerMinute, c.AddressBurst = floodPerMinute, floodBurst }
+func bounded(c *handler.Config) {
+	c.AddressPerMinute, c.AddressBurst = floodPerMinute, floodBurst
+	c.TrustedProxies = elsewhere
+}
+
+// elsewhere is where the proxies are, so that whoever comes from this machine is a
+// client.
+var elsewhere = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 
 // from returns the house as somebody sees it who calls from that address.
 func (h *house) from(address string) *house {
@@ -139,7 +146,7 @@ func wantLater(t *testing.T, got reply) (wait time.Duration) {
 func TestWhoeverWaitsAsToldIsLookedAt(t *testing.T) {
 	var ahead atomic.Int64
 	h := build(t, telnyxtest.Options{}, func(c *handler.Config) {
-		c.AddressPerMinute, c.AddressBurst = 4, 2 // one in 15 s
+		c.AddressPerMinute, c.AddressBurst, c.TrustedProxies = 4, 2, elsewhere // one in 15 s
 		c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	})
 	alice, _ := h.person("alice")

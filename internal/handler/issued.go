@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"sync"
@@ -67,4 +68,11 @@ func (p *answers) write(w http.ResponseWriter, a issued) {
 	}
 	defer p.pool.Put(buffer)
 	write(w, http.StatusOK, "application/json", a.appendTo(buffer[:0]))
+}
+
+// refreshIn is when to come for the next token: after 75 to 85 % of the life
+// left, drawn anew each time, so that phones that logged in together do not
+// refresh together.
+func refreshIn(life time.Duration) time.Duration {
+	return time.Duration((0.75 + 0.10*rand.Float64()) * float64(life)) //nolint:gosec // spreads load, guards nothing
 }

@@ -116,9 +116,14 @@ func prefersText(accept []string) bool {
 }
 
 // wantsFresh reports whether the caller wants no token that was kept (RFC 9111
-// section 5.2.1.4).
-func wantsFresh(cacheControl []string) bool {
-	for _, line := range cacheControl {
+// section 5.2.1.4). A browser sends Cache-Control by itself when a page fetches with
+// cache: "no-store", and then Pragma with it (Fetch, HTTP-network-or-cache fetch): such
+// a page wants nothing kept by the browser, and says nothing of us.
+func wantsFresh(h http.Header) bool {
+	if len(h["Pragma"]) > 0 {
+		return false
+	}
+	for _, line := range h["Cache-Control"] {
 		for directive := range strings.SplitSeq(line, ",") {
 			if strings.EqualFold(strings.TrimSpace(directive), "no-cache") {
 				return true

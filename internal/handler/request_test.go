@@ -177,9 +177,16 @@ func TestWhoWantsAFreshToken(t *testing.T) {
 		"x=\"a\"|no-cache":       true, // on two lines
 		"no-transform|max-age=1": false,
 	} {
-		if got := wantsFresh(strings.Split(lines, "|")); got != want {
+		if got := wantsFresh(http.Header{"Cache-Control": strings.Split(lines, "|")}); got != want {
 			t.Errorf("Cache-Control: %q: %v, want %v", lines, got, want)
 		}
+	}
+}
+
+// A page that fetches with cache: "no-store" sends both.
+func TestABrowserThatKeepsNothingWantsNoMint(t *testing.T) {
+	if wantsFresh(http.Header{"Cache-Control": {"no-cache"}, "Pragma": {"no-cache"}}) {
+		t.Error("a mint for each request of a browser's")
 	}
 }
 

@@ -3,17 +3,15 @@ package handler
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"net/http"
 	"time"
 
-	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 	"github.com/tokensvc/tokensvc/internal/vending"
 )
 
-// token is the whole story of a login token, from a verified person in to a
+// token is the whole story of a login token, from a request in to a
 // token out. It refuses as early as it can.
 func (s *Service) token(ctx context.Context, ev *event, w http.ResponseWriter, r *http.Request) error {
 	var err error
@@ -39,7 +37,7 @@ func (s *Service) token(ctx context.Context, ev *event, w http.ResponseWriter, r
 	if err != nil {
 		return err
 	}
-	vended, err := s.vendor.Vend(ctx, ev.credential, vending.Ask{Fresh: wantsFresh(r.Header["Cache-Control"])})
+	vended, err := s.vendor.Vend(ctx, ev.credential, vending.Ask{Fresh: wantsFresh(r.Header)})
 	if err != nil {
 		return err
 	}
@@ -50,32 +48,11 @@ func (s *Service) token(ctx context.Context, ev *event, w http.ResponseWriter, r
 	return s.hand(w, r, ev, vended.LoginToken)
 }
 
-// verify returns who sent a request. Whoever is not known is not looked at when too
-// many from their address were refused.
-func (s *Service) verify(ctx context.Context, ev *event, r *http.Request) (*authz.Principal, error) {
-	shown := s.evidence(ev, r)
-	if err := s.addresses.mayTry(ev.client); err != nil && !s.verifier.Known(shown) {
-		return nil, err
-	}
-	return s.verifier.Verify(ctx, shown)
-}
-
-// counting has the refusals of an endpoint count for the address they go to.
-func (s *Service) counting(e endpoint) endpoint {
-	return func(ctx context.Context, ev *event, w http.ResponseWriter, r *http.Request) error {
-		err := e(ctx, ev, w, r)
-		if err != nil {
-			s.addresses.count(ctx, ev.client, err)
-		}
-		return err
-	}
-}
-
-// stillTheirs asks once more whose the credential is if a mint may have been waited for,
+// stillTheirs asks once more whose the credential is if something may have been waited for,
 // which may take as long as it takes somebody to take the credential away. A directory
 // that does not answer now has answered for them before.
 func (s *Service) stillTheirs(ctx context.Context, ev *event, from vending.Source) error {
-	if from != vending.Minted && from != vending.Shared {
+	if from == vending.Cached {
 		return nil
 	}
 	now, err := s.directory.Find(ctx, directory.Query{User: ev.who.User, Claims: ev.who.Claims, Device: ev.device, RequestID: ev.requestID})
@@ -103,11 +80,4 @@ func (s *Service) hand(w http.ResponseWriter, r *http.Request, ev *event, token 
 	}
 	s.issued(ev.credential, now)
 	return nil
-}
-
-// refreshIn is when to come for the next token: after 75 to 85 % of the life
-// left, drawn anew each time, so that phones that logged in together do not
-// refresh together.
-func refreshIn(life time.Duration) time.Duration {
-	return time.Duration((0.75 + 0.10*rand.Float64()) * float64(life)) //nolint:gosec // spreads load, guards nothing
 }

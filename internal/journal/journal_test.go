@@ -147,6 +147,7 @@ func TestNoLineIsLostOrTorn(t *testing.T) {
 		})
 	}
 	go func() { all.Wait(); _ = w.Close(); _ = pipe.Close() }()
+	<-time.After(300 * time.Millisecond) // until the pipe is full, and then a page
 	read, err := io.ReadAll(r)
 	if err != nil {
 		t.Fatal(err)

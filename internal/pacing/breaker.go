@@ -167,7 +167,7 @@ func (b *breaker) note(at time.Duration, about telnyx.CredentialID) {
 	place := &b.failing[0]
 	for i := range b.failing {
 		f := &b.failing[i]
-		if f.number > 0 && f.about == about {
+		if f.number > 0 && f.about == about && !about.IsZero() { // calls about none are different ones
 			place = f
 			break
 		}

@@ -178,7 +178,7 @@ func (p *Pacer) sendAway(at time.Duration, w *waiter, ahead int) error {
 // to come back: a little before, because whole seconds are rounded up, and who is
 // early waits here. Nobody waits for a background call, so it keeps no place.
 func (p *Pacer) promise(at time.Duration, w *waiter, turn time.Duration) error {
-	if !w.background {
+	if !w.background && !w.about.IsZero() { // it would be anybody's who comes for none
 		p.promises.remember(at, w.about, w.place, turn)
 	}
 	gap := p.gap(at)
@@ -260,7 +260,7 @@ func (p *Pacer) more() {
 func (p *Pacer) slowDown(at time.Duration, a telnyx.Attempt, background bool) {
 	p.limit.limited(at, a.RetryAfter, p.good.rate(at))
 	p.follow()
-	if !background {
+	if !background && !a.About.IsZero() {
 		p.firstPlace--
 		p.promises.remember(at, a.About, p.firstPlace, p.limit.held)
 	}

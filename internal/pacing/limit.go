@@ -25,9 +25,9 @@ const (
 	// guessedSpan is the window of a limit that was guessed: what went well in the
 	// last second, but no less than leastGuess, in which there is room to find out.
 	// A guess grows by guessGrowth calls each second at least, and is forgotten when
-	// it has doubled without a 429. One that 429s have cut to the floor was wrong, and
-	// says little of what is allowed when they are over: it doubles each second, until
-	// the next 429 finds the limit.
+	// it has doubled without a 429. After 429s in a row with nothing that went well
+	// among them it was no such limit that was met, and the guess says little of what
+	// is allowed when they are over: it doubles each second, until the next 429.
 	guessedSpan = time.Second
 	leastGuess  = fewest
 	guessGrowth = 0.25
@@ -51,7 +51,7 @@ type limit struct {
 	factor   float64 // of our share when it was last cut
 	cutAt    time.Duration
 	uncut    float64       // the factor before that
-	floored  bool          // it was cut to the floor
+	nothing  bool          // nothing had gone well before that
 	cutAgain time.Duration // 429s before that are of calls sent before the cut
 
 	held time.Duration // Telnyx told us to wait until then
@@ -104,14 +104,13 @@ func (l *limit) limited(at time.Duration, wait time.Duration, rate int) {
 	}
 	if at >= l.cutAgain {
 		l.uncut, l.cutAgain = l.factorAt(at), max(l.held, at+time.Second)
-		l.factor, l.cutAt = l.uncut, at
+		l.factor, l.cutAt, l.nothing = l.uncut, at, rate == 0
 	}
 	less := weight / float64(l.most)
 	if l.guessed {
 		less = 1 // it was no more than a guess
 	}
 	l.factor = max(l.factor-less, l.uncut*cut, floor)
-	l.floored = l.factor <= floor
 }
 
 // factorAt is the part of our share that 429s leave us. It comes back slowly, by
@@ -126,7 +125,7 @@ func (l *limit) factorAt(at time.Duration) float64 {
 		growth = max(growth, guessGrowth/float64(l.most))
 	}
 	factor := l.factor + growth*(at-l.cutAt).Seconds()
-	if l.guessed && l.floored {
+	if l.guessed && l.nothing {
 		factor = max(factor, l.factor*math.Exp2((at-max(l.cutAt, l.held)).Seconds()))
 	}
 	if l.guessed {

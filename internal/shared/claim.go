@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/redis/rueidis"
-
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
 
@@ -20,9 +18,17 @@ const (
 	maxHeld = telnyx.MaxTimeout
 )
 
-// Names: the lease. Arguments: the holder, and to renew it, its life in
-// milliseconds. A lease that has lapsed may be another's by now.
+// Names: the lease. Arguments: the holder, and to take or renew it, its life in
+// milliseconds. One that would last for longer is none of ours. A lease that has lapsed
+// may be another's by now.
 const (
+	claimScript = `
+local left = redis.call('PTTL', KEYS[1])
+if left >= 0 and left <= tonumber(ARGV[2]) then
+	return 0
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1`
 	renewScript = `
 if redis.call('GET', KEYS[1]) == ARGV[1] then
 	return redis.call('PEXPIRE', KEYS[1], ARGV[2])
@@ -44,10 +50,8 @@ func (r *Redis) Claim(ctx context.Context, id telnyx.CredentialID) (release func
 		return func() {}, true
 	}
 	l := &lease{redis: r, name: r.name(claimName, id.String()), holder: rand.Text(), until: time.Now().Add(maxHeld)}
-	_, err := r.ask(ctx, func(ctx context.Context, c rueidis.Client) rueidis.RedisResult {
-		return c.Do(ctx, c.B().Set().Key(l.name).Value(l.holder).Nx().PxMilliseconds(leaseLife.Milliseconds()).Build())
-	})
-	if rueidis.IsRedisNil(err) {
+	granted, err := r.run(ctx, r.scripts.claim, []string{l.name}, l.holder, milliseconds(leaseLife))
+	if err == nil && granted == 0 {
 		return func() {}, false
 	}
 	if err == nil {

@@ -12,8 +12,10 @@ import (
 const (
 	maxBulk     = 64 << 10
 	maxLine     = 4 << 10
-	maxElements = 4096 // of a message, arrays in arrays included
+	maxElements = 64 // of a message, arrays in arrays included
 	maxDepth    = 8
+	// maxMessage is what all strings of a message may have together.
+	maxMessage = 2 * maxBulk
 )
 
 var errProtocol = errors.New("it does not speak Redis's protocol")
@@ -82,6 +84,7 @@ type scanner struct {
 	open     [maxDepth]int // how many elements the open arrays still want
 	depth    int
 	elements int // of this message, as announced
+	bytes    int // of its strings, as announced
 }
 
 // scan returns how many messages ended in p.
@@ -172,6 +175,9 @@ func (s *scanner) beginString() error {
 	if s.number > maxBulk {
 		return fmt.Errorf("%w: a string of more than %d bytes", errProtocol, maxBulk)
 	}
+	if s.bytes += s.number; s.bytes > maxMessage {
+		return fmt.Errorf("%w: a message of more than %d bytes", errProtocol, maxMessage)
+	}
 	s.skip = s.number + len("\r\n")
 	return nil
 }
@@ -196,6 +202,6 @@ func (s *scanner) complete() bool {
 			return false
 		}
 	}
-	s.elements = 0
+	s.elements, s.bytes = 0, 0
 	return true
 }

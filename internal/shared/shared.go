@@ -133,13 +133,13 @@ func (r *Redis) name(kind, of string) string {
 // scripts are what Redis does in one go. It knows a script by its hash after the
 // first time.
 type scripts struct {
-	put, forget, renew, release, calls, allow *rueidis.Lua
+	put, forget, claim, renew, release, calls, allow *rueidis.Lua
 }
 
 func newScripts() scripts {
 	return scripts{
 		put: rueidis.NewLuaScript(putScript), forget: rueidis.NewLuaScript(forgetScript),
-		renew: rueidis.NewLuaScript(renewScript), release: rueidis.NewLuaScript(releaseScript),
+		claim: rueidis.NewLuaScript(claimScript), renew: rueidis.NewLuaScript(renewScript), release: rueidis.NewLuaScript(releaseScript),
 		calls: rueidis.NewLuaScript(callsScript), allow: rueidis.NewLuaScript(allowScript),
 	}
 }

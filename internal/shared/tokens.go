@@ -16,13 +16,14 @@ const markLife = telnyx.MaxTimeout + time.Minute
 
 // putScript stores an entry unless what is in it was asked for before the last
 // Forget. Names: the entry, the mark. Arguments: the entry, its life, the mint's age,
-// both in milliseconds. Ages and Redis's own clock, because replicas' clocks differ.
+// both in milliseconds. Ages and Redis's own clock, because replicas' clocks differ. A
+// mark that is still to come is none of ours.
 // A number is written out since Lua would round it.
 const putScript = `
-local now = redis.call('TIME')
-local began = now[1] * 1000 + math.floor(now[2] / 1000) - ARGV[3]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local mark = tonumber(redis.call('GET', KEYS[2]) or '')
-if mark and mark >= began then
+if mark and mark >= now - ARGV[3] and mark <= now then
 	return 0
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])

@@ -24,16 +24,15 @@ var (
 type progress struct {
 	connected atomic.Bool // there was a connection, so something may have been sent
 	answered  atomic.Bool // the first byte of an answer came
-	got       func()      // to be called when there is a connection
+	want      *want
 }
 
 // attempt makes one request with one API key, reads its answer to the end, so that
 // the connection can be used again, and decodes it. What the answer's headers say of
 // the rate limit goes into shown.
 func (c *Client) attempt(ctx context.Context, k call, key string, shown *Attempt) *Error {
-	got, end := c.dialer.begin()
-	defer end()
-	p := progress{got: got}
+	p := progress{want: c.dialer.begin()}
+	defer p.want.end()
 	req, failed := c.request(ctx, k, key, &p)
 	if failed != nil {
 		return failed
@@ -68,7 +67,8 @@ func (c *Client) attempt(ctx context.Context, k call, key string, shown *Attempt
 // request builds the request.
 func (c *Client) request(ctx context.Context, k call, key string, p *progress) (*http.Request, *Error) {
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn:              func(httptrace.GotConnInfo) { p.connected.Store(true); p.got() },
+		GetConn:              func(string) { p.want.needs() },
+		GotConn:              func(httptrace.GotConnInfo) { p.connected.Store(true); p.want.got() },
 		GotFirstResponseByte: func() { p.answered.Store(true) },
 	})
 	var body io.Reader = http.NoBody

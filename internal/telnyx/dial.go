@@ -62,13 +62,37 @@ func (d *dialer) await(ctx context.Context) error {
 	return nil
 }
 
-// begin counts a request that is made. got is to be called when it has a connection,
-// and end when it is over.
-func (d *dialer) begin() (got, end func()) {
+// A want is a request that is being made, and whether it has a connection.
+type want struct {
+	dialer  *dialer
+	waiting atomic.Bool
+}
+
+// begin counts a request that is made.
+func (d *dialer) begin() *want {
 	d.requests.Add(1)
-	d.wanting.Add(1)
-	got = sync.OnceFunc(func() { d.wanting.Add(-1) })
-	return got, func() { got(); d.requests.Add(-1) }
+	return &want{dialer: d}
+}
+
+// needs says that it needs a connection, now or again: the transport repeats some
+// requests by itself.
+func (w *want) needs() {
+	if !w.waiting.Swap(true) {
+		w.dialer.wanting.Add(1)
+	}
+}
+
+// got says that it has one.
+func (w *want) got() {
+	if w.waiting.Swap(false) {
+		w.dialer.wanting.Add(-1)
+	}
+}
+
+// end says that the request is over.
+func (w *want) end() {
+	w.got()
+	w.dialer.requests.Add(-1)
 }
 
 // counted is a connection that is counted for as long as it is open.

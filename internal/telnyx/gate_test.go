@@ -208,3 +208,30 @@ func TestWhatTheLimitHeadersMaySay(t *testing.T) {
 		}
 	}
 }
+
+// A lock lets so many attempts in, and then nobody.
+type lock struct{ lets int }
+
+func (l *lock) Enter(ctx context.Context, _ CredentialID) error {
+	if l.lets--; l.lets >= 0 {
+		return nil
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (l *lock) Leave(Attempt) {}
+
+// Whose time ends in line for another attempt is told what came of the one that was
+// made: Telnyx has answered that.
+func TestTimeThatEndsBeforeARetryIsNotTelnyxs(t *testing.T) {
+	for lets, want := range map[int]error{0: ErrTimeout, 1: ErrLimited} {
+		synctest.Test(t, func(t *testing.T) {
+			client, _ := play(t, status(429), done)
+			client.gate = &lock{lets}
+			if err := operations["mint"](t.Context(), client); !errors.Is(err, want) {
+				t.Errorf("%d attempts let in: got %v, want %v", lets, err, want)
+			}
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -216,7 +217,9 @@ func (r *keyring) learn(t turn, failed *Error) {
 	var news State
 	changed := false
 	switch {
-	case failed != nil && errors.Is(failed.Kind, ErrKeyRejected):
+	// A 403 may be about what was asked for: the next key is tried, and this one is the
+	// first for all others.
+	case failed != nil && failed.Status == http.StatusUnauthorized:
 		news, changed = r.reject(t.key)
 	case failed == nil, errors.Is(failed.Kind, ErrCredentialRejected) && failed.Code != "":
 		news, changed = r.accept(t)

@@ -93,7 +93,9 @@ func (p *portal) want(t *testing.T, client *Client, op string, kind error, keys 
 }
 
 func TestTheNextKeyIsForWhenOneIsRejected(t *testing.T) {
-	for _, code := range []int{http.StatusUnauthorized, http.StatusForbidden} {
+	// Whether a 403 is about the key or about what is asked for is not documented, so it
+	// makes nobody else's call go another way.
+	for code, next := range map[int][]string{http.StatusUnauthorized: {"B"}, http.StatusForbidden: {"A", "B"}} {
 		for op := range operations {
 			synctest.Test(t, func(t *testing.T) {
 				var p portal
@@ -102,13 +104,28 @@ func TestTheNextKeyIsForWhenOneIsRejected(t *testing.T) {
 				p.refuse(code, "A")
 				began := time.Now()
 				p.want(t, client, op, nil, "A", "B")
-				p.want(t, client, op, nil, "B")
+				p.want(t, client, op, nil, next...)
 				if took := time.Since(began); took > 0 || client.budget.left < budgetMax {
 					t.Errorf("%s: after %v, with %v retries left: another key is no retry", op, took, client.budget.left)
 				}
 			})
 		}
 	}
+}
+
+// One credential for which Telnyx answers 403 is nobody else's trouble, though the
+// other key is dead.
+func TestAForbiddenCredentialTakesNoKeyFromTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p portal
+		client := p.open(t, "A", "B")
+		p.want(t, client, "mint", nil, "A")
+		p.refuse(http.StatusUnauthorized, "B")
+		p.refuse(http.StatusForbidden, "A")
+		p.want(t, client, "mint", ErrKeyRejected, "A", "B")
+		p.refuse(0, "A")
+		p.want(t, client, "mint", nil, "A")
+	})
 }
 
 func TestARejectedKeyIsTriedAgainOnceAMinute(t *testing.T) {
@@ -209,8 +226,7 @@ func TestWhenAllKeysAreRejected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p portal
 		client := p.open(t, "A", "B", "C")
-		p.refuse(http.StatusUnauthorized, "A", "C")
-		p.refuse(http.StatusForbidden, "B")
+		p.refuse(http.StatusUnauthorized, "A", "B", "C")
 		if e := p.want(t, client, "create", ErrKeyRejected, "A", "B", "C"); e.Uncertain || e.Status != http.StatusUnauthorized {
 			t.Errorf("got %+v", *e)
 		}

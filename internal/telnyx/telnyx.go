@@ -194,16 +194,21 @@ func (c *Client) do(ctx context.Context, k call) *Error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	made, uncertain := 0, false
+	var before *Error
 	for attempt := 1; ; attempt++ {
 		err := c.withKeys(ctx, k)
 		if err == nil {
 			c.budget.earn()
 			return nil
 		}
+		if before != nil && err.withheld && errors.Is(err, ErrTimeout) && ctx.Err() != nil {
+			return before // Telnyx is not slow: the time ran out before it was asked again
+		}
 		made, uncertain = made+err.Attempts, uncertain || err.Uncertain
 		err.Op, err.Credential, err.Attempts, err.Uncertain = k.op, k.credential, made, uncertain
 		if !c.again(ctx, k, attempt, err) {
 			return err
 		}
+		before = err
 	}
 }

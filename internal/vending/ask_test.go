@@ -1,8 +1,10 @@
 package vending_test
 
 import (
+	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,5 +66,41 @@ func TestWithoutACacheEveryTokenIsMintedForWhoAsks(t *testing.T) {
 	s.telnyx.Inject(telnyxtest.Fault{Op: telnyxtest.Token, Status: 503})
 	if _, err := s.Vend(t.Context(), id, vending.Ask{}); !errors.Is(err, telnyx.ErrUnavailable) {
 		t.Errorf("%v, want Telnyx's error", err)
+	}
+}
+
+// way is a way to Telnyx on which mints are counted.
+type way struct {
+	minter interface {
+		Mint(ctx context.Context, id telnyx.CredentialID) (telnyx.LoginToken, error)
+	}
+	mints atomic.Int64
+}
+
+func (w *way) Mint(ctx context.Context, id telnyx.CredentialID) (telnyx.LoginToken, error) {
+	w.mints.Add(1)
+	return w.minter.Mint(ctx, id)
+}
+
+// What nobody waits for goes another way to Telnyx, on which it comes last.
+func TestRenewalsGoTheBackgroundsWay(t *testing.T) {
+	clock := &clock{start: time.Now()}
+	server := telnyxtest.StartT(t, telnyxtest.Options{TokenLife: 24 * time.Hour, Now: clock.Now})
+	background := &way{}
+	s := openShop(t, clock, server, vending.Config{Background: background})
+	background.minter = s.client
+	id := s.credential(t)
+	s.vend(t, id, vending.Minted)
+	if _, err := s.Vend(t.Context(), id, vending.Ask{Fresh: true}); err != nil {
+		t.Fatal(err)
+	}
+	if n := background.mints.Load(); n != 0 {
+		t.Errorf("%d of the mints that somebody waited for went the background's way", n)
+	}
+	s.clock.Advance(11*time.Hour + 30*time.Minute)
+	s.vend(t, id, vending.Cached)
+	until(t, "a renewal", func() bool { return s.mints.Load() == 3 })
+	if n := background.mints.Load(); n != 1 {
+		t.Errorf("%d renewals went the background's way, want 1", n)
 	}
 }

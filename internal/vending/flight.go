@@ -66,7 +66,8 @@ func (m *Machine) mint(ctx context.Context, id telnyx.CredentialID, why reason) 
 	began := m.now()
 	minted, err := m.ask(ctx, id, why)
 	m.onMint(m.now().Sub(began), err)
-	if errors.Is(err, telnyx.ErrCredentialRejected) {
+	// A token that is still good stays: whoever needs another finds out by himself.
+	if errors.Is(err, telnyx.ErrCredentialRejected) && why != ahead {
 		m.drop(ctx, id)
 	}
 	if err != nil {

@@ -34,7 +34,7 @@ func TestWhatIsKeptIsBounded(t *testing.T) {
 		want      int
 	}{
 		"many tokens":            {1000, 0, 600, 3000, 1000},
-		"large ones":             {defaultMaxTokens, 0, telnyx.MaxTokenBytes, 20_000, defaultMaxBytes / telnyx.MaxTokenBytes},
+		"large ones":             {defaultMaxTokens, 0, telnyx.MaxTokenBytes, 20_000, DefaultMaxBytes / telnyx.MaxTokenBytes},
 		"all there is room for":  {1000, 0, 600, 900, 900},
 		"large ones, but so few": {1000, 0, telnyx.MaxTokenBytes, 900, 900},
 		"with little memory":     {0, 8 << 20, 600, 20_000, 8 << 20 / (600 + keptOverhead)},

@@ -216,3 +216,20 @@ func TestNorMayMoreWaitForOneCredential(t *testing.T) {
 		t.Errorf("%d served, %d sent away; want %d and %d", served.Load(), busy.Load(), room, 3*room)
 	}
 }
+
+// Nobody waits for a renewal, so what it meets is nobody's trouble: the token is as
+// good as before until somebody needs another.
+func TestARenewalThatIsRefusedTakesNoGoodTokenAway(t *testing.T) {
+	s := open(t, telnyxtest.Options{TokenLife: 24 * time.Hour})
+	id := s.credential(t)
+	s.vend(t, id, vending.Minted)
+	s.clock.Advance(11*time.Hour + 30*time.Minute) // due, and good
+	s.telnyx.Inject(telnyxtest.Fault{Op: telnyxtest.Token, Status: 404})
+	s.vend(t, id, vending.Cached)
+	until(t, "a renewal refused", func() bool { return s.mints.Load() == 2 })
+	s.vend(t, id, vending.Cached)
+	s.clock.Advance(time.Hour) // short of life
+	if _, err := s.Vend(t.Context(), id, vending.Ask{}); !errors.Is(err, telnyx.ErrCredentialRejected) {
+		t.Errorf("got %v, want Telnyx's refusal of the credential", err)
+	}
+}

@@ -21,7 +21,7 @@ const (
 	DefaultMinLife    = 0.5
 	defaultMaxTokens  = 200_000
 	defaultMaxWaiting = 512
-	defaultMaxBytes   = 256 << 20
+	DefaultMaxBytes   = 256 << 20
 	// MaxMaxBytes is more than anybody wants to keep.
 	MaxMaxBytes = 1 << 31
 
@@ -165,7 +165,7 @@ func (cfg Config) withDefaults() Config {
 		cfg.MaxTokens = defaultMaxTokens
 	}
 	if cfg.MaxBytes == 0 {
-		cfg.MaxBytes = defaultMaxBytes
+		cfg.MaxBytes = DefaultMaxBytes
 	}
 	if cfg.MaxWaiting == 0 {
 		cfg.MaxWaiting = defaultMaxWaiting

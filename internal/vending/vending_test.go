@@ -29,6 +29,7 @@ type shop struct {
 	*vending.Machine
 	clock  *clock
 	telnyx *telnyxtest.Server
+	client *telnyx.Client
 	mints  atomic.Int64 // told by OnMint
 }
 
@@ -57,6 +58,7 @@ func openShop(t *testing.T, clock *clock, upstream *telnyxtest.Server, cfg vendi
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.client = client
 	cfg.Minter, cfg.Now = client, s.clock.Now
 	cfg.OnMint = func(time.Duration, error) { s.mints.Add(1) }
 	s.Machine, err = vending.New(cfg)

@@ -22,13 +22,24 @@ const (
 )
 
 // vended is when tokens were last handed out, as far as it is not in the database
-// yet.
-type vended struct {
+// yet. Every request for one notes it, so there are several, by the last letter of the
+// credential's id, which is random: whoever would wait for one another seldom does.
+type vended [vendedParts]vendedPart
+
+const vendedParts = 32 // more than the letters of an id, modulo which they differ
+
+type vendedPart struct {
 	mu sync.Mutex
 	at map[string]int64 // of a credential
 }
 
-func newVended() *vended { return &vended{at: make(map[string]int64)} }
+func newVended() *vended {
+	v := new(vended)
+	for i := range v {
+		v[i].at = make(map[string]int64)
+	}
+	return v
+}
 
 // Vended remembers that a token of the credential was just handed out. It does not
 // wait: Run writes it down within a few seconds, or it is lost if the process dies.
@@ -37,19 +48,24 @@ func (s *Store) Vended(id telnyx.CredentialID, at time.Time) {
 }
 
 func (v *vended) add(id string, at int64) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if before, known := v.at[id]; known || len(v.at) < maxVended {
-		v.at[id] = max(before, at)
+	part := &v[id[len(id)-1]%vendedParts]
+	part.mu.Lock()
+	defer part.mu.Unlock()
+	if before, known := part.at[id]; known || len(part.at) < maxVended/16 { // as many letters as there are
+		part.at[id] = max(before, at)
 	}
 }
 
 // take empties the list.
 func (v *vended) take() map[string]int64 {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	all := v.at
-	v.at = make(map[string]int64)
+	all := make(map[string]int64)
+	for i := range v {
+		part := &v[i]
+		part.mu.Lock()
+		maps.Copy(all, part.at)
+		clear(part.at)
+		part.mu.Unlock()
+	}
 	return all
 }
 

@@ -49,6 +49,7 @@ func (s *Server) mint(r *record, now time.Time) answer {
 	if r.expired(now) || now.Before(r.usable) {
 		return errorAnswer(http.StatusNotFound, codeNotFound, "The requested resource or URL could not be found.")
 	}
+	s.minted++
 	return answer{http.StatusCreated, "text/plain; charset=utf-8", s.token(r, now)}
 }
 

@@ -102,6 +102,7 @@ type Server struct {
 	window      time.Time // when the running rate window began
 	inWindow    int
 	limited     int // requests above the rate limit
+	minted      int // login tokens
 }
 
 // Start starts a server. Close ends it.
@@ -229,6 +230,14 @@ func (s *Server) Limited() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.limited
+}
+
+// Minted returns how many login tokens have been made, those that a fault kept from
+// whoever asked included.
+func (s *Server) Minted() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.minted
 }
 
 // Connections returns how many connections have been accepted.
