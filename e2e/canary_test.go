@@ -173,17 +173,21 @@ func TestNoOutcomeShowsASecret(t *testing.T) {
 		l.wantToken(t, "often", c.send(good("often")))
 	}
 	refused("rate_limited", good("often"))
+	// So that an outage, of which there would be three in a row, is none: then Telnyx is
+	// not asked.
+	failing("upstream_unavailable", telnyxtest.Fault{Status: 500, Shape: telnyxtest.HTML})
 	failing("credential_rejected", telnyxtest.Fault{Status: 422, Shape: telnyxtest.ErrorsObject})
+	failing("upstream_unavailable", telnyxtest.Fault{Shape: telnyxtest.ResetBody})
 	failing("credential_rejected", telnyxtest.Fault{Status: 404})
+	failing("upstream_timeout", telnyxtest.Fault{Shape: telnyxtest.HangBody})
 	failing("upstream_rejected", telnyxtest.Fault{Status: 401})
 	failing("upstream_rejected", telnyxtest.Fault{Shape: telnyxtest.HTML})
 	failing("upstream_rejected", telnyxtest.Fault{Shape: telnyxtest.JSONInstead})
 	failing("upstream_rejected", telnyxtest.Fault{Shape: telnyxtest.MalformedStatus})
 	failing("upstream_rejected", telnyxtest.Fault{Shape: telnyxtest.MalformedHeader})
-	failing("upstream_limited", telnyxtest.Fault{Status: 429, RetryAfter: "3"})
-	failing("upstream_unavailable", telnyxtest.Fault{Status: 500, Shape: telnyxtest.HTML})
-	failing("upstream_unavailable", telnyxtest.Fault{Shape: telnyxtest.ResetBody})
-	failing("upstream_timeout", telnyxtest.Fault{Shape: telnyxtest.HangBody})
+
+	failing("upstream_limited", telnyxtest.Fault{Status: 429, RetryAfter: "1"})
+	<-time.After(1100 * time.Millisecond) // as it asks
 
 	t.Run("overloaded, and canceled", func(t *testing.T) {
 		before := l.telnyx.Requests(telnyxtest.Token)
