@@ -20,6 +20,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/tokensvc/tokensvc/internal/authz/oidctest"
+	"github.com/tokensvc/tokensvc/internal/shared/redistest"
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
 )
 
@@ -490,6 +491,13 @@ func TestTheManualsExamples(t *testing.T) {
 	}
 	x := l.explainer(t, setting{"TOKENSVC_OIDC_REQUIRE", "{groups: [agents]}"})
 	wantShown("tokensvc explain -config tokensvc.yaml < bearer.txt", x.text(l.issuer.Bearer("carol", aVisitor)))
-	x = l.explainer(t, setting{"TELNYX_API_KEY", "KEYother"}, setting{"TOKENSVC_LISTEN", listen}, setting{"TOKENSVC_OPS_LISTEN", ops})
+	file := func(name, content string) string {
+		path := filepath.Join(t.TempDir(), name)
+		writeFile(t, path, content)
+		return path
+	}
+	x = l.explainer(t, setting{"TOKENSVC_LISTEN", listen}, setting{"TOKENSVC_OPS_LISTEN", ops},
+		setting{"TELNYX_API_KEY", ""}, setting{"TELNYX_API_KEY_FILES", file("old", "KEYother") + "," + file("new", apiKey)},
+		setting{"TOKENSVC_CACHE", redistest.StartT(t).URL()}, setting{"TOKENSVC_CACHE_KEY_FILE", file("sealing.key", sealingKey)})
 	wantShown("tokensvc check -config tokensvc.yaml", feed(t, x.env, "", "check"))
 }
