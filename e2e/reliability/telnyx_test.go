@@ -76,6 +76,9 @@ func telnyxRow(name string, injected telnyxtest.Fault, outcome string) fault {
 	f := fault{name: name, begin: inject(injected), newcomers: []string{outcome}, shows: outcome, within: soon}
 	if outcome == upstreamLimited {
 		f.within = regrown
+		if !thorough() { // of three seconds two may be spent in line, and beside all other tests the third is little
+			f.newcomers = append(f.newcomers, upstreamTimeout)
+		}
 	}
 	if outcome == credentialRejected { // then the kept token is not believed either, once it is due
 		f.agers = []string{credentialRejected}
