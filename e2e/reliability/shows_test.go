@@ -79,13 +79,19 @@ func TestTelnyxAwayForTenMinutes(t *testing.T) {
 	if len(late) > 0 {
 		t.Errorf("more than %v after it came back people got %v", soon, late)
 	}
-	if busiest > limit*21/20 { // counted by another second than Telnyx's
+	// Beside all other tests calls wait for a processor on their way, and some arrive
+	// together that were sent apart.
+	spare := limit / 20
+	if thorough() {
+		spare = 0
+	}
+	if busiest > limit+spare {
 		t.Errorf("%d requests were made of Telnyx in a second, want at most %d", busiest, limit)
 	}
 	if n := p.waited(broke, mended); n < waiting/2 {
 		t.Errorf("only %d people waited", n)
 	}
-	if n := w.telnyx.Limited(); n > p.waited(broke, mended)/50 {
+	if n := w.telnyx.Limited(); n > spare {
 		t.Errorf("%d requests were more than Telnyx allows", n)
 	}
 	// How long it takes is for `make reliability` to judge: beside all other tests the
