@@ -32,7 +32,10 @@ const compiler = `{
 // yours is what a recipe leaves to the reader.
 const yours = `
 declare const sessionToken: string
+declare const accessToken: string
 declare function logInAgain(source: import('@tokensvc/client').TokenSource): void
+declare function show(state: string, error?: import('@tokensvc/client').TokenError): void
+declare module 'https://phone.example.com/client.js' { export * from '@tokensvc/client' }
 `
 
 // What the guides show compiles, against the module and Telnyx's SDK as they are.
@@ -62,7 +65,7 @@ func TestRecipesThatAreWrongDoNotCompile(t *testing.T) {
 		},
 		{
 			"an SDK without the method",
-			"import {TelnyxRTC} from '@telnyx/webrtc'\nnew TelnyxRTC({login_token: ''}).refresh()\n",
+			"import {TelnyxRTC} from '@telnyx/webrtc'\nnew TelnyxRTC({login_token: 'later'}).refresh()\n",
 			"'refresh' does not exist on type 'TelnyxRTC'",
 		},
 		{
@@ -139,7 +142,7 @@ func newProject(t *testing.T) project {
 	if _, err := os.Stat(packages); err != nil {
 		t.Fatalf("the compiler is not there: npm ci --prefix web/test: %v", err)
 	}
-	module, err := filepath.Abs(filepath.FromSlash("client/client.js"))
+	module, err := filepath.Abs(filepath.FromSlash("client/client.d.ts"))
 	if err != nil {
 		t.Fatal(err)
 	}
