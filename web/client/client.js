@@ -306,6 +306,7 @@ export function createTokenSource({ url, bearer, device = 'default', fetch = glo
   async function post(presented, fresh, signal) {
     /** @type {Record<string, string>} */
     const headers = { Authorization: `Bearer ${presented}`, Accept: 'application/json' };
+    /** @type {string | undefined} */
     let body;
     if (device !== 'default') {
       headers['Content-Type'] = 'application/json';
@@ -315,9 +316,8 @@ export function createTokenSource({ url, bearer, device = 'default', fetch = glo
     if (fresh) headers['Cache-Control'] = 'no-cache';
     const at = reading();
     const limit = within(ANSWER, signal);
-    let response, text;
-    try {
-      response = await fetch(endpoint.href, {
+    const request = async () => {
+      const response = await fetch(endpoint.href, {
         method: 'POST',
         headers,
         body,
@@ -326,7 +326,11 @@ export function createTokenSource({ url, bearer, device = 'default', fetch = glo
         referrerPolicy: 'no-referrer',
         signal: limit.signal,
       });
-      text = await read(response);
+      return /** @type {const} */ ([response, await read(response)]);
+    };
+    let response, text;
+    try {
+      [response, text] = await Promise.race([request(), limit.end]); // whether fetch heeds the signal or not
     } catch (cause) {
       signal.throwIfAborted();
       const sentence = 'The token service cannot be reached, or does not answer to this page.';
