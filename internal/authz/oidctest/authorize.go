@@ -2,7 +2,7 @@ package oidctest
 
 import (
 	"crypto/rand"
-	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -154,6 +154,6 @@ func (i *Issuer) remember(w http.ResponseWriter, name string) {
 // cookie is the name of the session's cookie. Browsers do not tell one port's
 // cookies from another's, so it has the port in it.
 func (i *Issuer) cookie() string {
-	_, port, _ := strings.Cut(i.Addr(), ":")
-	return fmt.Sprintf("signed-in-%s", port)
+	_, port, _ := net.SplitHostPort(i.Addr())
+	return "signed-in-" + port
 }

@@ -264,10 +264,10 @@ func (k Key) SignRaw(header map[string]any, payload []byte) string {
 func (i *Issuer) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", i.shared(i.late(breakable(&i.fault, i.discovery))))
-	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("GET /keys", i.shared(func(w http.ResponseWriter, r *http.Request) {
 		i.fetches.Add(1)
 		i.late(breakable(&i.fault, i.keySet))(w, r)
-	})
+	}))
 	mux.HandleFunc("POST /introspect", func(w http.ResponseWriter, r *http.Request) {
 		i.introspections.Add(1)
 		breakable(&i.introspectionFault, i.introspect)(w, r)
