@@ -5,7 +5,7 @@ import (
 	"io/fs"
 )
 
-//go:embed demo/index.html demo/*.css demo/*.js
+//go:embed demo/index.html demo/*.css demo/*.js demo/*.svg
 var demo embed.FS
 
 // Demo is the softphone that `tokensvc dev` serves: every file of it is beside
