@@ -25,6 +25,9 @@ PROVIDER := e2e/provider/node_modules/.package-lock.json
 # Telnyx's SDK, for the softphone of `tokensvc dev`.
 DEMO := web/demo/node_modules/.package-lock.json
 
+# What checks the browser module, and everything else in web.
+WEBTEST := web/test/node_modules/.package-lock.json
+
 # What people write by hand in Node, to measure against.
 HANDWRITTEN := bench/handwritten/node/node_modules/.package-lock.json
 
@@ -47,7 +50,7 @@ build: ## build bin/tokensvc
 # build is here so that the end-to-end tests, which build too, find most of it
 # done: on a cold machine that takes minutes, which are not theirs.
 .PHONY: test
-test: need lint build $(PROVIDER) ## check everything, as CI does; a skipped test is a failure
+test: need lint build $(PROVIDER) $(WEBTEST) $(DEMO) ## check everything, as CI does; a skipped test is a failure
 	@go build -o bin/gotest ./tools/gotest
 	NO_SKIP=1 bin/gotest -race -count=1 -timeout=14m ./...
 
@@ -116,6 +119,9 @@ $(PROVIDER): e2e/provider/package.json e2e/provider/package-lock.json
 
 $(DEMO): web/demo/package.json web/demo/package-lock.json
 	npm ci --prefix web/demo --no-audit --no-fund
+=======
+$(WEBTEST): web/test/package.json web/test/package-lock.json
+	npm ci --prefix web/test --no-audit --no-fund
 	@touch $@
 
 $(HANDWRITTEN): bench/handwritten/node/package.json bench/handwritten/node/package-lock.json
