@@ -119,6 +119,8 @@ $(PROVIDER): e2e/provider/package.json e2e/provider/package-lock.json
 
 $(DEMO): web/demo/package.json web/demo/package-lock.json
 	npm ci --prefix web/demo --no-audit --no-fund
+	@touch $@
+
 $(WEBTEST): web/test/package.json web/test/package-lock.json
 	npm ci --prefix web/test --no-audit --no-fund
 	@touch $@
