@@ -50,7 +50,7 @@ build: ## build bin/tokensvc
 # build is here so that the end-to-end tests, which build too, find most of it
 # done: on a cold machine that takes minutes, which are not theirs.
 .PHONY: test
-test: need lint build $(PROVIDER) $(WEBTEST) ## check everything, as CI does; a skipped test is a failure
+test: need lint build $(PROVIDER) $(WEBTEST) $(DEMO) ## check everything, as CI does; a skipped test is a failure
 	@go build -o bin/gotest ./tools/gotest
 	NO_SKIP=1 bin/gotest -race -count=1 -timeout=14m ./...
 
@@ -118,7 +118,7 @@ $(PROVIDER): e2e/provider/package.json e2e/provider/package-lock.json
 	@touch $@
 
 $(DEMO): web/demo/package.json web/demo/package-lock.json
-	npm ci --prefix web/demo --no-audit --no-fund
+	npm ci --prefix web/demo --no-audit --no-fund --fetch-retry-mintimeout=1000 --fetch-retry-maxtimeout=5000
 	@touch $@
 
 $(WEBTEST): web/test/package.json web/test/package-lock.json

@@ -35,34 +35,38 @@ type world struct {
 	issuer *oidctest.Issuer
 }
 
-func startWorld(ctx context.Context, d devFlags) (w *world, err error) {
-	w = &world{flags: d}
-	defer func() {
-		if err != nil {
-			w.close()
-		}
-	}()
-	if w.folder, err = os.MkdirTemp("", "tokensvc-dev-"); err != nil {
+func startWorld(ctx context.Context, d devFlags) (*world, error) {
+	w := &world{flags: d}
+	if err := w.start(ctx); err != nil {
+		w.close()
 		return nil, err
+	}
+	return w, nil
+}
+
+func (w *world) start(ctx context.Context) (err error) {
+	if w.folder, err = os.MkdirTemp("", "tokensvc-dev-"); err != nil {
+		return err
 	}
 	if err := os.WriteFile(w.adminToken(), []byte(rand.Text()+rand.Text()), 0o600); err != nil {
-		return nil, err
+		return err
 	}
-	if w.page, err = listenOn(ctx, d.page); err != nil {
-		return nil, d.clash("page-listen", err)
+	if w.page, err = listenOn(ctx, w.flags.page); err != nil {
+		return w.flags.clash("page-listen", err)
 	}
-	if w.telnyx, err = telnyxtest.Start(telnyxtest.Options{Addr: d.telnyx, NewCredentialDelay: devReadyAfter}); err != nil {
-		return nil, d.clash("telnyx-listen", whyNot(err))
+	w.telnyx, err = telnyxtest.Start(telnyxtest.Options{Addr: w.flags.telnyx, NewCredentialDelay: devReadyAfter})
+	if err != nil {
+		return w.flags.clash("telnyx-listen", whyNot(err))
 	}
 	employ(w.telnyx)
 	w.issuer, err = oidctest.Start(oidctest.Options{
-		Addr: d.issuer, Audience: devAudience, People: claims(), Shows: shows(),
+		Addr: w.flags.issuer, Audience: devAudience, People: claims(), Shows: shows(),
 		ClientID: devClientID, Redirects: []string{w.pageURL() + "/"},
 	})
 	if err != nil {
-		return nil, d.clash("issuer-listen", whyNot(err))
+		return w.flags.clash("issuer-listen", whyNot(err))
 	}
-	return w, nil
+	return nil
 }
 
 func (w *world) close() {
