@@ -208,7 +208,7 @@ func (s *Service) verify(ctx context.Context, ev *event, r *http.Request) (*auth
 	}
 	who, err := s.verifier.Verify(ctx, shown)
 	if err == nil {
-		took(&ev.steps.verify, ev.began)
+		ev.steps.took(&ev.steps.verify, ev.began)
 	}
 	return who, err
 }

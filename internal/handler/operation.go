@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 
@@ -67,7 +68,7 @@ func emptyBody(w http.ResponseWriter, r *http.Request) error {
 }
 
 // writeAsTelnyx writes a token as Telnyx does: 201, and the bare JWT.
-func (*Service) writeAsTelnyx(w http.ResponseWriter, _ *http.Request, ev *event, t telnyx.LoginToken) {
+func (*Service) writeAsTelnyx(w http.ResponseWriter, _ *http.Request, ev *event, t telnyx.LoginToken, _ time.Time) {
 	ev.status = http.StatusCreated
 	write(w, ev.status, "text/plain; charset=utf-8", []byte(t.JWT.Reveal()))
 }

@@ -9,10 +9,21 @@ import (
 // steps is how long the steps of a token's story took, 0 for one that was not
 // reached. To verify is everything until the caller is known; to mint is to get a
 // token from wherever it came, which takes no time if one was kept.
-type steps struct{ verify, directory, mint time.Duration }
+type steps struct {
+	verify, directory, mint time.Duration
 
-// took notes down how long a step took. It is never 0, whatever the clock.
-func took(step *time.Duration, began time.Time) { *step = max(time.Since(began), 1) }
+	lap time.Duration // when the step began that is being taken, after the request did
+}
+
+// begin begins a step that does not begin with the end of the one before. The first
+// begins with the request.
+func (s *steps) begin(request time.Time) { s.lap = time.Since(request) }
+
+// took notes down how long a step took that ends now. It is never 0, whatever the clock.
+func (s *steps) took(step *time.Duration, request time.Time) {
+	now := time.Since(request)
+	*step, s.lap = max(now-s.lap, 1), now
+}
 
 const timingHeader = "Server-Timing"
 

@@ -14,7 +14,7 @@ import (
 // A manner is how somebody asks for a login token, and how they are given it.
 type manner struct {
 	wanted func(w http.ResponseWriter, r *http.Request) (wanted, error)
-	write  func(s *Service, w http.ResponseWriter, r *http.Request, ev *event, token telnyx.LoginToken)
+	write  func(s *Service, w http.ResponseWriter, r *http.Request, ev *event, token telnyx.LoginToken, now time.Time)
 }
 
 // wanted says which of the caller's own credentials a token is wanted for: that of a
@@ -69,7 +69,8 @@ func (s *Service) tell(ctx context.Context, ev *event, w http.ResponseWriter, r 
 
 // find finds the credential that is wanted, of the caller and of nobody else.
 func (s *Service) find(ctx context.Context, ev *event, want wanted) error {
-	defer took(&ev.steps.directory, time.Now())
+	ev.steps.begin(ev.began)
+	defer ev.steps.took(&ev.steps.directory, ev.began)
 	q := directory.Query{User: ev.who.User, Claims: ev.who.Claims, Device: want.device, Create: !want.byID, RequestID: ev.requestID}
 	if want.byID {
 		return s.findByID(ctx, ev, q, want.id)
@@ -99,7 +100,7 @@ func (s *Service) findByID(ctx context.Context, ev *event, q directory.Query, id
 
 // vend gets a token of the credential, from wherever there is one.
 func (s *Service) vend(ctx context.Context, ev *event, ask vending.Ask) (vending.Vended, error) {
-	defer took(&ev.steps.mint, time.Now())
+	defer ev.steps.took(&ev.steps.mint, ev.began) // from where the directory's ended
 	return s.vendor.Vend(ctx, ev.credential, ask)
 }
 
@@ -127,7 +128,8 @@ func (s *Service) hand(w http.ResponseWriter, r *http.Request, ev *event, token 
 		return err
 	}
 	ev.outcome = Issued
-	as.write(s, w, r, ev, token)
-	s.issued(ev.credential, s.now())
+	now := s.now()
+	as.write(s, w, r, ev, token, now)
+	s.issued(ev.credential, now)
 	return nil
 }
