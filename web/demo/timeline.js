@@ -61,7 +61,7 @@ function timings(timings, roundTrip) {
   const whole = Math.max(roundTrip, inside, 0.001);
   const bar = element('span', { class: 'bar', 'aria-hidden': 'true' });
   for (const step of known) bar.append(part(step, timings[step] / whole));
-  bar.append(part('rest', (whole - inside) / whole));
+  if (known.length > 0) bar.append(part('rest', (whole - inside) / whole));
   const words = known.map((step) => `${step} ${millis(timings[step])}`);
   return element('p', { class: 'timings' }, bar, element('span', {}, [...words, `round trip ${millis(whole)}`].join(' · ')));
 }
