@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -48,8 +49,8 @@ func TestWhichDeviceIsAskedFor(t *testing.T) {
 	} {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/token", strings.NewReader(row.body))
 		r.Header.Set("Content-Type", row.contentType)
-		device, err := deviceOf(httptest.NewRecorder(), r)
-		got := string(device)
+		want, err := wantedInBody(httptest.NewRecorder(), r)
+		got := string(want.device)
 		if err != nil {
 			got = "[" + string(OutcomeOf(err)) + "]"
 		}
@@ -281,12 +282,14 @@ func FuzzBody(f *testing.F) {
 	f.Add([]byte(`{"device":"desk"}`))
 	f.Add([]byte(`{"device":"a","device":"b/c"}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		device, err := parseDevice(body)
-		if err != nil && OutcomeOf(err) != BadRequest {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, tokenRoute, bytes.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		want, err := wantedInBody(httptest.NewRecorder(), r)
+		if err != nil && OutcomeOf(err) != BadRequest && OutcomeOf(err) != TooLarge {
 			t.Fatalf("%q: %v", body, err)
 		}
-		if err == nil && (device == "" || strings.ContainsAny(string(device), "/ \n")) {
-			t.Fatalf("%q asks for %q", body, device)
+		if err == nil && (want.byID || want.device == "" || strings.ContainsAny(string(want.device), "/ \n")) {
+			t.Fatalf("%q asks for %+v", body, want)
 		}
 	})
 }
