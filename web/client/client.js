@@ -506,6 +506,7 @@ export function keepRegistered(client, source) {
   /** @type {LoginReason} */
   let reason = 'first'; // of the next login
   let using = ''; // the token that this connection was last logged in with
+  let due = 0; // when the source asks for another
   let loggedIn = false;
   let turn = 0; // of the logins, so that an older one gives way
   let logins = { row: 0, at: reading(), most: LOGINS }; // that the SDK makes by itself
@@ -571,6 +572,7 @@ export function keepRegistered(client, source) {
    */
   function logIn(next, how = {}) {
     using = next.token;
+    due = next.refreshAt;
     if (registration.state === 'waiting') become('connecting');
     if (registration.state !== 'registered') {
       clearTimeout(stuck);
@@ -676,13 +678,11 @@ export function keepRegistered(client, source) {
   }
 
   /** @param {any} event */
-  async function warned({ warning } = {}) {
-    if (warning?.code !== 34001) return;
-    const now = await token();
+  function warned({ warning } = {}) {
     // While the next is not due the warning says no more than that tokens are short-lived here.
-    if (!now || Date.now() < now.refreshAt) return;
+    if (warning?.code !== 34001 || !loggedIn || Date.now() < due) return;
     reason = 'warning';
-    token(true);
+    token(); // has the source ask, if it has not; its event comes to a login
   }
 
   const unsubscribe = source.subscribe((event) => {
