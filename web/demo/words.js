@@ -10,7 +10,7 @@ const outcomes = {
   bad_answer: ['What answers is not the service', 'Something between here and the service answers in its place. Tell whoever runs it.'],
   unauthenticated: ['You are not signed in', 'Sign in again.'],
   invalid_token: ['Your sign-in does not count any more', 'Sign in again.'],
-  denied: ['You may not have a phone', 'Whoever gives out phones can change that; trying again cannot.'],
+  denied: ['You are not allowed a phone', 'Whoever gives out phones can change that; trying again cannot.'],
   no_credential: ['No phone has been set up for you', 'You are known, and have no number yet. Ask whoever gives out phones.'],
   provisioning: ['Your phone is being set up', 'It takes a few seconds.'],
   rate_limited: ['This phone asks too often', 'Wait a moment.'],
@@ -21,6 +21,7 @@ const outcomes = {
   upstream_limited: ['Telnyx wants fewer requests', 'It is not about you; try again in a while.'],
   upstream_unavailable: ['Telnyx cannot be reached', 'It is not about you; try again in a while.'],
   upstream_timeout: ['Telnyx does not answer in time', 'It is not about you; try again in a while.'],
+  internal: ['Something went wrong in the service', 'It is not about you; it helps to tell the request id.'],
   overloaded: ['The service has its hands full', 'Try again in a moment.'],
   bearer_failed: ['Your sign-in has ended', 'Sign in again.'],
   login_loop: ['Telnyx sends every login back', 'The phone has stopped by itself, so as not to knock without end. Start it again in a while.'],
@@ -62,7 +63,7 @@ export const stateWord = {
  */
 export function doing({ state, why, token, trouble, failed, on, sdkMissing }) {
   const left = token ? token.expiresAt - Date.now() : 0;
-  if (state === 'stopped') return 'This phone does not ring, and does not try any more.';
+  if (state === 'stopped') return 'It does not ring, and has stopped trying. You can start it again.';
   if (trouble) return `${meaning(trouble).title}. ${without(state, left, failed)}`;
   if (state === 'absent') return sdkMissing;
   if (state === 'waiting') return waits[why] ?? 'It waits a moment, and tries again by itself.';
@@ -81,9 +82,9 @@ const waits = {
 /** What it means to be without a newer token. */
 function without(state, left, failed) {
   const goesOn = failed ? 'It has stopped asking for the next one.' : 'It goes on asking for the next one.';
-  if (left > 0 && state === 'registered') return `It still rings: the token it has is good for ${roughly(left)}. ${goesOn}`;
-  if (left > 0) return `The token it has is good for ${roughly(left)}. ${goesOn}`;
-  return failed ? 'It has stopped asking.' : 'It asks again, and does not ring until there is a token.';
+  if (left > 0 && state === 'registered') return `The phone still rings: its token is good for ${roughly(left)}. ${goesOn}`;
+  if (left > 0) return `The phone’s token is good for ${roughly(left)}. ${goesOn}`;
+  return failed ? 'The phone has stopped asking.' : 'The phone asks again, and does not ring until there is a token.';
 }
 
 function registered(token, on, left) {
@@ -119,7 +120,7 @@ const rows = {
     tone: { registered: 'good', waiting: 'wait', stopped: 'bad', absent: 'plain' }[state] ?? 'busy',
   }),
   login: ({ reason }) => ({ title: 'Logged in', detail: logins[reason], tone: 'good' }),
-  sdk: ({ what, code }) => ({ title: sdk[what] ?? what, detail: code ? `SDK code ${code}` : '', tone: { error: 'bad', open: 'plain' }[what] ?? 'wait' }),
+  sdk: ({ what, code }) => ({ title: sdk[what] ?? what, detail: code ? `${code}${codes[code] ? `: ${codes[code]}` : ''}` : '', tone: { error: 'bad', open: 'plain' }[what] ?? 'wait' }),
   misfortune: ({ title, on }) => ({ title: on === false ? `Over: ${title}` : title, detail: 'your doing', tone: 'you' }),
 };
 
@@ -141,6 +142,13 @@ const sdk = {
   closed: 'Connection closed',
   error: 'Telnyx’s SDK reports an error',
   warning: 'Telnyx’s SDK warns',
+};
+
+// What the SDK's numbers mean that are met here.
+const codes = {
+  34001: 'the token ends within two minutes',
+  45003: 'it has given up connecting again',
+  46001: 'the login was refused',
 };
 
 const lower = (sentence) => (/^[A-Z][a-z]/.test(sentence) && !sentence.startsWith('Telnyx') ? sentence[0].toLowerCase() + sentence.slice(1) : sentence);
