@@ -119,17 +119,18 @@ func prefersText(accept []string) bool {
 	return text > json
 }
 
-// wantsFresh reports whether the caller wants no token that was kept (RFC 9111
-// section 5.2.1.4). A browser sends Cache-Control by itself when a page fetches with
-// cache: "no-store", and then Pragma with it (Fetch, HTTP-network-or-cache fetch): such
-// a page wants nothing kept by the browser, and says nothing of us.
+// wantsFresh reports whether the caller wants no token that was kept: by no-cache (RFC
+// 9111 section 5.2.1.4), or by fresh, an extension of ours (section 5.2.3). A browser
+// sends no-cache by itself when a page fetches with cache: "no-store", or its developer
+// has turned the cache off, and then Pragma with it (Fetch, HTTP-network-or-cache
+// fetch): that is about what the browser keeps, and says nothing of us. fresh does, since
+// nobody sends it but on purpose.
 func wantsFresh(h http.Header) bool {
-	if len(h["Pragma"]) > 0 {
-		return false
-	}
+	byBrowser := len(h["Pragma"]) > 0
 	for _, line := range h["Cache-Control"] {
 		for directive := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.TrimSpace(directive), "no-cache") {
+			directive = strings.TrimSpace(directive)
+			if strings.EqualFold(directive, "fresh") || !byBrowser && strings.EqualFold(directive, "no-cache") {
 				return true
 			}
 		}

@@ -175,6 +175,9 @@ func TestWhoWantsAFreshToken(t *testing.T) {
 		"no-store":               false,
 		"max-age=0":              false,
 		"no-cache-please":        false,
+		"no-cache, fresh":        true,
+		"Fresh":                  true,
+		"min-fresh=60":           false,
 		"x=\"a\"|no-cache":       true, // on two lines
 		"no-transform|max-age=1": false,
 	} {
@@ -188,6 +191,9 @@ func TestWhoWantsAFreshToken(t *testing.T) {
 func TestABrowserThatKeepsNothingWantsNoMint(t *testing.T) {
 	if wantsFresh(http.Header{"Cache-Control": {"no-cache"}, "Pragma": {"no-cache"}}) {
 		t.Error("a mint for each request of a browser's")
+	}
+	if !wantsFresh(http.Header{"Cache-Control": {"no-cache, fresh"}, "Pragma": {"no-cache"}}) {
+		t.Error("a phone in a browser whose cache is off cannot ask for a fresh token")
 	}
 }
 

@@ -54,8 +54,12 @@ func errorAnswer(status int, code, detail string) answer {
 }
 
 // serve is every request's way: its operation, the rate limit, a fault, the
-// key, the operation itself.
+// key, the operation itself. The gateway is beside all of that.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	if isUpgrade(r) {
+		s.serveGateway(w, r)
+		return
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequestBytes))
 	op, id, what := operation(r, body)
 	if err != nil {

@@ -1,6 +1,7 @@
 // Package telnyxtest is a Telnyx to test and develop against: its telephony
 // credentials API on a real listener on a loopback address, with faults on
-// demand.
+// demand, and on the same listener the gateway where softphones log in with the
+// tokens. There are no calls.
 //
 // It stands for Telnyx, not for us, so it shares no code with the client. The
 // contract that it keeps is telnyx.openapi.yaml beside it, which says what is
@@ -39,6 +40,7 @@ const (
 	DefaultAPIKey             = "KEYemulator"
 	DefaultTokenLife          = 24 * time.Hour
 	DefaultNewCredentialDelay = 5 * time.Second
+	DefaultIdleTime           = 5 * time.Minute
 )
 
 // Options says how the server behaves. The zero value is a Telnyx in good
@@ -65,8 +67,15 @@ type Options struct {
 	RateLimit int
 	// RateWindow is the fixed window of RateLimit. Default 1 s.
 	RateWindow time.Duration
-	// Latency is waited before every answer.
+	// Latency is waited before every answer of the API.
 	Latency time.Duration
+	// SessionAtExpiry is what a live session of the gateway gets when its token
+	// expires. Default CloseSession.
+	SessionAtExpiry AtExpiry
+	// IdleTime is how long a session of the gateway may be silent before it is
+	// ended. @telnyx/webrtc pings every 20 s, and a browser slows a hidden page's
+	// timers to one a minute. Default DefaultIdleTime.
+	IdleTime time.Duration
 	// Now is the clock for lifetimes and rate windows. Default time.Now.
 	Now func() time.Time
 	// Unexpected is called with a description of every request outside of the
@@ -89,6 +98,7 @@ type Server struct {
 	closed     chan struct{} // frees whoever hangs or waits
 	served     chan struct{}
 	closeOnce  sync.Once
+	talking    sync.WaitGroup // the gateway's sessions
 
 	accepted atomic.Int64
 	keys     keys
@@ -103,6 +113,7 @@ type Server struct {
 	inWindow    int
 	limited     int // requests above the rate limit
 	minted      int // login tokens
+	gateway     gateway
 }
 
 // Start starts a server. Close ends it.
@@ -124,6 +135,7 @@ func Start(o Options) (*Server, error) {
 		byID:       make(map[string]*record),
 		subjects:   make(map[string]string),
 		requests:   make(map[string]int),
+		gateway:    gateway{sessions: make(map[*session]struct{})},
 	}
 	s.http = &http.Server{
 		Handler:           http.HandlerFunc(s.serve),
@@ -179,6 +191,9 @@ func (o Options) withDefaults() Options {
 	if o.NewCredentialDelay == 0 {
 		o.NewCredentialDelay = DefaultNewCredentialDelay
 	}
+	if o.IdleTime <= 0 {
+		o.IdleTime = DefaultIdleTime
+	}
 	if o.RateWindow <= 0 {
 		o.RateWindow = time.Second
 	}
@@ -206,13 +221,15 @@ func checkLoopback(addr string) error {
 // its end.
 func (s *Server) URL() string { return "http://" + s.listener.Addr().String() + "/v2" }
 
-// Close ends the server, and with it every request that hangs. It may be
-// called more than once.
+// Close ends the server, and with it every request that hangs and every session
+// of the gateway. It may be called more than once.
 func (s *Server) Close() {
 	s.closeOnce.Do(func() {
 		close(s.closed)
+		s.DropSessions("")
 		_ = s.http.Close()
 		<-s.served
+		s.talking.Wait()
 	})
 }
 
@@ -240,7 +257,8 @@ func (s *Server) Minted() int {
 	return s.minted
 }
 
-// Connections returns how many connections have been accepted.
+// Connections returns how many connections have been accepted, those to the
+// gateway included.
 func (s *Server) Connections() int { return int(s.accepted.Load()) }
 
 func (s *Server) countConnection(_ net.Conn, state http.ConnState) {
