@@ -52,5 +52,5 @@ func appendStep(b []byte, name string, took time.Duration) []byte {
 	b = append(append(b, name...), ";dur="...)
 	b = strconv.AppendInt(b, int64(took/time.Millisecond), 10)
 	micros := int(took % time.Millisecond / time.Microsecond)
-	return append(b, '.', byte('0'+micros/100), byte('0'+micros/10%10), byte('0'+micros%10)) //nolint:gosec // digits
+	return append(b, '.', byte('0'+micros/100), byte('0'+micros/10%10), byte('0'+micros%10))
 }

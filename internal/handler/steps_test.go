@@ -44,12 +44,12 @@ type slow struct{ verify, find, vend time.Duration }
 
 func (s slow) Known(authz.Evidence) bool { return false }
 func (s slow) Verify(context.Context, authz.Evidence) (*authz.Principal, error) {
-	time.Sleep(s.verify)
+	<-time.After(s.verify)
 	return &authz.Principal{Issuer: "main", User: "main:alice"}, nil
 }
 
 func (s slow) Find(context.Context, directory.Query) (telnyx.CredentialID, error) {
-	time.Sleep(s.find)
+	<-time.After(s.find)
 	return telnyx.ParseCredentialID("6d5f3a3c-5a3e-4d6b-9f57-0a4b5f3c2d1e")
 }
 
@@ -58,7 +58,7 @@ func (s slow) DeviceOf(context.Context, directory.Query, telnyx.CredentialID) (d
 }
 
 func (s slow) Vend(context.Context, telnyx.CredentialID, vending.Ask) (vending.Vended, error) {
-	time.Sleep(s.vend)
+	<-time.After(s.vend)
 	return vending.Vended{
 		LoginToken: telnyx.LoginToken{JWT: secret.New("a.b.c"), ExpiresAt: time.Now().Add(time.Hour)}, Source: vending.Cached,
 	}, nil
