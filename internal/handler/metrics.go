@@ -27,7 +27,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tokensvc_requests_total",
-			Help: "Requests on the public listener and to the admin API by what became of them; openapi.yaml and browsers' preflights, which have no outcome, are not counted.",
+			Help: "Requests on the public listener and to the admin API by what became of them; openapi.yaml, client.js and browsers' preflights, which have no outcome, are not counted.",
 		}, []string{"route", "outcome"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "tokensvc_request_seconds",

@@ -45,6 +45,8 @@ func (s *Service) routes(cfg Config, fromProxy bool) chi.Router {
 	r.Get(cfg.BasePath+whoamiRoute, s.entry(whoamiRoute, s.counting(s.whoami), fromProxy))
 	r.Get(cfg.BasePath+"/openapi.yaml", s.contract)
 	r.Head(cfg.BasePath+"/openapi.yaml", s.contract)
+	r.Get(cfg.BasePath+"/client.js", s.module.serve)
+	r.Head(cfg.BasePath+"/client.js", s.module.serve)
 	return r
 }
 

@@ -53,7 +53,7 @@ func BenchmarkServeCached(b *testing.B) {
 	must(err)
 	service, err := handler.New(handler.Config{
 		Verifier: verifier, Policy: authz.NewPolicy(issuers), Directory: users, Vendor: machine,
-		OpenAPI: tokensvc.OpenAPI, UserPerMinute: 1e9, UserBurst: 1e9, InFlight: 1000, Timeout: 10 * time.Second,
+		OpenAPI: tokensvc.OpenAPI, ClientModule: clientModule, UserPerMinute: 1e9, UserBurst: 1e9, InFlight: 1000, Timeout: 10 * time.Second,
 		Metrics: handler.NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(io.Discard).With().Timestamp().Logger(),
 	})
 	must(err)

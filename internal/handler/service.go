@@ -44,6 +44,8 @@ type Config struct {
 	DirectoryName string
 	// OpenAPI is the contract, served at /openapi.yaml.
 	OpenAPI []byte
+	// ClientModule is the module for browsers, served at /client.js.
+	ClientModule []byte
 	// BasePath is a prefix of every path, "" or "/like/this".
 	BasePath string
 	// Origins are the origins that browsers may call from, exactly as they send
@@ -95,6 +97,7 @@ type Service struct {
 	answers   answers
 	issued    func(telnyx.CredentialID, time.Time)
 	openAPI   []byte
+	module    module
 	basePath  string
 
 	directoryName string
@@ -113,8 +116,8 @@ func New(cfg Config) (*Service, error) {
 	switch {
 	case cfg.Verifier == nil || cfg.Policy == nil || cfg.Directory == nil || cfg.Vendor == nil || cfg.Metrics == nil:
 		return nil, errors.New("handler: Verifier, Policy, Directory, Vendor and Metrics are required")
-	case len(cfg.OpenAPI) == 0:
-		return nil, errors.New("handler: OpenAPI is required")
+	case len(cfg.OpenAPI) == 0 || len(cfg.ClientModule) == 0:
+		return nil, errors.New("handler: OpenAPI and ClientModule are required")
 	case cfg.InFlight < 1 || cfg.Timeout <= 0:
 		return nil, errors.New("handler: InFlight and Timeout must be positive")
 	}
@@ -132,7 +135,7 @@ func New(cfg Config) (*Service, error) {
 			timeout: cfg.Timeout, room: int64(cfg.InFlight), client: peer, dpop: cfg.DPoP,
 		},
 		verifier: cfg.Verifier, directory: cfg.Directory, vendor: cfg.Vendor, shares: shares, addresses: addresses, issued: cfg.Issued,
-		openAPI: cfg.OpenAPI, basePath: cfg.BasePath, directoryName: cfg.DirectoryName,
+		openAPI: cfg.OpenAPI, module: newModule(cfg.ClientModule), basePath: cfg.BasePath, directoryName: cfg.DirectoryName,
 	}
 	if len(cfg.TrustedProxies) > 0 {
 		s.client = forwarded

@@ -37,6 +37,9 @@ const (
 	crowd    = 2000 // callers at once, for whom every part has room
 )
 
+// clientModule stands for the module for browsers, which is web's.
+var clientModule = []byte("export const answer = 42;\n")
+
 // house is the service with its real parts, between an issuer and an emulated
 // Telnyx, on a real listener.
 type house struct {
@@ -95,7 +98,7 @@ func build(t *testing.T, o telnyxtest.Options, change func(*handler.Config)) *ho
 
 	cfg := handler.Config{
 		Verifier: verifier, Policy: authz.NewPolicy(issuers), Directory: users, Vendor: machine,
-		OpenAPI: tokensvc.OpenAPI, UserPerMinute: 60_000, UserBurst: 10_000, InFlight: 1000, Timeout: 10 * time.Second,
+		OpenAPI: tokensvc.OpenAPI, ClientModule: clientModule, UserPerMinute: 60_000, UserBurst: 10_000, InFlight: 1000, Timeout: 10 * time.Second,
 		Metrics: handler.NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(h.log),
 	}
 	if change != nil {
@@ -413,7 +416,7 @@ func complete() handler.Config {
 		Verifier:  &known{Issuer: "main", User: "main:alice"},
 		Policy:    authz.NewPolicy([]authz.Issuer{{Name: "main"}}),
 		Directory: failing(func(context.Context) error { return directory.ErrNoCredential }),
-		Vendor:    nobody{}, OpenAPI: tokensvc.OpenAPI,
+		Vendor:    nobody{}, OpenAPI: tokensvc.OpenAPI, ClientModule: clientModule,
 		UserPerMinute: 60_000, UserBurst: 10_000, InFlight: 1000, Timeout: 10 * time.Second,
 		Metrics: handler.NewMetrics(prometheus.NewRegistry()), Log: zerolog.Nop(),
 	}
@@ -487,6 +490,7 @@ func TestNonsenseIsRefusedAtConstruction(t *testing.T) {
 		"Vendor":        func(c *handler.Config) { c.Vendor = nil },
 		"Metrics":       func(c *handler.Config) { c.Metrics = nil },
 		"OpenAPI":       func(c *handler.Config) { c.OpenAPI = nil },
+		"ClientModule":  func(c *handler.Config) { c.ClientModule = nil },
 		"UserPerMinute": func(c *handler.Config) { c.UserPerMinute = 0 },
 		"UserBurst":     func(c *handler.Config) { c.UserBurst = 0 },
 		"InFlight":      func(c *handler.Config) { c.InFlight = 0 },

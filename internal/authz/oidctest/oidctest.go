@@ -1,7 +1,7 @@
 // Package oidctest is an OpenID Connect issuer on a loopback listener, with
-// discovery, real keys, rotation, introspection and faults on demand. Tests verify against it,
-// and `tokensvc dev` gives its made-up people their bearers with it. It protects
-// nobody: whoever can reach it can be anyone.
+// discovery, real keys, rotation, introspection, sign-in in a browser, and faults on
+// demand. Tests verify against it, and `tokensvc dev` gives its made-up people their
+// bearers with it. It protects nobody: whoever can reach it can be anyone.
 package oidctest
 
 import (
@@ -36,6 +36,17 @@ type Options struct {
 	CacheControl string
 	// Client may ask about tokens. Default: nobody may.
 	Client Client
+
+	// ClientID is what the page is called that people sign in for. It has no secret.
+	// Default: nobody signs in.
+	ClientID string
+	// Redirects are where a browser may be sent back to after signing in, each
+	// exactly as it is asked for. Their origins may read this issuer's answers. See
+	// SetRedirects.
+	Redirects []string
+	// Shows says of some of the People what they are there for. It stands under
+	// their names where people sign in.
+	Shows map[string]string
 }
 
 // An Issuer is running from Start to Close.
@@ -54,6 +65,11 @@ type Issuer struct {
 	opaque     map[string]map[string]any // the claims of each opaque token
 	revoked    map[string]bool           // tokens
 	assertions map[string]bool           // jti of clients' assertions
+	redirects  []string
+	origins    map[string]bool // of the redirects
+	sessions   shelf[string]   // who is signed in, by the browser's cookie
+	codes      shelf[*ticket]
+	refreshes  shelf[*ticket]
 }
 
 // A Key signs bearers. ID is its kid.
@@ -85,6 +101,10 @@ func Start(o Options) (*Issuer, error) {
 	i := &Issuer{
 		options: o, listener: listener,
 		opaque: make(map[string]map[string]any), revoked: make(map[string]bool), assertions: make(map[string]bool),
+	}
+	if err := i.SetRedirects(o.Redirects...); err != nil {
+		_ = listener.Close()
+		return nil, err
 	}
 	i.Rotate()
 	i.server = &http.Server{Handler: i.routes(), ReadHeaderTimeout: 5 * time.Second}
@@ -243,16 +263,20 @@ func (k Key) SignRaw(header map[string]any, payload []byte) string {
 
 func (i *Issuer) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /.well-known/openid-configuration", i.late(breakable(&i.fault, i.discovery)))
-	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("GET /.well-known/openid-configuration", i.shared(i.late(breakable(&i.fault, i.discovery))))
+	mux.HandleFunc("GET /keys", i.shared(func(w http.ResponseWriter, r *http.Request) {
 		i.fetches.Add(1)
 		i.late(breakable(&i.fault, i.keySet))(w, r)
-	})
+	}))
 	mux.HandleFunc("POST /introspect", func(w http.ResponseWriter, r *http.Request) {
 		i.introspections.Add(1)
 		breakable(&i.introspectionFault, i.introspect)(w, r)
 	})
 	mux.HandleFunc("GET /bearer/{name}", i.bearer)
+	mux.HandleFunc("GET /authorize", i.authorize)
+	mux.HandleFunc("POST /authorize", i.authorize)
+	mux.HandleFunc("POST /token", i.shared(i.token))
+	mux.HandleFunc("OPTIONS /token", i.shared(preflight))
 	return mux
 }
 
@@ -267,14 +291,23 @@ func breakable(fault *atomic.Pointer[http.HandlerFunc], h http.HandlerFunc) http
 }
 
 func (i *Issuer) discovery(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, map[string]any{
+	document := map[string]any{
 		"issuer":                                i.URL(),
 		"jwks_uri":                              i.URL() + "/keys",
 		"introspection_endpoint":                i.URL() + "/introspect",
 		"response_types_supported":              []string{"code"},
 		"subject_types_supported":               []string{"public"},
 		"id_token_signing_alg_values_supported": []string{"ES256"},
-	})
+	}
+	if i.signsIn() {
+		document["authorization_endpoint"] = i.URL() + "/authorize"
+		document["token_endpoint"] = i.URL() + "/token"
+		document["code_challenge_methods_supported"] = []string{challengeMethod}
+		document["grant_types_supported"] = []string{grantCode, grantRefresh}
+		document["token_endpoint_auth_methods_supported"] = []string{"none"}
+		document["authorization_response_iss_parameter_supported"] = true
+	}
+	writeJSON(w, document)
 }
 
 func (i *Issuer) keySet(w http.ResponseWriter, _ *http.Request) {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sync"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -32,9 +33,14 @@ type Contract struct {
 	router routers.Router
 }
 
+// readModules has the library read modules as the text that they are. It keeps that in
+// a global of its own.
+var readModules = sync.OnceFunc(func() { openapi3filter.RegisterBodyDecoder("text/javascript", openapi3filter.PlainBodyDecoder) })
+
 // Load reads openapi.yaml and fails the test if it is not in order.
 func Load(tb TB) *Contract {
 	tb.Helper()
+	readModules()
 	loader := openapi3.NewLoader()
 	doc, err := loader.LoadFromData(tokensvc.OpenAPI)
 	if err == nil {

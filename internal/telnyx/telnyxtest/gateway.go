@@ -9,7 +9,7 @@ import (
 
 // Bounds of the gateway.
 const (
-	maxSessions   = 1000
+	maxSessions   = 200
 	maxFrameBytes = 64 << 10 // a login is below 2 KiB
 )
 
@@ -32,8 +32,10 @@ type GatewayCount struct {
 	Pings         int
 }
 
-// gateway is where softphones log in and register, as far as a login token
-// goes: there are no calls. Its fields need Server.mu.
+// gateway is where softphones log in and register: a WebSocket with JSON-RPC,
+// as @telnyx/webrtc 2.27.10 speaks it. How it answers what that client never
+// sends is a guess, and so is that deleting a credential ends no live session.
+// Its fields need Server.mu.
 type gateway struct {
 	sessions map[*session]struct{}
 	down     bool

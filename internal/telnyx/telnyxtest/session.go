@@ -3,19 +3,17 @@ package telnyxtest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/coder/websocket"
 )
 
 const (
-	// idleTime is how long a session may be silent. @telnyx/webrtc pings every
-	// 35 s, and a browser slows a hidden page's timers to one a minute.
-	idleTime = 5 * time.Minute
 	// writeTime is how long a frame may take to be written.
 	writeTime = 10 * time.Second
-	// expiryCheck is how often a session's token is held against Options.Now,
-	// which tests move.
+	// expiryCheck is how often the token of a silent session is held against
+	// Options.Now, which tests move.
 	expiryCheck = 100 * time.Millisecond
 )
 
@@ -51,13 +49,15 @@ type frame struct {
 	Params json.RawMessage `json:"params"`
 }
 
+var errNoFrame = errors.New("telnyxtest: not one JSON object in a text frame")
+
 // converse answers frames until the connection ends.
 func (s *Server) converse(one *session) {
 	defer one.conn.CloseNow()
 	s.talking.Go(func() { s.watch(one) })
 	defer one.cancel() // for the watch
 	for {
-		f, err := one.read()
+		f, err := one.read(s.options.IdleTime)
 		if err != nil {
 			return
 		}
@@ -69,7 +69,7 @@ func (s *Server) converse(one *session) {
 	}
 }
 
-// watch ends a session whose token has expired.
+// watch ends a session that says nothing when its token expires.
 func (s *Server) watch(one *session) {
 	ticker := time.NewTicker(expiryCheck)
 	defer ticker.Stop()
@@ -78,31 +78,36 @@ func (s *Server) watch(one *session) {
 		case <-one.ctx.Done():
 			return
 		case <-ticker.C:
-			s.expire(one)
+			s.mu.Lock()
+			s.live(one)
+			s.mu.Unlock()
 		}
 	}
 }
 
-func (s *Server) expire(one *session) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// live reports whether a session has not ended, and ends it if its token has
+// expired. It needs s.mu.
+func (s *Server) live(one *session) bool {
 	if s.options.SessionAtExpiry == CloseSession && one.credential != "" && !s.options.Now().Before(one.expires) {
 		s.end(one)
 	}
+	_, live := s.gateway.sessions[one]
+	return live
 }
 
-func (one *session) read() (frame, error) {
-	ctx, cancel := context.WithTimeout(one.ctx, idleTime)
+func (one *session) read(idle time.Duration) (frame, error) {
+	ctx, cancel := context.WithTimeout(one.ctx, idle)
 	defer cancel()
-	var f frame
 	kind, text, err := one.conn.Read(ctx)
 	if err != nil {
-		return f, err
+		return frame{}, err
 	}
-	if err = json.Unmarshal(text, &f); err != nil || kind != websocket.MessageText {
-		_ = one.conn.Close(websocket.StatusInvalidFramePayloadData, "one JSON object in a text frame")
+	var f frame
+	if kind != websocket.MessageText || json.Unmarshal(text, &f) != nil {
+		_ = one.conn.Close(websocket.StatusInvalidFramePayloadData, errNoFrame.Error())
+		return frame{}, errNoFrame
 	}
-	return f, err
+	return f, nil
 }
 
 func (one *session) write(reply map[string]any) error {
@@ -120,7 +125,7 @@ func (one *session) write(reply map[string]any) error {
 func (s *Server) replies(one *session, f frame) []map[string]any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, live := s.gateway.sessions[one]; !live {
+	if !s.live(one) {
 		return nil // ended while it spoke
 	}
 	switch f.Method {
@@ -165,7 +170,7 @@ func (s *Server) admitToken(one *session, jwt string) (code int) {
 	r, known := s.byID[s.subjects[c.Subject]]
 	now, expires := s.options.Now(), time.Unix(c.Expires, 0)
 	switch {
-	case !signed, !now.Before(expires), now.Before(time.Unix(c.From, 0)):
+	case !signed, !now.Before(expires):
 		return codeLoginIncorrect
 	case !known, r.subject != c.Subject, r.expired(now): // a credential of today, a token since ExpireTokens
 		return codeLoginIncorrect

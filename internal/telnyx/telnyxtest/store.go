@@ -58,7 +58,8 @@ func (s *Server) Credentials() []Credential {
 }
 
 // RemoveCredential deletes a credential, as an operator would in Telnyx's
-// portal. Its tokens stay what they are.
+// portal. Its tokens stay what they are, but nobody logs in with them any more.
+// Live sessions of the gateway stay.
 func (s *Server) RemoveCredential(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

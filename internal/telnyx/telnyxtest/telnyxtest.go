@@ -40,6 +40,7 @@ const (
 	DefaultAPIKey             = "KEYemulator"
 	DefaultTokenLife          = 24 * time.Hour
 	DefaultNewCredentialDelay = 5 * time.Second
+	DefaultIdleTime           = 5 * time.Minute
 )
 
 // Options says how the server behaves. The zero value is a Telnyx in good
@@ -71,6 +72,10 @@ type Options struct {
 	// SessionAtExpiry is what a live session of the gateway gets when its token
 	// expires. Default CloseSession.
 	SessionAtExpiry AtExpiry
+	// IdleTime is how long a session of the gateway may be silent before it is
+	// ended. @telnyx/webrtc pings every 20 s, and a browser slows a hidden page's
+	// timers to one a minute. Default DefaultIdleTime.
+	IdleTime time.Duration
 	// Now is the clock for lifetimes and rate windows. Default time.Now.
 	Now func() time.Time
 	// Unexpected is called with a description of every request outside of the
@@ -185,6 +190,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.NewCredentialDelay == 0 {
 		o.NewCredentialDelay = DefaultNewCredentialDelay
+	}
+	if o.IdleTime <= 0 {
+		o.IdleTime = DefaultIdleTime
 	}
 	if o.RateWindow <= 0 {
 		o.RateWindow = time.Second

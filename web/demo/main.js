@@ -1,0 +1,107 @@
+// The page's story: read what dev says, sign in, start the phone, show what happens.
+
+import { cause, readConfig } from './config.js';
+import { byId, element } from './dom.js';
+import { showLife } from './life.js';
+import { createMisfortunes } from './misfortunes.js';
+import { createPhone } from './phone.js';
+import { showProblem } from './problem.js';
+import { showRegistration } from './registration.js';
+import { createSignIn } from './signin.js';
+import { createTimeline } from './timeline.js';
+
+main().catch((error) => {
+  view('welcome');
+  showProblem(error);
+});
+
+async function main() {
+  const config = await readConfig();
+  showPeople(config.people);
+  const timeline = createTimeline();
+  const signIn = createSignIn(config, () => timeline.add({ type: 'bearer' }));
+  const begin = (other) => signIn.begin({ other }).catch(showProblem);
+  byId('sign-in').addEventListener('click', () => begin(false));
+  if (location.search === '?tab') return begin(false); // a second tab: the issuer knows who it is
+
+  const person = await signIn.finish();
+  if (!person) return view('welcome');
+  view('phone', person);
+  timeline.add({ type: 'signed-in', person });
+  const [client, TelnyxRTC] = await Promise.all([import(`${config.service}/client.js`), readSDK(config)]);
+  runPhone({ config, person, signIn, begin, timeline, client, TelnyxRTC });
+}
+
+async function readSDK({ sdk }) {
+  return sdk ? (await import(new URL(sdk, location.href))).TelnyxRTC : null;
+}
+
+function runPhone({ config, person, signIn, begin, timeline, client, TelnyxRTC }) {
+  const facts = { state: TelnyxRTC ? 'connecting' : 'absent', token: null, trouble: null, on: new Set(), sdkMissing: config.sdk_missing };
+  const shows = config.people.find(({ name, shows }) => name === person && shows.includes(':'))?.shows ?? null;
+  const phone = createPhone({ client, TelnyxRTC, config, bearer: signIn.bearer, onEvent });
+  const misfortunes = createMisfortunes((name, on) => cause(name, person, on), onEvent);
+
+  async function onEvent(event) {
+    timeline.add(event);
+    learn(facts, event);
+    if (event.type === 'token') {
+      facts.token.lifetime = (await phone.lifetime().catch(() => null)) ?? facts.token.lifetime;
+    }
+    show();
+  }
+
+  function show() {
+    facts.on = misfortunes.on();
+    showRegistration(facts);
+    showLife(facts.token);
+    const stopped = facts.state === 'stopped' || facts.failed;
+    showProblem(stopped ? facts.trouble : null, { signIn: () => begin(true), shows });
+    byId('again').hidden = !stopped;
+    byId('renew').hidden = stopped;
+  }
+
+  byId('renew').addEventListener('click', () => phone.renew());
+  byId('again').addEventListener('click', () => {
+    phone.stop();
+    Object.assign(facts, { state: 'connecting', token: null, trouble: null, failed: false });
+    phone.start();
+    show();
+  });
+  byId('leave').addEventListener('click', () => {
+    phone.stop();
+    signIn.forget();
+    location.assign('./');
+  });
+  misfortunes.show(config.misfortunes);
+  phone.start();
+  show();
+  setInterval(() => showLife(facts.token), 1000);
+}
+
+/** What an event changes in what is known. */
+function learn(facts, event) {
+  if (event.type === 'token') {
+    const { expiresAt, refreshAt } = event;
+    facts.token = { expiresAt, refreshAt, lifetime: expiresAt - Date.now() };
+    facts.trouble = null;
+    facts.failed = false;
+  }
+  if (event.type === 'retrying' || event.type === 'failed') facts.trouble = event.error;
+  if (event.type === 'failed') facts.failed = true;
+  if (event.type === 'state') {
+    facts.state = event.state;
+    if (event.error) facts.trouble = event.error;
+    if (event.state === 'stopped') facts.token = null;
+  }
+}
+
+function view(name, person = '') {
+  for (const part of document.querySelectorAll('[data-view]')) part.hidden = part.dataset.view !== name;
+  byId('person').textContent = person;
+  byId('initial').textContent = person.slice(0, 1).toUpperCase();
+}
+
+function showPeople(people) {
+  byId('people').append(...people.flatMap(({ name, shows }) => [element('dt', {}, name), element('dd', {}, shows)]));
+}

@@ -1,0 +1,34 @@
+// What stopped the phone, told to the person in front of it.
+
+import { byId, element } from './dom.js';
+import { meaning } from './words.js';
+
+/**
+ * Shows an error, or nothing for null.
+ * @param {{signIn: () => void, shows: string|null}} with shows: what this made-up person is there to show
+ */
+export function showProblem(error, { signIn, shows } = {}) {
+  const panel = byId('problem');
+  panel.hidden = !error;
+  panel.replaceChildren(...(error ? told(error, signIn, shows) : []));
+}
+
+function told(error, signIn, shows) {
+  if (!error.outcome) return [element('h2', {}, error.message)];
+  const { title, advice, signIn: mustSignIn } = meaning(error);
+  const parts = [element('h2', {}, title), element('p', {}, advice)];
+  if (shows) parts.push(element('p', { class: 'hint' }, `This is a made-up person, who ${shows}.`));
+  parts.push(facts(error));
+  if (mustSignIn && signIn) {
+    const button = element('button', { type: 'button', class: 'main' }, 'Sign in again');
+    button.addEventListener('click', signIn);
+    parts.push(button);
+  }
+  return parts;
+}
+
+function facts(error) {
+  return element('p', { class: 'facts' },
+    element('span', {}, 'outcome ', element('code', {}, error.outcome)),
+    error.requestId && element('span', {}, 'request ', element('code', {}, error.requestId)));
+}
