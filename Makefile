@@ -22,6 +22,9 @@ GOFILES = $(shell find . -name node_modules -prune -o -name '*.go' -print)
 # The real identity provider, and who signs in at it, for the end-to-end tests.
 PROVIDER := e2e/provider/node_modules/.package-lock.json
 
+# What checks the browser module, and everything else in web.
+WEBTEST := web/test/node_modules/.package-lock.json
+
 # What people write by hand in Node, to measure against.
 HANDWRITTEN := bench/handwritten/node/node_modules/.package-lock.json
 
@@ -40,7 +43,7 @@ build: ## build bin/tokensvc
 # build is here so that the end-to-end tests, which build too, find most of it
 # done: on a cold machine that takes minutes, which are not theirs.
 .PHONY: test
-test: need lint build $(PROVIDER) ## check everything, as CI does; a skipped test is a failure
+test: need lint build $(PROVIDER) $(WEBTEST) ## check everything, as CI does; a skipped test is a failure
 	@go build -o bin/gotest ./tools/gotest
 	NO_SKIP=1 bin/gotest -race -count=1 -timeout=14m ./...
 
@@ -105,6 +108,10 @@ need:
 
 $(PROVIDER): e2e/provider/package.json e2e/provider/package-lock.json
 	npm ci --prefix e2e/provider --no-audit --no-fund
+	@touch $@
+
+$(WEBTEST): web/test/package.json web/test/package-lock.json
+	npm ci --prefix web/test --no-audit --no-fund
 	@touch $@
 
 $(HANDWRITTEN): bench/handwritten/node/package.json bench/handwritten/node/package-lock.json

@@ -58,6 +58,7 @@ var mayImport = map[string][]string{
 	"e2e/phone":       {},
 	"e2e/reliability": {},
 	"tools/gotest":    {},
+	"web":             {},
 	".":               {},
 }
 
@@ -94,7 +95,7 @@ func TestWhatStaysOutOfTheBinary(t *testing.T) {
 func TestTheImageCanBeBuiltFromItsContext(t *testing.T) {
 	context := t.TempDir()
 	copyContext(t, context)
-	for _, unwanted := range []string{"layout_test.go", "e2e", "README.md", ".git"} {
+	for _, unwanted := range []string{"layout_test.go", "e2e", "README.md", ".git", "web/test", "web/client/package.json"} {
 		if _, err := os.Stat(filepath.Join(context, unwanted)); err == nil {
 			t.Errorf("%s is in the context", unwanted)
 		}
@@ -117,49 +118,61 @@ func TestTheImageCanBeBuiltFromItsContext(t *testing.T) {
 	}
 }
 
-// copyContext copies what .dockerignore lets through: the names after an
-// exclamation mark, and in them nothing that a later line takes out.
+// copyContext copies what .dockerignore lets through.
 func copyContext(t *testing.T, to string) {
 	t.Helper()
 	list, err := os.ReadFile(".dockerignore")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var kept, dropped []string
-	for line := range strings.Lines(string(list)) {
-		line = strings.TrimSpace(line)
-		if name, ok := strings.CutPrefix(line, "!/"); ok {
-			kept = append(kept, name)
-		}
-		if name, ok := strings.CutPrefix(line, "**/"); ok {
-			dropped = append(dropped, name)
-		}
-	}
-	anyOf := func(patterns []string, name string) bool {
-		return slices.ContainsFunc(patterns, func(p string) bool { ok, _ := path.Match(p, name); return ok })
-	}
 	err = fs.WalkDir(os.DirFS("."), ".", func(name string, d fs.DirEntry, err error) error {
-		top, _, _ := strings.Cut(name, "/")
 		switch {
-		case err != nil || name == ".":
+		case err != nil:
 			return err
-		case !anyOf(kept, top) || anyOf(dropped, d.Name()):
-			if d.IsDir() {
-				return fs.SkipDir
-			}
+		case d.IsDir() && (d.Name() == "node_modules" || d.Name() == ".git"):
+			return fs.SkipDir
+		case d.IsDir() || !inContext(string(list), name):
 			return nil
-		case d.IsDir():
-			return os.Mkdir(filepath.Join(to, name), 0o700)
 		}
 		content, err := os.ReadFile(name)
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(filepath.Join(to, name), content, 0o600)
+		copied := filepath.Join(to, name)
+		if err := os.MkdirAll(filepath.Dir(copied), 0o700); err != nil {
+			return err
+		}
+		return os.WriteFile(copied, content, 0o600)
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// inContext reports whether a .dockerignore lets a file through: the last line
+// that matches the file or a folder it is in decides, and one with an exclamation
+// mark lets through. Of Docker's patterns it knows those that ours has.
+func inContext(list, name string) bool {
+	in := true
+	for line := range strings.Lines(list) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		pattern, keeps := strings.CutPrefix(line, "!")
+		anywhere, deep := strings.CutPrefix(pattern, "**/")
+		for part := name; part != "."; part = path.Dir(part) {
+			matches, _ := path.Match(strings.TrimPrefix(pattern, "/"), part)
+			if deep {
+				matches, _ = path.Match(anywhere, path.Base(part))
+			}
+			if matches {
+				in = keeps
+				break
+			}
+		}
+	}
+	return in
 }
 
 // What is linked is what is used, as long as nothing looks methods up by their
