@@ -110,6 +110,13 @@ const commands = {
     if (!/context was destroyed|navigat/i.test(err.message)) throw err; // on its way to another page
   })),
 
+  async goto({ tab, url }) {
+    await tabs[tab].goto(url, { waitUntil: 'domcontentloaded' });
+  },
+  // forget has everybody's sessions end, as clearing the browser's data does.
+  forget: () => context.clearCookies(),
+
+  visible: ({ tab, selector }) => tabs[tab].locator(selector).first().waitFor(),
   click: ({ tab, selector }) => tabs[tab].locator(selector).click(),
   press: ({ tab, key }) => tabs[tab].keyboard.press(key),
   text: ({ tab, selector }) => tabs[tab].locator(selector).innerText(),

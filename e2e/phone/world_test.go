@@ -22,7 +22,7 @@ const (
 	audience = "softphone"
 	apiKey   = "KEYofabrowsertest"
 	module   = "../../web/client/client.js"
-	sdk      = "../../web/demo/node_modules/@telnyx/webrtc/lib/bundle.mjs"
+	sdk      = modules + "/node_modules/@telnyx/webrtc/lib/bundle.mjs"
 )
 
 // world is all that a softphone needs.
@@ -44,9 +44,7 @@ func newWorld(t *testing.T, people ...string) *world {
 	t.Helper()
 	t.Parallel()
 	b := startBrowser(t) // first, because the test is skipped without
-	if _, err := os.Stat(sdk); err != nil {
-		skip(t, "Telnyx's SDK is missing: run `npm ci` in web/demo")
-	}
+	needSDK(t)
 	dir := t.TempDir()
 	c := newClock(t, dir)
 	w := &world{
@@ -71,6 +69,15 @@ func newWorld(t *testing.T, people ...string) *world {
 	w.service = startService(t, w.env)
 	w.site.calls(settings{Service: w.service.url, Gateway: w.telnyx.GatewayURL(), Module: "/client.js"})
 	return w
+}
+
+// needSDK returns the path of Telnyx's SDK.
+func needSDK(t *testing.T) string {
+	t.Helper()
+	if _, err := os.Stat(sdk); err != nil {
+		skip(t, "Telnyx's SDK is missing: run `npm ci` in web/test")
+	}
+	return sdk
 }
 
 // employ writes the users file anew, with these people in it.
