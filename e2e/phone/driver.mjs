@@ -160,6 +160,9 @@ for await (const line of createInterface({ input: process.stdin })) {
   }
 }
 // For whoever reads why a test has failed.
+for (const [name, page] of Object.entries(tabs)) {
+  console.error(`${name}: ${page.url()}\n${await page.locator('body').innerText({ timeout: 1000 }).catch(String)}\n`);
+}
 console.error(JSON.stringify({ console: seen.console, sockets: seen.sockets }, null, 1));
 await browser.close();
 process.exit(0);
