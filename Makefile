@@ -22,6 +22,9 @@ GOFILES = $(shell find . -name node_modules -prune -o -name '*.go' -print)
 # The real identity provider, and who signs in at it, for the end-to-end tests.
 PROVIDER := e2e/provider/node_modules/.package-lock.json
 
+# Telnyx's SDK, for the softphone of `tokensvc dev`.
+DEMO := web/demo/node_modules/.package-lock.json
+
 # What checks the browser module, and everything else in web.
 WEBTEST := web/test/node_modules/.package-lock.json
 
@@ -32,8 +35,12 @@ HANDWRITTEN := bench/handwritten/node/node_modules/.package-lock.json
 help: ## list the targets
 	@sed -En 's/^([a-z-]+):[^#]*## (.*)/make \1\t\2/p' Makefile | expand -t 22
 
+# The softphone registers with what npm fetches. Without it there are tokens all the
+# same, so nothing that npm says stops anybody.
 .PHONY: dev
-dev: build ## run the service on this machine, with a fake Telnyx and identity provider; ARGS="-listen 127.0.0.1:8088"
+dev: build ## run the service and a softphone on this machine, with a fake Telnyx and identity provider; ARGS="-listen 127.0.0.1:8088"
+	@if ! command -v npm >/dev/null; then echo 'npm is not installed, so the softphone will not register: install Node and npm'; \
+	else $(MAKE) --no-print-directory $(DEMO) || echo "npm could not fetch Telnyx's SDK, so the softphone will not register"; fi
 	bin/tokensvc dev $(ARGS)
 
 .PHONY: build
@@ -43,7 +50,7 @@ build: ## build bin/tokensvc
 # build is here so that the end-to-end tests, which build too, find most of it
 # done: on a cold machine that takes minutes, which are not theirs.
 .PHONY: test
-test: need lint build $(PROVIDER) $(WEBTEST) ## check everything, as CI does; a skipped test is a failure
+test: need lint build $(PROVIDER) $(WEBTEST) $(DEMO) ## check everything, as CI does; a skipped test is a failure
 	@go build -o bin/gotest ./tools/gotest
 	NO_SKIP=1 bin/gotest -race -count=1 -timeout=14m ./...
 
@@ -110,6 +117,8 @@ $(PROVIDER): e2e/provider/package.json e2e/provider/package-lock.json
 	npm ci --prefix e2e/provider --no-audit --no-fund
 	@touch $@
 
+$(DEMO): web/demo/package.json web/demo/package-lock.json
+	npm ci --prefix web/demo --no-audit --no-fund
 $(WEBTEST): web/test/package.json web/test/package-lock.json
 	npm ci --prefix web/test --no-audit --no-fund
 	@touch $@

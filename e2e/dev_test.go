@@ -18,25 +18,31 @@ import (
 
 // anywhere makes dev listen on free ports.
 var anywhere = []string{
-	"dev", "-listen", "127.0.0.1:0", "-ops-listen", "127.0.0.1:0", "-issuer-listen", "127.0.0.1:0", "-telnyx-listen", "127.0.0.1:0",
+	"dev", "-page-listen", "127.0.0.1:0", "-listen", "127.0.0.1:0", "-ops-listen", "127.0.0.1:0", "-issuer-listen", "127.0.0.1:0", "-telnyx-listen", "127.0.0.1:0",
 }
 
 // devRun is a running `tokensvc dev`.
 type devRun struct {
-	welcome            string
-	service, ops, oidc string
-	cmd                *exec.Cmd
-	exited             chan error // how it ended; whoever takes it puts it back
+	welcome                  string
+	page, service, ops, oidc string
+	cmd                      *exec.Cmd
+	exited                   chan error // how it ended; whoever takes it puts it back
 }
 
-var devAddress = regexp.MustCompile(`(?m)^  (service|ops|issuer) +(http://\S+)`)
+var devAddress = regexp.MustCompile(`(?m)^  (page|service|ops|issuer) +(http://\S+)`)
 
 func startDev(t *testing.T, args ...string) *devRun {
+	t.Helper()
+	return startDevIn(t, []string{}, args...)
+}
+
+// startDevIn is startDev with these variables.
+func startDevIn(t *testing.T, env []string, args ...string) *devRun {
 	t.Helper()
 	d := &devRun{exited: make(chan error, 1)}
 	var stdout, stderr output
 	d.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), binary, args...)
-	d.cmd.Dir, d.cmd.Env = t.TempDir(), []string{}
+	d.cmd.Dir, d.cmd.Env = t.TempDir(), env
 	d.cmd.Stdout, d.cmd.Stderr = &stdout, &stderr
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -57,6 +63,8 @@ func startDev(t *testing.T, args ...string) *devRun {
 	})
 	for _, match := range devAddress.FindAllStringSubmatch(d.welcome, -1) {
 		switch match[1] {
+		case "page":
+			d.page = match[2]
 		case "service":
 			d.service = match[2]
 		case "ops":
@@ -167,7 +175,12 @@ func TestServeRunsInDevsWorld(t *testing.T) {
 }
 
 func TestDevEndsWithCtrlC(t *testing.T) {
-	d := startDev(t, anywhere...)
+	startDev(t, anywhere...).interrupt(t)
+}
+
+// interrupt ends it as Ctrl-C does.
+func (d *devRun) interrupt(t *testing.T) {
+	t.Helper()
 	if err := d.cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
@@ -196,6 +209,7 @@ func TestDevKeepsToItself(t *testing.T) {
 		status int
 		says   []string
 	}{
+		{"the softphone for everybody", nil, flagged("-page-listen", "0.0.0.0:0"), 2, []string{"-page-listen must be a loopback address"}},
 		{"the service for everybody", nil, flagged("-listen", "0.0.0.0:0"), 2, []string{"-listen must be a loopback address"}},
 		{"the service for everybody, put shortly", nil, flagged("-listen", ":0"), 2, []string{"-listen must be a loopback address"}},
 		{"health for everybody", nil, flagged("-ops-listen", "0.0.0.0:0"), 2, []string{"-ops-listen must be a loopback address"}},
@@ -208,6 +222,8 @@ func TestDevKeepsToItself(t *testing.T) {
 		{"an origin that is none", nil, flagged("-cors-origins", "http://localhost:3000,*"), 2, []string{"-cors-origins must be", "element 2"}},
 		{"a sub-command misspelt", nil, []string{"dev", "tokens", "alice"}, 2, []string{"tokensvc dev token NAME"}},
 		{"an argument too many", nil, append(append([]string{}, anywhere...), key), 2, []string{"no arguments"}},
+		{"an SDK that is not there", nil, flagged("-sdk", "nowhere/bundle.mjs"), 2, []string{"-sdk nowhere/bundle.mjs is no file"}},
+		{"a port that is taken, for the softphone", nil, flagged("-page-listen", busy), 1, []string{busy + " is taken (the softphone): choose another with -page-listen 127.0.0.1:0\n"}},
 		{"a port that is taken, for the service", nil, flagged("-listen", busy), 1, []string{busy + " is taken (the service): choose another with -listen 127.0.0.1:0\n"}},
 		{"a port that is taken, for health", nil, flagged("-ops-listen", busy), 1, []string{busy + " is taken (health and metrics): choose another with -ops-listen 127.0.0.1:0\n"}},
 		{"a port that is taken, for the issuer", nil, flagged("-issuer-listen", busy), 1, []string{busy + " is taken (the issuer): choose another with -issuer-listen 127.0.0.1:0\n"}},

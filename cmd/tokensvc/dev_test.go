@@ -12,7 +12,7 @@ func TestTheReadmePastesWhatDevPrints(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := startWorld(devFlags{issuer: "127.0.0.1:0", telnyx: "127.0.0.1:0"})
+	w, err := startWorld(t.Context(), devFlags{page: "127.0.0.1:0", issuer: "127.0.0.1:0", telnyx: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/tokensvc/tokensvc/internal/shared"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 	"github.com/tokensvc/tokensvc/internal/vending"
+	"github.com/tokensvc/tokensvc/web"
 )
 
 // service is a tokensvc with its parts wired together.
@@ -78,7 +79,7 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 	metrics := handler.NewMetrics(registry)
 	s.handler, err = handler.New(handler.Config{
 		Verifier: s.verifier, Policy: policyOf(cfg.Issuers), Directory: users, DirectoryName: cfg.Directory.name(), Vendor: s.machine,
-		OpenAPI: tokensvc.OpenAPI, BasePath: cfg.BasePath, TrustedProxies: cfg.TrustedProxies,
+		OpenAPI: tokensvc.OpenAPI, ClientModule: web.Client, BasePath: cfg.BasePath, TrustedProxies: cfg.TrustedProxies,
 		Origins: cfg.CORSOrigins, Cookies: usesCookies(cfg.Issuers), DPoP: usesDPoP(cfg.Issuers),
 		UserPerMinute: cfg.Limits.UserPerMinute, UserBurst: cfg.Limits.UserBurst,
 		AddressPerMinute: cfg.Limits.AddressPerMinute, AddressBurst: cfg.Limits.AddressBurst, SharedRate: s.sharedRate(),

@@ -7,7 +7,7 @@ export function element(name, attributes = {}, ...children) {
     if (value === true) made.setAttribute(key, '');
     else if (value !== false && value != null) made.setAttribute(key, value);
   }
-  made.append(...children.filter((child) => child != null && child !== ''));
+  made.append(...children.filter((child) => child != null && child !== '' && child !== false));
   return made;
 }
 
@@ -34,14 +34,15 @@ export function roughly(ms) {
   return `${n} ${name}${n === 1 ? '' : 's'}`;
 }
 
-/** 14:03, in the clock of who looks; with the weekday if it is not today. */
+/** 14:03 by the clock of who looks, and Thu 14:03 if that is not today. */
 export function clock(at, now = Date.now()) {
   const sameDay = new Date(at).toDateString() === new Date(now).toDateString();
   const options = { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' };
-  return new Date(at).toLocaleTimeString('en', sameDay ? options : { ...options, weekday: 'long' });
+  return new Date(at).toLocaleTimeString('en', sameDay ? options : { ...options, weekday: 'short' });
 }
 
 /** 0.04 ms, 5.1 ms, 51 ms: two figures are enough. */
 export function millis(ms) {
+  if (ms < 0.005) return 'under 0.01 ms';
   return `${ms >= 10 ? Math.round(ms) : ms.toFixed(ms >= 1 ? 1 : 2)} ms`;
 }

@@ -2,17 +2,19 @@
 
 import { byId, clock, countdown, roughly, say } from './dom.js';
 
-/** Shows a token {expiresAt, refreshAt, lifetime} as it is at this moment; null: there is none. */
-export function showLife(token, now = Date.now()) {
-  const figure = byId('token');
+/**
+ * Shows a token {expiresAt, refreshAt, lifetime} as it is at this moment; null: there
+ * is none. retryAt: when the service is asked again, after it gave none.
+ */
+export function showLife({ token, retryAt }, now = Date.now()) {
   const left = token ? Math.max(0, token.expiresAt - now) : 0;
   const share = token ? Math.min(1, left / token.lifetime) : 0;
-  figure.dataset.state = stateOf(token, now);
-  byId('life').style.strokeDashoffset = String(1 - share);
+  byId('token').dataset.state = stateOf(token, now);
+  draw(byId('life'), share, token?.expiresAt);
   turn(byId('renewal'), token);
   say(byId('left'), token ? countdown(left) : '–');
   say(byId('until'), token ? `until ${clock(token.expiresAt, now)}` : 'no token yet');
-  say(byId('renewed'), renewal(token, now));
+  showNext(token, now, retryAt);
 }
 
 function stateOf(token, now) {
@@ -21,7 +23,19 @@ function stateOf(token, now) {
   return now >= token.refreshAt ? 'due' : 'good';
 }
 
-/** The mark is where the ring's end will be when the next token is due. */
+/** The arc as long as its share; a new token's is drawn from nothing, so that one sees it come. */
+function draw(arc, share, which = '') {
+  if (arc.dataset.which !== String(which)) {
+    arc.dataset.which = which;
+    arc.style.transition = 'none';
+    arc.style.strokeDashoffset = '1';
+    arc.getBoundingClientRect(); // the browser has to have seen it
+    arc.style.transition = '';
+  }
+  arc.style.strokeDashoffset = String(1 - share);
+}
+
+/** The mark is where the arc will end when the next token is due. */
 function turn(mark, token) {
   mark.toggleAttribute('hidden', !token);
   if (!token) return;
@@ -29,9 +43,10 @@ function turn(mark, token) {
   mark.style.transform = `rotate(${360 * Math.min(1, Math.max(0, share))}deg)`;
 }
 
-function renewal(token, now) {
-  if (!token) return '';
-  const wait = token.refreshAt - now;
-  if (wait <= 0) return 'The next one is due.';
-  return `The next one comes by itself in ${roughly(wait)}.`;
+function showNext(token, now, retryAt) {
+  const trying = retryAt > now;
+  const due = trying ? retryAt : (token?.refreshAt ?? 0);
+  say(byId('what'), trying ? 'Next try' : 'Next token');
+  say(byId('next'), due > now ? `in ${roughly(due - now)}` : token ? 'due now' : 'on its way');
+  say(byId('how'), token && !trying ? 'by itself, at the mark' : 'by itself');
 }

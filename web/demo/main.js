@@ -28,8 +28,16 @@ async function main() {
   if (!person) return view('welcome');
   view('phone', person);
   timeline.add({ type: 'signed-in', person });
-  const [client, TelnyxRTC] = await Promise.all([import(`${config.service}/client.js`), readSDK(config)]);
+  const [client, TelnyxRTC] = await Promise.all([readModule(config), readSDK(config)]);
   runPhone({ config, person, signIn, begin, timeline, client, TelnyxRTC });
+}
+
+async function readModule({ service }) {
+  try {
+    return await import(`${service}/client.js`);
+  } catch {
+    throw new Error(`The service at ${service} does not hand out its module. Is tokensvc dev still running?`);
+  }
 }
 
 async function readSDK({ sdk }) {
@@ -37,7 +45,7 @@ async function readSDK({ sdk }) {
 }
 
 function runPhone({ config, person, signIn, begin, timeline, client, TelnyxRTC }) {
-  const facts = { state: TelnyxRTC ? 'connecting' : 'absent', token: null, trouble: null, on: new Set(), sdkMissing: config.sdk_missing };
+  const facts = { state: TelnyxRTC ? 'connecting' : 'absent', token: null, trouble: null, retryAt: 0, on: new Set(), sdkMissing: config.sdk_missing };
   const shows = config.people.find(({ name, shows }) => name === person && shows.includes(':'))?.shows ?? null;
   const phone = createPhone({ client, TelnyxRTC, config, bearer: signIn.bearer, onEvent });
   const misfortunes = createMisfortunes((name, on) => cause(name, person, on), onEvent);
@@ -54,17 +62,17 @@ function runPhone({ config, person, signIn, begin, timeline, client, TelnyxRTC }
   function show() {
     facts.on = misfortunes.on();
     showRegistration(facts);
-    showLife(facts.token);
+    showLife(facts);
     const stopped = facts.state === 'stopped' || facts.failed;
     showProblem(stopped ? facts.trouble : null, { signIn: () => begin(true), shows });
     byId('again').hidden = !stopped;
-    byId('renew').hidden = stopped;
+    byId('supply').hidden = stopped;
   }
 
   byId('renew').addEventListener('click', () => phone.renew());
   byId('again').addEventListener('click', () => {
     phone.stop();
-    Object.assign(facts, { state: 'connecting', token: null, trouble: null, failed: false });
+    Object.assign(facts, { state: 'connecting', token: null, trouble: null, retryAt: 0, failed: false });
     phone.start();
     show();
   });
@@ -76,7 +84,7 @@ function runPhone({ config, person, signIn, begin, timeline, client, TelnyxRTC }
   misfortunes.show(config.misfortunes);
   phone.start();
   show();
-  setInterval(() => showLife(facts.token), 1000);
+  setInterval(() => showLife(facts), 1000);
 }
 
 /** What an event changes in what is known. */
@@ -87,6 +95,8 @@ function learn(facts, event) {
     facts.trouble = null;
     facts.failed = false;
   }
+  if (event.type === 'asking' || event.type === 'token') facts.retryAt = 0;
+  if (event.type === 'retrying') facts.retryAt = Date.now() + event.delay;
   if (event.type === 'retrying' || event.type === 'failed') facts.trouble = event.error;
   if (event.type === 'failed') facts.failed = true;
   if (event.type === 'state') {
@@ -98,10 +108,15 @@ function learn(facts, event) {
 
 function view(name, person = '') {
   for (const part of document.querySelectorAll('[data-view]')) part.hidden = part.dataset.view !== name;
+  if (name === 'phone') byId('supply').before(byId('problem')); // it takes the ring's place
   byId('person').textContent = person;
   byId('initial').textContent = person.slice(0, 1).toUpperCase();
 }
 
+/** "is refused by a rule: denied" is told with its outcome as code. */
 function showPeople(people) {
-  byId('people').append(...people.flatMap(({ name, shows }) => [element('dt', {}, name), element('dd', {}, shows)]));
+  byId('people').append(...people.flatMap(({ name, shows }) => {
+    const [what, outcome] = shows.split(': ');
+    return [element('dt', {}, name), element('dd', {}, what, outcome && ' ', outcome && element('code', {}, outcome))];
+  }));
 }

@@ -42,5 +42,5 @@ export function createMisfortunes(cause, onCaused) {
 function secondTab() {
   return element('li', {}, element('a', { href: './?tab', target: '_blank', rel: 'noopener', 'data-test': 'second-tab' },
     element('span', { class: 'title' }, 'Second tab'),
-    element('span', { class: 'hint' }, 'It gets its token from this one')));
+    element('span', { class: 'hint' }, 'Shares this one’s token')));
 }

@@ -15,8 +15,8 @@ export function showProblem(error, { signIn, shows } = {}) {
 
 function told(error, signIn, shows) {
   if (!error.outcome) return [element('h2', {}, error.message)];
-  const { title, advice, signIn: mustSignIn } = meaning(error);
-  const parts = [element('h2', {}, title), element('p', {}, advice)];
+  const { title, said, advice, signIn: mustSignIn } = meaning(error);
+  const parts = [element('h2', {}, title), element('p', {}, said, said && ' ', advice)];
   if (shows) parts.push(element('p', { class: 'hint' }, `This is a made-up person, who ${shows}.`));
   parts.push(facts(error));
   if (mustSignIn && signIn) {

@@ -6,8 +6,14 @@ const pendingKey = 'sign-in';
 const margin = 30_000; // ms before a bearer's end when it is no longer handed out
 const patience = 15_000; // ms for each answer of the issuer
 
-/** What is wrong with signing in, in a sentence of ours. */
-export class SignInError extends Error {}
+/** What is wrong with signing in, in a sentence of ours. outcome is as of a TokenError. */
+export class SignInError extends Error {
+  constructor(sentence, outcome = '') {
+    super(sentence);
+    this.outcome = outcome;
+    this.retryable = outcome === 'network';
+  }
+}
 
 /**
  * @param {{issuer: string, client_id: string, scope: string}} config
@@ -72,7 +78,7 @@ export function createSignIn(config, onRenewed) {
   }
 
   async function renew() {
-    if (!session?.refresh) throw new SignInError('Your sign-in has ended.');
+    if (!session?.refresh) throw new SignInError('Your sign-in has ended.', 'unauthenticated');
     renewing ??= exchange({ grant_type: 'refresh_token', refresh_token: session.refresh })
       .finally(() => { renewing = null; });
     await renewing;
@@ -81,7 +87,7 @@ export function createSignIn(config, onRenewed) {
 
   /** What createTokenSource asks for: a bearer that is good, another one if the last was rejected. */
   async function bearer({ rejected = false } = {}) {
-    if (!session) throw new SignInError('Nobody is signed in.');
+    if (!session) throw new SignInError('Nobody is signed in.', 'unauthenticated');
     if (rejected || Date.now() > session.endsAt - margin) await renew();
     return session.bearer;
   }

@@ -1,31 +1,42 @@
 // The timeline: every event, the newest first, with the service's own timings.
 
-import { byId, element, millis } from './dom.js';
+import { byId, element, millis, roughly } from './dom.js';
 import { row } from './words.js';
 
 const most = 200; // rows; older ones go
+const quiet = 5000; // ms without an event that are worth a line
 const steps = ['verify', 'directory', 'mint'];
 
 export function createTimeline() {
   const list = byId('timeline');
   let askedAt = 0; // performance.now() of the last 'asking'
+  let lastAt = null; // and of the last of all
+  let told = null; // the last error, whose outcome and request id need no repeating
   byId('clear').addEventListener('click', () => list.replaceChildren());
 
   /** Adds what has happened just now. */
   function add(event) {
-    if (event.type === 'asking') askedAt = performance.now();
-    const roundTrip = event.type === 'token' && event.from === 'service' ? performance.now() - askedAt : null;
-    list.prepend(item(event, roundTrip));
+    const now = performance.now();
+    if (event.type === 'asking') askedAt = now;
+    const roundTrip = event.type === 'token' && event.from === 'service' ? now - askedAt : null;
+    if (list.firstElementChild && now - lastAt > quiet) list.prepend(pause(now - lastAt));
+    list.prepend(item(event, roundTrip, event.error && event.error !== told));
     while (list.children.length > most) list.lastElementChild.remove();
+    told = event.error ?? told;
+    lastAt = now;
   }
 
   return { add };
 }
 
-function item(event, roundTrip) {
+function pause(ms) {
+  return element('li', { 'data-type': 'pause' }, element('p', {}, `${roughly(ms)} later`));
+}
+
+function item(event, roundTrip, errorIsNews) {
   const { title, detail, tone } = row(event);
-  const requestId = event.requestId ?? event.error?.requestId;
-  const outcome = event.error?.outcome;
+  const outcome = errorIsNews && event.error.outcome;
+  const requestId = event.requestId ?? (errorIsNews && event.error.requestId);
   return element('li', { 'data-type': event.type, 'data-tone': tone },
     time(new Date()),
     element('div', {},

@@ -1,7 +1,7 @@
 // Every sentence about what happens, for the person whose phone it is. Facts come
 // in, words go out: nothing here touches the page.
 
-import { clock, roughly } from './dom.js';
+import { roughly } from './dom.js';
 
 // For each outcome: what is so (told while the phone tries again, too), and what the
 // person can do once it has stopped. The service's own sentence goes beside them.
@@ -26,11 +26,15 @@ const outcomes = {
   login_rejected: ['Telnyx does not accept the logins', 'Fresh tokens did not help. An operator has to look.'],
 };
 
-/** What an error means: {title, advice, signIn}. signIn: only signing in again helps. */
+/**
+ * What an error means: {title, said, advice, signIn}. said is the service's own
+ * sentence; signIn: only signing in again helps.
+ */
 export function meaning(error) {
   const outcome = error?.outcome;
   const [title, advice] = outcomes[outcome] ?? ['The phone cannot go on', 'Tell whoever runs the service what is written here.'];
-  return { title, advice, signIn: outcome === 'invalid_token' || outcome === 'unauthenticated' };
+  const said = error?.status ? error.message.replace(/ \([^()]*\)$/, '') : '';
+  return { title, said, advice, signIn: outcome === 'invalid_token' || outcome === 'unauthenticated' };
 }
 
 /** A registration state in a word or two. */
@@ -48,7 +52,7 @@ export const stateWord = {
  */
 export function doing({ state, token, trouble, on, sdkMissing }) {
   const left = token && token.expiresAt - Date.now();
-  if (state === 'stopped') return `${meaning(trouble).title}. The phone has stopped, and does not ring.`;
+  if (state === 'stopped') return 'This phone does not ring, and does not try any more.';
   if (trouble) return `${meaning(trouble).title}. ${whileTrying(state, left)}`;
   if (state === 'absent') return sdkMissing;
   if (state === 'waiting') return 'The connection is gone, and the phone comes back by itself.';
@@ -67,8 +71,7 @@ function registered(token, on, left) {
   if (on.has('login-loop')) return 'It rings, since it is logged in already. Lose the connection to see what happens at its next login.';
   if (on.has('telnyx-down')) return `It rings, and notices nothing: its token is good for ${roughly(left)}. Ask for a new one to see what it does.`;
   if (on.has('key-rejected')) return `It rings, and notices nothing: its token is good for ${roughly(left)}. An operator has that long to mend the key.`;
-  if (!token) return 'It rings when somebody calls.';
-  return `It rings when somebody calls. Its next token comes by itself, ${clock(token.refreshAt)}, on this very connection.`;
+  return 'It rings when somebody calls. Its next token comes before this one ends, on the same connection.';
 }
 
 /** An event as a row of the timeline: {title, detail, tone}. */
@@ -119,12 +122,12 @@ const sdk = {
 
 const lower = (sentence) => (/^[A-Z][a-z]/.test(sentence) && !sentence.startsWith('Telnyx') ? sentence[0].toLowerCase() + sentence.slice(1) : sentence);
 
-/** What each misfortune is, below its button. */
+/** What each misfortune is, in the few words that fit below its name. */
 export const misfortuneHints = {
-  expire: 'Telnyx takes today’s tokens for expired',
-  'lose-connection': 'The network drops the socket',
+  expire: 'Its token is refused',
+  'lose-connection': 'The socket is dropped',
   'telnyx-down': 'No tokens are made',
-  'key-rejected': 'The service’s API key is wrong',
-  offboard: 'An operator disables you',
-  'login-loop': 'Telnyx answers logins with −32000',
+  'key-rejected': 'The API key is wrong',
+  offboard: 'An admin disables you',
+  'login-loop': 'Logins get −32000',
 };

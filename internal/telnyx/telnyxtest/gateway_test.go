@@ -71,6 +71,7 @@ func TestWhichTokensLogIn(t *testing.T) {
 		"another Telnyx's":        {func(world) string { w := newWorld(t, telnyxtest.Options{}); return mint(t, w.Server, w.id) }, incorrect},
 		"a second before it ends": {func(w world) string { return aged(t, w, 24*time.Hour-time.Second) }, 0},
 		"when it ends":            {func(w world) string { return aged(t, w, 24*time.Hour) }, incorrect},
+		"with a forged signature": {func(w world) string { token := mint(t, w.Server, w.id); return token[:len(token)-2] + "AA" }, incorrect},
 		"from before ExpireTokens": {func(w world) string {
 			token := mint(t, w.Server, w.id)
 			w.ExpireTokens(w.id)

@@ -53,7 +53,7 @@ var errNoFrame = errors.New("telnyxtest: not one JSON object in a text frame")
 
 // converse answers frames until the connection ends.
 func (s *Server) converse(one *session) {
-	defer one.conn.CloseNow()
+	defer func() { _ = one.conn.CloseNow() }()
 	s.talking.Go(func() { s.watch(one) })
 	defer one.cancel() // for the watch
 	for {
