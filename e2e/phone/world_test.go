@@ -67,7 +67,7 @@ func newWorld(t *testing.T, people ...string) *world {
 		"TEST_CLOCK_FILE":        c.file,
 	}
 	w.service = startService(t, w.env)
-	w.site.calls(settings{Service: w.service.url, Gateway: w.telnyx.GatewayURL(), Module: "/client.js"})
+	w.site.calls(settings{Service: w.service.url, Gateway: w.telnyx.GatewayURL(), Module: w.service.url + "/client.js"})
 	return w
 }
 
