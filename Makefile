@@ -118,7 +118,9 @@ $(PROVIDER): e2e/provider/package.json e2e/provider/package-lock.json
 	@touch $@
 
 $(DEMO): web/demo/package.json web/demo/package-lock.json
-	npm ci --prefix web/demo --no-audit --no-fund
+	npm ci --prefix web/demo --no-audit --no-fund --fetch-retry-mintimeout=1000 --fetch-retry-maxtimeout=5000
+	@touch $@
+
 $(WEBTEST): web/test/package.json web/test/package-lock.json
 	npm ci --prefix web/test --no-audit --no-fund
 	@touch $@

@@ -21,8 +21,9 @@ async function main() {
   const timeline = createTimeline();
   const signIn = createSignIn(config, () => timeline.add({ type: 'bearer' }));
   const begin = (other) => signIn.begin({ other }).catch(showProblem);
-  byId('sign-in').addEventListener('click', () => begin(false));
-  if (location.search === '?tab') return begin(false); // a second tab: the issuer knows who it is
+  const signedOut = location.search === '?signed-out'; // the issuer would know who it was
+  byId('sign-in').addEventListener('click', () => begin(signedOut));
+  if (location.search === '?tab') return begin(false); // a second tab: the same person, unasked
 
   const person = await signIn.finish();
   if (!person) return view('welcome');
@@ -50,12 +51,9 @@ function runPhone({ config, person, signIn, begin, timeline, client, TelnyxRTC }
   const phone = createPhone({ client, TelnyxRTC, config, bearer: signIn.bearer, onEvent });
   const misfortunes = createMisfortunes((name, on) => cause(name, person, on), onEvent);
 
-  async function onEvent(event) {
+  function onEvent(event) {
     timeline.add(event);
     learn(facts, event);
-    if (event.type === 'token') {
-      facts.token.lifetime = (await phone.lifetime().catch(() => null)) ?? facts.token.lifetime;
-    }
     show();
   }
 
@@ -64,7 +62,7 @@ function runPhone({ config, person, signIn, begin, timeline, client, TelnyxRTC }
     showRegistration(facts);
     showLife(facts);
     const stopped = facts.state === 'stopped' || facts.failed;
-    showProblem(stopped ? facts.trouble : null, { signIn: () => begin(true), shows });
+    showProblem(stopped ? facts.trouble : null, { signIn: begin, shows });
     byId('again').hidden = !stopped;
     byId('supply').hidden = stopped;
   }
@@ -79,7 +77,7 @@ function runPhone({ config, person, signIn, begin, timeline, client, TelnyxRTC }
   byId('leave').addEventListener('click', () => {
     phone.stop();
     signIn.forget();
-    location.assign('./');
+    location.assign('./?signed-out');
   });
   misfortunes.show(config.misfortunes);
   phone.start();

@@ -22,7 +22,8 @@ export function createPhone({ client, TelnyxRTC, config, bearer, onEvent }) {
       renew();
       return;
     }
-    sdk = new TelnyxRTC({ login_token: '', host: config.gateway, enableCallReports: false });
+    // The SDK wants some token from the start; this one is never sent.
+    sdk = new TelnyxRTC({ login_token: 'none yet', host: config.gateway, enableCallReports: false });
     watch(sdk, onEvent);
     registration = client.keepRegistered(sdk, source);
     registration.subscribe(onEvent);
@@ -40,18 +41,7 @@ export function createPhone({ client, TelnyxRTC, config, bearer, onEvent }) {
     source?.get({ fresh }).catch(() => {});
   }
 
-  /** How long the token that is held lives in all, by its own claims; null if it does not say. */
-  async function lifetime() {
-    const { token } = await source.get();
-    try {
-      const claims = JSON.parse(atob(token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/')));
-      return claims.exp > claims.iat ? (claims.exp - claims.iat) * 1000 : null;
-    } catch {
-      return null;
-    }
-  }
-
-  return { start, stop, renew: () => renew(true), lifetime };
+  return { start, stop, renew: () => renew(true) };
 }
 
 /** The SDK's own events, for the timeline: only what happened and its number. */

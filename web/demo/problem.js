@@ -5,7 +5,7 @@ import { meaning } from './words.js';
 
 /**
  * Shows an error, or nothing for null.
- * @param {{signIn: () => void, shows: string|null}} with shows: what this made-up person is there to show
+ * @param {{signIn: (other: boolean) => void, shows: string|null}} with shows: what this made-up person is there to show
  */
 export function showProblem(error, { signIn, shows } = {}) {
   const panel = byId('problem');
@@ -19,12 +19,15 @@ function told(error, signIn, shows) {
   const parts = [element('h2', {}, title), element('p', {}, said, said && ' ', advice)];
   if (shows) parts.push(element('p', { class: 'hint' }, `This is a made-up person, who ${shows}.`));
   parts.push(facts(error));
-  if (mustSignIn && signIn) {
-    const button = element('button', { type: 'button', class: 'main' }, 'Sign in again');
-    button.addEventListener('click', signIn);
-    parts.push(button);
-  }
+  if (mustSignIn) parts.push(button('Sign in again', () => signIn(false)));
+  if (shows) parts.push(button('Be somebody else', () => signIn(true)));
   return parts;
+}
+
+function button(text, press) {
+  const made = element('button', { type: 'button' }, text);
+  made.addEventListener('click', press);
+  return made;
 }
 
 function facts(error) {

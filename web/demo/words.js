@@ -68,8 +68,7 @@ function whileTrying(state, left) {
 }
 
 function registered(token, on, left) {
-  if (on.has('login-loop')) return 'It rings, since it is logged in already. Lose the connection to see what happens at its next login.';
-  if (on.has('telnyx-down')) return `It rings, and notices nothing: its token is good for ${roughly(left)}. Ask for a new one to see what it does.`;
+  if (on.has('telnyx-down')) return `It rings, and notices nothing: its token is good for ${roughly(left)}. Get one now to see what it does.`;
   if (on.has('key-rejected')) return `It rings, and notices nothing: its token is good for ${roughly(left)}. An operator has that long to mend the key.`;
   return 'It rings when somebody calls. Its next token comes before this one ends, on the same connection.';
 }
@@ -124,10 +123,10 @@ const lower = (sentence) => (/^[A-Z][a-z]/.test(sentence) && !sentence.startsWit
 
 /** What each misfortune is, in the few words that fit below its name. */
 export const misfortuneHints = {
-  expire: 'Its token is refused',
+  expire: 'Telnyx refuses it at once',
   'lose-connection': 'The socket is dropped',
-  'telnyx-down': 'No tokens are made',
-  'key-rejected': 'The API key is wrong',
+  'telnyx-down': 'No new tokens are made',
+  'key-rejected': 'An operator’s mistake',
   offboard: 'An admin disables you',
-  'login-loop': 'Logins get −32000',
+  'login-loop': 'The SDK would try forever',
 };
