@@ -15,7 +15,7 @@ import (
 // the people, in a form that has the browser's errand in it.
 func (i *Issuer) askWho(w http.ResponseWriter, e errand) {
 	var b strings.Builder
-	b.WriteString("<h1>Who are you?</h1>\n<p>Nobody here is real, and nobody has a password.</p>\n<form method=\"post\" action=\"/authorize\">\n")
+	b.WriteString("<h1>Who are you?</h1>\n<p>This identity provider is made up: nobody here is real, and nobody has a password.</p>\n<form method=\"post\" action=\"/authorize\">\n")
 	for _, name := range errandParameters {
 		if value := e.form.Get(name); value != "" {
 			fmt.Fprintf(&b, "<input type=\"hidden\" name=\"%s\" value=\"%s\">\n", name, html.EscapeString(value))
@@ -64,8 +64,8 @@ func writePage(w http.ResponseWriter, status int, title, body, origin string) {
 }
 
 const style = `
-:root { color-scheme: light dark; --back: #f5f6f8; --card: #fff; --line: #c9ced6; --text: #1b2430; --quiet: #55606f; --mark: #0b5cad }
-@media (prefers-color-scheme: dark) { :root { --back: #12161c; --card: #1b2129; --line: #3d4652; --text: #e8ecf1; --quiet: #a5afbc; --mark: #7db8ff } }
+:root { color-scheme: light dark; --back: #f5f4f0; --card: #fff; --line: #d3d0c7; --text: #1b2127; --quiet: #59626c; --mark: #2b5cab }
+@media (prefers-color-scheme: dark) { :root { --back: #101317; --card: #181c22; --line: #3a434e; --text: #e7eaee; --quiet: #9ba6b2; --mark: #8ab2f7 } }
 * { box-sizing: border-box }
 body { margin: 0; background: var(--back); color: var(--text); font: 1rem/1.5 system-ui, sans-serif }
 main { max-width: 30rem; margin: 0 auto; padding: 3rem 1rem }
