@@ -237,6 +237,23 @@ func (s seen) asked() (n int) {
 	return n
 }
 
+// logins is how often tabs have logged in to Telnyx.
+func (s seen) logins() (n int) {
+	for _, socket := range s.Sockets {
+		n += socket.logins()
+	}
+	return n
+}
+
+func (s socket) logins() (n int) {
+	for _, method := range s.Sent {
+		if method == "login" {
+			n++
+		}
+	}
+	return n
+}
+
 // wantNoSecret wants no bearer and no login token where others read: in an
 // address, the console, or what stays in the browser.
 func (b *browser) wantNoSecret() {

@@ -110,9 +110,6 @@ const commands = {
     if (!/context was destroyed|navigat/i.test(err.message)) throw err; // on its way to another page
   })),
 
-  async goto({ tab, url }) {
-    await tabs[tab].goto(url, { waitUntil: 'domcontentloaded' });
-  },
   // forget has everybody's sessions end, as clearing the browser's data does.
   forget: () => context.clearCookies(),
 

@@ -49,7 +49,7 @@ func newWorld(t *testing.T, people ...string) *world {
 	c := newClock(t, dir)
 	w := &world{
 		t: t, browser: b, clock: c, credentials: map[string]string{}, users: filepath.Join(dir, "users.yaml"),
-		issuer: oidctest.StartT(t, oidctest.Options{Audience: audience, Now: c.now}),
+		issuer: oidctest.StartT(t, oidctest.Options{Audience: audience, Now: c.now, Life: 48 * time.Hour}),
 		telnyx: telnyxtest.StartT(t, telnyxtest.Options{APIKey: apiKey, Now: c.now}),
 	}
 	w.site = startSite(t, w.issuer)
@@ -111,16 +111,16 @@ type clock struct {
 func newClock(t *testing.T, dir string) *clock {
 	t.Helper()
 	c := &clock{file: filepath.Join(dir, "clock")}
-	c.move(t, 0)
+	c.tell(t, 0)
 	return c
 }
 
 func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.moved.Load())) }
 
-// move tells the service, which takes it up soon, and returns what it was told.
-func (c *clock) move(t *testing.T, by time.Duration) string {
+// tell tells the service, which takes it up soon, and returns what it was told.
+func (c *clock) tell(t *testing.T, by time.Duration) string {
 	t.Helper()
-	told := fmt.Sprintf("%v 0s\n", time.Duration(c.moved.Add(int64(by))))
+	told := fmt.Sprintf("%v 0s\n", time.Duration(c.moved.Load())+by)
 	writeFile(t, c.file, told)
 	return told
 }
