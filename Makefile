@@ -60,6 +60,12 @@ lint: ## gofmt, go vet, golangci-lint
 	go vet ./...
 	$(GOLANGCI) run
 
+# The hash by which a page can say that it runs this module and no other.
+.PHONY: integrity
+integrity: ## put the hash of the browser's module into README.md
+	@hash=$$(openssl dgst -sha384 -binary web/client/client.js | base64 | tr -d '\n'); \
+	sed -i "s|sha384-[A-Za-z0-9+/=]*|sha384-$$hash|" README.md; grep -n 'sha384-' README.md
+
 # Without a limit, making one input smaller can eat all of a target's minute.
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (1m) each

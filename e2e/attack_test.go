@@ -439,6 +439,12 @@ func TestBasePath(t *testing.T) {
 	if got := below.send(asking("GET", "/openapi.yaml")); got.status != http.StatusOK {
 		t.Errorf("the contract below the base path: %d", got.status)
 	}
+	if got := below.send(asking("GET", "/client.js")); got.status != http.StatusOK {
+		t.Errorf("the module below the base path: %d", got.status)
+	}
+	if got := below.send(alice, asking("POST", "/v2/telephony_credentials/me/token")); got.status != http.StatusCreated {
+		t.Errorf("Telnyx's own operation below the base path: %v", got)
+	}
 	for _, path := range []string{"/phone/tokens", "/phone/tokens/", "/phone/v1/token", "/"} {
 		wantRefusal(t, c.send(alice, asking("POST", path)), notFound)
 	}

@@ -95,7 +95,7 @@ func TestNoOutcomeShowsASecret(t *testing.T) {
 		users = append(users, fmt.Sprint("unlucky-", i))
 	}
 	l := newLab(t, telnyxtest.Options{APIKey: markKey, SIPPassword: markPassword, TokenMark: markToken},
-		append(users, "alice", "bob", "dave", "erin", "often")...)
+		append(users, "alice", "bob", "dave", "erin", "olga", "often")...)
 	s := startService(t, l.with(
 		setting{"TOKENSVC_LOG_LEVEL", "debug"},
 		setting{"TOKENSVC_OIDC_REQUIRE", "{groups: agents}"},
@@ -146,6 +146,20 @@ func TestNoOutcomeShowsASecret(t *testing.T) {
 		hidden.wantNone(t, "the plain answer issued", said(plain), tokens[user])
 		hidden.wantNone(t, "whoami", said(c.send(good(user), asking("GET", "/v1/whoami"))))
 	}
+	operated := c.send(good("olga"), operating("me"))
+	if operated.status != http.StatusCreated {
+		t.Errorf("in Telnyx's way: %v", operated)
+	}
+	hidden.hideJWT("the login token of olga", operated.body)
+	hidden.wantNone(t, "Telnyx's own operation", said(operated), operated.body)
+	for _, id := range []string{"me", "me:" + markBody + "%20", markBody, markKey, bearer("mallory", nil)} {
+		got := c.send(good(fmt.Sprint("mallory-", len(id))), operating(id))
+		if got.status/100 != 4 {
+			t.Errorf("%.20s: %v", id, got)
+		}
+		hidden.wantNone(t, "a refusal in Telnyx's way", said(got))
+	}
+	hidden.wantNone(t, "a bearer that Telnyx's way refuses", said(c.send(bearing(bearer("alice", nil)+"."+markClaim), operating(bearer("alice", nil)))))
 
 	refused("unauthenticated", authorization("Basic "+bearer("alice", nil)))
 	refused("unauthenticated", query("access_token", bearer("alice", nil)))

@@ -208,7 +208,7 @@ func TestDevOffboards(t *testing.T) {
 }
 
 // Only the page may ask, and only for what there is.
-func TestMisfortunesThatAreRefused(t *testing.T) {
+func TestDevRefusesMisfortunes(t *testing.T) {
 	d := startDev(t, anywhere...)
 	const alice = `{"user":"alice","on":true}`
 	for _, row := range []struct {

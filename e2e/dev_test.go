@@ -33,7 +33,7 @@ var devAddress = regexp.MustCompile(`(?m)^  (page|service|ops|issuer) +(http://\
 
 func startDev(t *testing.T, args ...string) *devRun {
 	t.Helper()
-	return startDevIn(t, []string{}, args...)
+	return startDevIn(t, []string{"TMPDIR=" + t.TempDir()}, args...) // one that is killed leaves its folder
 }
 
 // startDevIn is startDev with these variables.

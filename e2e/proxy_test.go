@@ -131,6 +131,9 @@ proxy_tls: {cert_file: server.pem, key_file: server.key, client_ca_file: ca.pem}
 
 	proxy := there(ca.issue(t, "proxy.internal"))
 	p.wantToken(t, "alice", proxy.send(claims...))
+	if got := proxy.send(with(claims, operating("me"))...); got.status != http.StatusCreated {
+		t.Errorf("in Telnyx's way: %v", got)
+	}
 	p.wantToken(t, "bob", public.send(bearing(p.issuer.Bearer("bob", nil))))
 	wantRefusal(t, public.send(claims...), invalid("proxy"))
 	wantRefusal(t, there(ca.issue(t, "other.internal")).send(claims...), invalid("proxy"))

@@ -49,6 +49,7 @@ func (c Config) telnyx(keys func() []secret.Text) telnyx.Config {
 // finder is a directory of either kind.
 type finder interface {
 	Find(ctx context.Context, q directory.Query) (telnyx.CredentialID, error)
+	DeviceOf(ctx context.Context, q directory.Query, id telnyx.CredentialID) (directory.Device, error)
 }
 
 // openDirectory opens a directory that is no database.

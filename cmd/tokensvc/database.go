@@ -207,6 +207,10 @@ func (c Config) lookOnly() (finder, error) {
 // nobody is an empty directory.
 type nobody struct{ creates bool }
 
+func (nobody) DeviceOf(context.Context, directory.Query, telnyx.CredentialID) (directory.Device, error) {
+	return "", directory.ErrNoCredential
+}
+
 func (n nobody) Find(context.Context, directory.Query) (telnyx.CredentialID, error) {
 	if n.creates {
 		return telnyx.CredentialID{}, directory.ErrNotCreated

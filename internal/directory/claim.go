@@ -40,3 +40,23 @@ func (c *Claim) Find(_ context.Context, q Query) (telnyx.CredentialID, error) {
 	}
 	return id, nil
 }
+
+// DeviceOf returns which device the caller's claim gives the credential to, or
+// ErrNoCredential if it gives it to none. What is not as it should be in the claim is
+// as good as not there.
+func (c *Claim) DeviceOf(_ context.Context, q Query, id telnyx.CredentialID) (Device, error) {
+	var h holding
+	switch claim := q.Claims[c.name].(type) {
+	case string:
+		h.shared, _ = telnyx.ParseCredentialID(claim)
+	case map[string]any:
+		h.byDevice = make(map[Device]telnyx.CredentialID, len(claim))
+		for label, value := range claim {
+			device, err := ParseDevice(label)
+			if text, ok := value.(string); ok && err == nil {
+				h.byDevice[device], _ = telnyx.ParseCredentialID(text)
+			}
+		}
+	}
+	return h.deviceOf(id)
+}

@@ -46,6 +46,33 @@ func TestWhoseCredentialAClaimNames(t *testing.T) {
 	}
 }
 
+func TestWhichDeviceAClaimGivesACredentialTo(t *testing.T) {
+	d, err := directory.NewClaim("telnyx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct{ says, claims, id, want string }{
+		{"a UUID serves the default device", `{"telnyx":"` + one + `"}`, one, "default"},
+		{"and no other UUID does", `{"telnyx":"` + one + `"}`, two, "none"},
+		{"an object has one for each device", `{"telnyx":{"default":"` + one + `","mobile":"` + two + `"}}`, two, "mobile"},
+		{"of two with the same, the first by name", `{"telnyx":{"b":"` + one + `","a":"` + one + `","c":"` + one + `"}}`, one, "a"},
+		{"what is no device is not asked for", `{"telnyx":{"Mobile":"` + one + `"}}`, one, "none"},
+		{"an object in the object", `{"telnyx":{"default":{"default":"` + one + `"}}}`, one, "none"},
+		{"a list", `{"telnyx":["` + one + `"]}`, one, "none"},
+		{"no claim", `{}`, one, "none"},
+		{"what is no id is nobody's", `{"telnyx":"nonsense"}`, "", "none"},
+		{"nor anybody's device's", `{"telnyx":{"default":"nonsense"}}`, "", "none"},
+	} {
+		var claims map[string]any
+		if err := json.Unmarshal([]byte(row.claims), &claims); err != nil {
+			t.Fatal(err)
+		}
+		if got := holder(d, directory.Query{User: "main:alice", Claims: claims}, row.id); got != row.want {
+			t.Errorf("%s: %s, want %s", row.says, got, row.want)
+		}
+	}
+}
+
 func TestDevices(t *testing.T) {
 	for _, good := range []string{"default", "a", "desk-1", "my.phone_2", string(make64('z'))} {
 		if d, err := directory.ParseDevice(good); err != nil || string(d) != good {

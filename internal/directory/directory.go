@@ -56,7 +56,7 @@ func ParseDevice(s string) (Device, error) {
 	return Device(s), nil
 }
 
-// A Query asks for a verified user's credential.
+// A Query asks for a verified user's credential, or which device has one.
 type Query struct {
 	User   string         // the user key, "<issuer name>:<value>"
 	Claims map[string]any // of the user's bearer
@@ -84,4 +84,25 @@ func (h holding) find(d Device) (telnyx.CredentialID, error) {
 		return id, nil
 	}
 	return telnyx.CredentialID{}, ErrNoCredential
+}
+
+// deviceOf returns the device that has a credential, the first by name if several
+// have it.
+func (h holding) deviceOf(id telnyx.CredentialID) (Device, error) {
+	if id.IsZero() {
+		return "", ErrNoCredential
+	}
+	if h.shared == id {
+		return DefaultDevice, nil
+	}
+	var first Device
+	for device, has := range h.byDevice {
+		if has == id && (first == "" || device < first) {
+			first = device
+		}
+	}
+	if first == "" {
+		return "", ErrNoCredential
+	}
+	return first, nil
 }

@@ -98,3 +98,9 @@ func (f *File) Users() int { return len(*f.users.Load()) }
 func (f *File) Find(_ context.Context, q Query) (telnyx.CredentialID, error) {
 	return (*f.users.Load())[q.User].find(q.Device)
 }
+
+// DeviceOf returns which of the user's own devices has the credential, or
+// ErrNoCredential if none has. Nobody else's are looked at.
+func (f *File) DeviceOf(_ context.Context, q Query, id telnyx.CredentialID) (Device, error) {
+	return (*f.users.Load())[q.User].deviceOf(id)
+}

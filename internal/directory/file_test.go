@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/tokensvc/tokensvc/internal/directory"
+	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
 
 const (
@@ -47,6 +48,46 @@ func found(d interface {
 		return "none"
 	}
 	return err.Error()
+}
+
+// holder is which device has a credential, or "none", or what went wrong. An empty id
+// is the one that names none.
+func holder(d interface {
+	DeviceOf(context.Context, directory.Query, id) (directory.Device, error)
+}, q directory.Query, text string,
+) string {
+	of, _ := telnyx.ParseCredentialID(text)
+	device, err := d.DeviceOf(context.Background(), q, of)
+	switch {
+	case err == nil:
+		return string(device)
+	case errors.Is(err, directory.ErrNoCredential):
+		return "none"
+	}
+	return err.Error()
+}
+
+func TestWhichDeviceHasACredentialByTheFile(t *testing.T) {
+	d, err := openFile(t, "users: {alice: "+one+", bob: {default: "+two+", mobile: "+three+"}}", "main")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct{ says, user, id, want string }{
+		{"alice's only one", "main:alice", one, "default"},
+		{"bob's", "main:bob", two, "default"},
+		{"bob's of his mobile", "main:bob", three, "mobile"},
+		{"in upper case", "main:bob", strings.ToUpper(three), "mobile"},
+		{"bob's is not alice's", "main:alice", two, "none"},
+		{"alice's is not bob's", "main:bob", one, "none"},
+		{"a stranger's is nobody's", "main:mallory", one, "none"},
+		{"nobody's", "main:bob", "44444444-4444-4444-8444-444444444444", "none"},
+		{"what is no id", "main:bob", "", "none"},
+		{"what is no id, of a stranger", "main:mallory", "", "none"},
+	} {
+		if got := holder(d, directory.Query{User: row.user}, row.id); got != row.want {
+			t.Errorf("%s: %s, want %s", row.says, got, row.want)
+		}
+	}
 }
 
 func TestWhoseCredentialAFileNames(t *testing.T) {

@@ -71,7 +71,7 @@ func TestTheContractNamesEveryReason(t *testing.T) {
 	}
 }
 
-// unasked are statuses that a request for a token cannot have: it has a route and
+// unasked are statuses that a request for a token does not have by itself: it has a route and
 // the right method, changes nothing in the directory, and has somebody who waits
 // for the answer.
 var unasked = []int{
@@ -80,16 +80,24 @@ var unasked = []int{
 
 func TestTheContractNamesEveryStatus(t *testing.T) {
 	contract := contracttest.Load(t)
-	statuses := map[string]bool{"200": true}
-	for _, told := range refusals {
-		if !slices.Contains(unasked, told.status) {
-			statuses[strconv.Itoa(told.status)] = true
+	for route, own := range map[string][]string{
+		tokenRoute:     {"200"},
+		operationRoute: {"201", "404"},
+	} {
+		statuses := make(map[string]bool)
+		for _, status := range own {
+			statuses[status] = true
 		}
-	}
-	answered := slices.Sorted(maps.Keys(statuses))
-	documented := slices.Sorted(maps.Keys(contract.Doc.Paths.Value(tokenRoute).Post.Responses.Map()))
-	if !slices.Equal(answered, documented) {
-		t.Errorf("the service answers %v\nopenapi.yaml has    %v", answered, documented)
+		for _, told := range refusals {
+			if !slices.Contains(unasked, told.status) {
+				statuses[strconv.Itoa(told.status)] = true
+			}
+		}
+		answered := slices.Sorted(maps.Keys(statuses))
+		documented := slices.Sorted(maps.Keys(contract.Doc.Paths.Value(route).Post.Responses.Map()))
+		if !slices.Equal(answered, documented) {
+			t.Errorf("%s: the service answers %v\nopenapi.yaml has    %v", route, answered, documented)
+		}
 	}
 }
 

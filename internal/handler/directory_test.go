@@ -19,6 +19,11 @@ type finderOf func() (telnyx.CredentialID, error)
 
 func (f finderOf) Find(context.Context, directory.Query) (telnyx.CredentialID, error) { return f() }
 
+func (f finderOf) DeviceOf(context.Context, directory.Query, telnyx.CredentialID) (directory.Device, error) {
+	_, err := f()
+	return directory.DefaultDevice, err
+}
+
 func TestWhatADirectoryMaySayIsAnOutcome(t *testing.T) {
 	for name, row := range map[string]struct {
 		err                   error
@@ -130,6 +135,11 @@ func TestWhoLosesACredentialWhileATokenIsMintedDoesNotGetIt(t *testing.T) {
 type asking func(directory.Query) (telnyx.CredentialID, error)
 
 func (a asking) Find(_ context.Context, q directory.Query) (telnyx.CredentialID, error) { return a(q) }
+
+func (a asking) DeviceOf(_ context.Context, q directory.Query, _ telnyx.CredentialID) (directory.Device, error) {
+	_, err := a(q)
+	return directory.DefaultDevice, err
+}
 
 func TestAKeptTokenIsLookedUpOnce(t *testing.T) {
 	var credential telnyx.CredentialID

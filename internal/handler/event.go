@@ -25,6 +25,7 @@ type event struct {
 	route      string
 	client     netip.Addr
 	fromProxy  bool // came in over the trusted proxy's listener
+	asTelnyx   bool // is refused in the shape of Telnyx's own API
 	who        *authz.Principal
 	admin      *administering // nil on the public listener
 	observed   string         // the rule that would have refused, were rules enforced
@@ -35,6 +36,8 @@ type event struct {
 	reason     authz.Reason
 	err        error
 	status     int
+	steps      steps
+	timing     [1]string // Server-Timing, where it is sent
 
 	staleBecause error // why Telnyx gave no new token, though the caller has one
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +30,7 @@ type intake struct {
 	inFlight atomic.Int64
 	client   func(*http.Request) netip.Addr // who sent a request
 	dpop     bool                           // callers are told that bearers may be bound to a key
+	telnyx   string                         // what is below this path is refused in Telnyx's words; "" for none
 }
 
 // serve has an endpoint answer one request. fromProxy says that the request came
@@ -41,6 +43,7 @@ func (i *intake) serve(route string, e endpoint, fromProxy bool, w http.Response
 		route:     route,
 		client:    i.client(r),
 		fromProxy: fromProxy,
+		asTelnyx:  i.telnyx != "" && strings.HasPrefix(r.URL.Path, i.telnyx),
 		outcome:   Answered, // unless there is more to say
 	}
 	defer i.finish(ev)

@@ -70,6 +70,16 @@ func (p *answers) write(w http.ResponseWriter, a issued) {
 	write(w, http.StatusOK, "application/json", a.appendTo(buffer[:0]))
 }
 
+// writeToken writes a token in our own manner.
+func (s *Service) writeToken(w http.ResponseWriter, r *http.Request, ev *event, token telnyx.LoginToken, now time.Time) {
+	ev.tellSteps(w.Header())
+	if prefersText(r.Header["Accept"]) {
+		write(w, http.StatusOK, "text/plain; charset=utf-8", []byte(token.JWT.Reveal()))
+		return
+	}
+	s.answers.write(w, answerTo(ev, token, now))
+}
+
 // refreshIn is when to come for the next token: after 75 to 85 % of the life
 // left, drawn anew each time, so that phones that logged in together do not
 // refresh together.

@@ -52,6 +52,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m.outcomes = make(map[Outcome]prometheus.Counter)
 	for _, o := range Outcomes() {
 		m.outcomes[o] = m.requests.WithLabelValues(tokenRoute, string(o))
+		m.requests.WithLabelValues(operationRoute, string(o))
 		m.requests.WithLabelValues(whoamiRoute, string(o))
 	}
 	m.sources = make(map[vending.Source]prometheus.Counter)
@@ -81,7 +82,7 @@ func (m *Metrics) request(ev *event, took time.Duration) {
 	if ev.reason != "" {
 		m.invalid.WithLabelValues(string(ev.reason)).Inc()
 	}
-	if ev.observed != "" && ev.route == tokenRoute { // both are the configuration's words, not the caller's
+	if ev.observed != "" && ev.route != whoamiRoute { // both are the configuration's words, not the caller's
 		m.observed.WithLabelValues(ev.who.Issuer, ev.observed).Inc()
 	}
 	if ev.outcome == Issued {

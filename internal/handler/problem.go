@@ -40,6 +40,11 @@ func (i *intake) refuse(w http.ResponseWriter, ev *event) {
 	if retry > 0 {
 		header.Set("Retry-After", strconv.Itoa(wholeSeconds(retry)))
 	}
+	ev.tellSteps(header)
+	if ev.asTelnyx {
+		refuseAsTelnyx(w, ev, told, retry > 0)
+		return
+	}
 	writeJSON(w, told.status, "application/problem+json", problem{
 		Type:      problemType + string(ev.outcome),
 		Title:     told.title,

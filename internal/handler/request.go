@@ -30,23 +30,26 @@ func (s *Service) evidence(ev *event, r *http.Request) authz.Evidence {
 // maxBodyBytes bounds a request's body.
 const maxBodyBytes = 4096
 
-// deviceOf reads the body of a request for a token: nothing, or a JSON object
-// whose only member is device.
-func deviceOf(w http.ResponseWriter, r *http.Request) (directory.Device, error) {
+// membersOf reads the members of a body that is a JSON object, or nothing.
+func membersOf(w http.ResponseWriter, r *http.Request) (map[string]json.RawMessage, error) {
 	if r.ContentLength == 0 { // said to be empty, so the server has nothing to read
-		return directory.DefaultDevice, nil
+		return nil, nil
 	}
 	body, err := bodyOf(w, r, maxBodyBytes)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if len(body) == 0 { // sent in chunks, of which there was none
-		return directory.DefaultDevice, nil
+		return nil, nil
 	}
 	if !isJSON(r.Header.Get("Content-Type")) {
-		return "", &requestError{outcome: UnsupportedMediaType}
+		return nil, &requestError{outcome: UnsupportedMediaType}
 	}
-	return parseDevice(body)
+	var members map[string]json.RawMessage // a struct would pass over those we do not know
+	if err := json.Unmarshal(body, &members); err != nil || members == nil {
+		return nil, &requestError{outcome: BadRequest, detail: "The body must be one JSON object."}
+	}
+	return members, nil
 }
 
 // bodyOf reads a body of at most so many bytes.
@@ -68,17 +71,18 @@ func isJSON(contentType string) bool {
 
 const deviceForm = "A device is 1 to 64 of a-z, 0-9, dot, underscore and dash."
 
-// parseDevice is strict, because a misspelt member would otherwise mean the
-// default device, which is another phone.
-func parseDevice(body []byte) (directory.Device, error) {
-	var members map[string]json.RawMessage // a struct would pass over those we do not know
-	if err := json.Unmarshal(body, &members); err != nil || members == nil {
-		return "", &requestError{outcome: BadRequest, detail: "The body must be one JSON object."}
+// wantedInBody reads a body whose only member is device, or that is not there. It
+// is strict, because a misspelt member would otherwise mean the default device, which is
+// another phone.
+func wantedInBody(w http.ResponseWriter, r *http.Request) (wanted, error) {
+	members, err := membersOf(w, r)
+	if err != nil {
+		return wanted{}, err
 	}
 	device := directory.DefaultDevice
 	for name, value := range members {
 		if name != "device" {
-			return "", &requestError{outcome: BadRequest, detail: "The body's only member is device."}
+			return wanted{}, &requestError{outcome: BadRequest, detail: "The body's only member is device."}
 		}
 		var label string
 		err := json.Unmarshal(value, &label)
@@ -86,10 +90,10 @@ func parseDevice(body []byte) (directory.Device, error) {
 			device, err = directory.ParseDevice(label)
 		}
 		if err != nil {
-			return "", &requestError{outcome: BadRequest, detail: deviceForm}
+			return wanted{}, &requestError{outcome: BadRequest, detail: deviceForm}
 		}
 	}
-	return device, nil
+	return wanted{device: device}, nil
 }
 
 // prefersText reports whether the caller would rather have text/plain than JSON
@@ -115,17 +119,18 @@ func prefersText(accept []string) bool {
 	return text > json
 }
 
-// wantsFresh reports whether the caller wants no token that was kept (RFC 9111
-// section 5.2.1.4). A browser sends Cache-Control by itself when a page fetches with
-// cache: "no-store", and then Pragma with it (Fetch, HTTP-network-or-cache fetch): such
-// a page wants nothing kept by the browser, and says nothing of us.
+// wantsFresh reports whether the caller wants no token that was kept: by no-cache (RFC
+// 9111 section 5.2.1.4), or by fresh, an extension of ours (section 5.2.3). A browser
+// sends no-cache by itself when a page fetches with cache: "no-store", or its developer
+// has turned the cache off, and then Pragma with it (Fetch, HTTP-network-or-cache
+// fetch): that is about what the browser keeps, and says nothing of us. fresh does, since
+// nobody sends it but on purpose.
 func wantsFresh(h http.Header) bool {
-	if len(h["Pragma"]) > 0 {
-		return false
-	}
+	byBrowser := len(h["Pragma"]) > 0
 	for _, line := range h["Cache-Control"] {
 		for directive := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.TrimSpace(directive), "no-cache") {
+			directive = strings.TrimSpace(directive)
+			if strings.EqualFold(directive, "fresh") || !byBrowser && strings.EqualFold(directive, "no-cache") {
 				return true
 			}
 		}

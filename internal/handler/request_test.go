@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -48,8 +49,8 @@ func TestWhichDeviceIsAskedFor(t *testing.T) {
 	} {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/token", strings.NewReader(row.body))
 		r.Header.Set("Content-Type", row.contentType)
-		device, err := deviceOf(httptest.NewRecorder(), r)
-		got := string(device)
+		want, err := wantedInBody(httptest.NewRecorder(), r)
+		got := string(want.device)
 		if err != nil {
 			got = "[" + string(OutcomeOf(err)) + "]"
 		}
@@ -174,6 +175,9 @@ func TestWhoWantsAFreshToken(t *testing.T) {
 		"no-store":               false,
 		"max-age=0":              false,
 		"no-cache-please":        false,
+		"no-cache, fresh":        true,
+		"Fresh":                  true,
+		"min-fresh=60":           false,
 		"x=\"a\"|no-cache":       true, // on two lines
 		"no-transform|max-age=1": false,
 	} {
@@ -187,6 +191,9 @@ func TestWhoWantsAFreshToken(t *testing.T) {
 func TestABrowserThatKeepsNothingWantsNoMint(t *testing.T) {
 	if wantsFresh(http.Header{"Cache-Control": {"no-cache"}, "Pragma": {"no-cache"}}) {
 		t.Error("a mint for each request of a browser's")
+	}
+	if !wantsFresh(http.Header{"Cache-Control": {"no-cache, fresh"}, "Pragma": {"no-cache"}}) {
+		t.Error("a phone in a browser whose cache is off cannot ask for a fresh token")
 	}
 }
 
@@ -281,12 +288,14 @@ func FuzzBody(f *testing.F) {
 	f.Add([]byte(`{"device":"desk"}`))
 	f.Add([]byte(`{"device":"a","device":"b/c"}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		device, err := parseDevice(body)
-		if err != nil && OutcomeOf(err) != BadRequest {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, tokenRoute, bytes.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		want, err := wantedInBody(httptest.NewRecorder(), r)
+		if err != nil && OutcomeOf(err) != BadRequest && OutcomeOf(err) != TooLarge {
 			t.Fatalf("%q: %v", body, err)
 		}
-		if err == nil && (device == "" || strings.ContainsAny(string(device), "/ \n")) {
-			t.Fatalf("%q asks for %q", body, device)
+		if err == nil && (want.byID || want.device == "" || strings.ContainsAny(string(want.device), "/ \n")) {
+			t.Fatalf("%q asks for %+v", body, want)
 		}
 	})
 }

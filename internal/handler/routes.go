@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -42,6 +43,7 @@ func (s *Service) routes(cfg Config, fromProxy bool) chi.Router {
 	r.NotFound(s.entry("none", notFound, fromProxy))
 	r.MethodNotAllowed(s.entry("none", methodNotAllowed(r), fromProxy))
 	r.Post(cfg.BasePath+tokenRoute, s.entry(tokenRoute, s.counting(s.token), fromProxy))
+	r.Post(cfg.BasePath+operationRoute, s.entry(operationRoute, s.counting(s.operation), fromProxy))
 	r.Get(cfg.BasePath+whoamiRoute, s.entry(whoamiRoute, s.counting(s.whoami), fromProxy))
 	r.Get(cfg.BasePath+"/openapi.yaml", s.contract)
 	r.Head(cfg.BasePath+"/openapi.yaml", s.contract)
@@ -108,14 +110,20 @@ func harmless(id string) bool {
 	return 1 <= len(id) && len(id) <= 64
 }
 
+// sdkHeaders are what Telnyx's SDK for JavaScript adds in a browser. Nobody reads them.
+var sdkHeaders = []string{
+	"User-Agent", "X-Stainless-Arch", "X-Stainless-Lang", "X-Stainless-OS", "X-Stainless-Package-Version",
+	"X-Stainless-Retry-Count", "X-Stainless-Runtime", "X-Stainless-Runtime-Version", "X-Stainless-Timeout",
+}
+
 // crossOrigin lets browsers call from these origins. It protects nobody: it only
 // tells a browser whom to let read the answer.
 func crossOrigin(cfg Config) func(http.Handler) http.Handler {
 	options := cors.Options{
 		AllowedOrigins:   cfg.Origins,
 		AllowedMethods:   []string{http.MethodGet, http.MethodPost},
-		AllowedHeaders:   []string{"Authorization", "Content-Type", "Accept", "Cache-Control", requestIDHeader},
-		ExposedHeaders:   []string{"Retry-After", requestIDHeader, "WWW-Authenticate"},
+		AllowedHeaders:   slices.Concat([]string{"Authorization", "Content-Type", "Accept", "Cache-Control", requestIDHeader}, sdkHeaders),
+		ExposedHeaders:   []string{"Retry-After", requestIDHeader, "WWW-Authenticate", timingHeader, shouldRetryHeader},
 		AllowCredentials: cfg.Cookies,
 		MaxAge:           int(preflightLife / time.Second),
 	}

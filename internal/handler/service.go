@@ -26,6 +26,7 @@ type verifier interface {
 
 type finder interface {
 	Find(ctx context.Context, q directory.Query) (telnyx.CredentialID, error)
+	DeviceOf(ctx context.Context, q directory.Query, id telnyx.CredentialID) (directory.Device, error)
 }
 
 type vendor interface {
@@ -132,7 +133,7 @@ func New(cfg Config) (*Service, error) {
 	s := &Service{
 		intake: intake{
 			metrics: cfg.Metrics, log: cfg.Log, now: cfg.Now,
-			timeout: cfg.Timeout, room: int64(cfg.InFlight), client: peer, dpop: cfg.DPoP,
+			timeout: cfg.Timeout, room: int64(cfg.InFlight), client: peer, dpop: cfg.DPoP, telnyx: cfg.BasePath + telnyxPaths,
 		},
 		verifier: cfg.Verifier, directory: cfg.Directory, vendor: cfg.Vendor, shares: shares, addresses: addresses, issued: cfg.Issued,
 		openAPI: cfg.OpenAPI, module: newModule(cfg.ClientModule), basePath: cfg.BasePath, directoryName: cfg.DirectoryName,

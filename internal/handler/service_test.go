@@ -304,6 +304,10 @@ func (f failing) Find(ctx context.Context, _ directory.Query) (telnyx.Credential
 	return telnyx.CredentialID{}, f(ctx)
 }
 
+func (f failing) DeviceOf(ctx context.Context, _ directory.Query, _ telnyx.CredentialID) (directory.Device, error) {
+	return "", f(ctx)
+}
+
 func TestWhatGoesWrongInsideIsToldInConstants(t *testing.T) {
 	const marked = "marked-inner-detail"
 	for name, row := range map[string]struct {

@@ -11,9 +11,31 @@ import (
 	"github.com/tokensvc/tokensvc/internal/vending"
 )
 
-// token is the whole story of a login token, from a request in to a
-// token out. It refuses as early as it can.
+// A manner is how somebody asks for a login token, and how they are given it.
+type manner struct {
+	wanted func(w http.ResponseWriter, r *http.Request) (wanted, error)
+	write  func(s *Service, w http.ResponseWriter, r *http.Request, ev *event, token telnyx.LoginToken, now time.Time)
+}
+
+// wanted says which of the caller's own credentials a token is wanted for: that of a
+// device, or the one with an id.
+type wanted struct {
+	device directory.Device
+	byID   bool
+	id     telnyx.CredentialID // zero for one that nobody has
+}
+
+// ours is the manner of our own API.
+var ours = manner{wanted: wantedInBody, write: (*Service).writeToken}
+
+// token is a token's story in our own manner.
 func (s *Service) token(ctx context.Context, ev *event, w http.ResponseWriter, r *http.Request) error {
+	return s.tell(ctx, ev, w, r, ours)
+}
+
+// tell tells the whole story of a login token, from a request in to a token out. It
+// refuses as early as it can.
+func (s *Service) tell(ctx context.Context, ev *event, w http.ResponseWriter, r *http.Request, as manner) error {
 	var err error
 	ev.who, err = s.verify(ctx, ev, r)
 	if err != nil {
@@ -27,17 +49,14 @@ func (s *Service) token(ctx context.Context, ev *event, w http.ResponseWriter, r
 	if err := s.shares.take(ctx, ev.who.User, now); err != nil {
 		return err
 	}
-	ev.device, err = deviceOf(w, r)
+	want, err := as.wanted(w, r)
 	if err != nil {
 		return err
 	}
-	ev.credential, err = s.directory.Find(ctx, directory.Query{
-		User: ev.who.User, Claims: ev.who.Claims, Device: ev.device, Create: true, RequestID: ev.requestID,
-	})
-	if err != nil {
+	if err := s.find(ctx, ev, want); err != nil {
 		return err
 	}
-	vended, err := s.vendor.Vend(ctx, ev.credential, vending.Ask{Fresh: wantsFresh(r.Header)})
+	vended, err := s.vend(ctx, ev, vending.Ask{Fresh: wantsFresh(r.Header)})
 	if err != nil {
 		return err
 	}
@@ -45,7 +64,44 @@ func (s *Service) token(ctx context.Context, ev *event, w http.ResponseWriter, r
 		return err
 	}
 	ev.source, ev.staleBecause = vended.Source, vended.StaleBecause
-	return s.hand(w, r, ev, vended.LoginToken)
+	return s.hand(w, r, ev, vended.LoginToken, as)
+}
+
+// find finds the credential that is wanted, of the caller and of nobody else.
+func (s *Service) find(ctx context.Context, ev *event, want wanted) error {
+	ev.steps.begin(ev.began)
+	defer ev.steps.took(&ev.steps.directory, ev.began)
+	q := directory.Query{User: ev.who.User, Claims: ev.who.Claims, Device: want.device, Create: !want.byID, RequestID: ev.requestID}
+	if want.byID {
+		return s.findByID(ctx, ev, q, want.id)
+	}
+	var err error
+	ev.device = want.device
+	ev.credential, err = s.directory.Find(ctx, q)
+	return err
+}
+
+// findByID finds a credential of the caller's by its id. Somebody else's is like one
+// that is not there, and like what is no id: the directory is asked the same of all of
+// them, so also the time that it takes tells nothing.
+func (s *Service) findByID(ctx context.Context, ev *event, q directory.Query, id telnyx.CredentialID) error {
+	device, err := s.directory.DeviceOf(ctx, q, id)
+	if err == nil {
+		q.Device = device
+		ev.device = device
+		ev.credential, err = s.directory.Find(ctx, q)
+	}
+	if err == nil && ev.credential != id || errors.Is(err, directory.ErrNoCredential) { // taken away between the two, or never theirs
+		ev.credential = telnyx.CredentialID{}
+		return &requestError{outcome: NotFound, detail: "You have no telephony credential of this id."}
+	}
+	return err
+}
+
+// vend gets a token of the credential, from wherever there is one.
+func (s *Service) vend(ctx context.Context, ev *event, ask vending.Ask) (vending.Vended, error) {
+	defer ev.steps.took(&ev.steps.mint, ev.began) // from where the directory's ended
+	return s.vendor.Vend(ctx, ev.credential, ask)
 }
 
 // stillTheirs asks once more whose the credential is if something may have been waited for,
@@ -67,17 +123,13 @@ func (s *Service) stillTheirs(ctx context.Context, ev *event, from vending.Sourc
 }
 
 // hand writes the token, and tells that it has.
-func (s *Service) hand(w http.ResponseWriter, r *http.Request, ev *event, token telnyx.LoginToken) error {
+func (s *Service) hand(w http.ResponseWriter, r *http.Request, ev *event, token telnyx.LoginToken, as manner) error {
 	if err := r.Context().Err(); err != nil { // nobody is there to take it
 		return err
 	}
 	ev.outcome = Issued
 	now := s.now()
-	if prefersText(r.Header["Accept"]) {
-		write(w, http.StatusOK, "text/plain; charset=utf-8", []byte(token.JWT.Reveal()))
-	} else {
-		s.answers.write(w, answerTo(ev, token, now))
-	}
+	as.write(s, w, r, ev, token, now)
 	s.issued(ev.credential, now)
 	return nil
 }

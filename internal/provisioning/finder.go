@@ -109,6 +109,30 @@ func (f *Finder) Find(ctx context.Context, q directory.Query) (telnyx.Credential
 	}
 }
 
+// DeviceOf returns which of a verified user's own devices has a credential that has not
+// expired. The books are asked about the user, and never about the credential: it is
+// the same question whoever has it, and has nothing to tell of anybody else.
+//
+// Errors are directory.ErrNoCredential, ErrDisabled and ErrUnavailable.
+func (f *Finder) DeviceOf(ctx context.Context, q directory.Query, id telnyx.CredentialID) (directory.Device, error) {
+	u, err := f.cfg.Store.User(ctx, q.User)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return "", directory.ErrNoCredential
+	case err != nil:
+		return "", err
+	case !u.DisabledAt.IsZero():
+		return "", directory.ErrDisabled
+	}
+	now := f.cfg.Now()
+	for _, c := range u.Credentials {
+		if c.ID == id && c.Live(now) {
+			return c.Device, nil
+		}
+	}
+	return "", directory.ErrNoCredential
+}
+
 // provisioned has a credential made for somebody who has none.
 func (f *Finder) provisioned(ctx context.Context, q directory.Query, p place, known bool) (telnyx.CredentialID, error) {
 	switch {

@@ -266,6 +266,43 @@ func TestACredentialThatHasExpiredIsReplaced(t *testing.T) {
 	w.wantAtTelnyx(1)
 }
 
+func TestWhichDeviceHasACredential(t *testing.T) {
+	w := newWorld(t)
+	f := w.finder(func(c *provisioning.Config) { c.ExpiresAfter = 2 * time.Hour })
+	made, assigned := w.mustFind(f, alice, phone), w.assign(alice, "desk")
+	w.put("main:bob")
+	gones := w.mustFind(f, "main:gone", phone)
+	w.disable("main:gone")
+	before := w.atTelnyx()
+	want := func(user string, id telnyx.CredentialID, device directory.Device, wrong error) {
+		t.Helper()
+		// Create means nothing here.
+		got, err := f.DeviceOf(t.Context(), directory.Query{User: user, Device: "other", Create: true}, id)
+		if got != device || !errors.Is(err, wrong) {
+			t.Errorf("of %s: %q, %v, want %q, %v", user, got, err, device, wrong)
+		}
+	}
+	want(alice, made, phone, nil)
+	want(alice, assigned, "desk", nil)
+	want(alice, gones, "", directory.ErrNoCredential)
+	want(alice, telnyx.CredentialID{}, "", directory.ErrNoCredential)
+	want("main:bob", made, "", directory.ErrNoCredential)
+	want("main:bob", telnyx.CredentialID{}, "", directory.ErrNoCredential)
+	want("main:nobody", made, "", directory.ErrNoCredential)
+	want("main:gone", gones, "", directory.ErrDisabled)
+	want("main:gone", made, "", directory.ErrDisabled)
+	w.advance(2*time.Hour + time.Second)
+	want(alice, made, "", directory.ErrNoCredential) // which has expired
+	want(alice, assigned, "desk", nil)
+	if n := w.atTelnyx(); n != before {
+		t.Errorf("%d credentials at Telnyx, want %d as before", n, before)
+	}
+	if err := w.books.Close(); err != nil {
+		t.Fatal(err)
+	}
+	want(alice, assigned, "", directory.ErrUnavailable)
+}
+
 func TestWhatWasReadIsUsedForTwoSecondsButNotAfterAChange(t *testing.T) {
 	w := newWorld(t)
 	f := w.finder()

@@ -4,9 +4,10 @@ import { byId, clock, countdown, roughly, say } from './dom.js';
 
 /**
  * Shows a token {expiresAt, refreshAt, lifetime} as it is at this moment; null: there
- * is none. retryAt: when the service is asked again, after it gave none.
+ * is none. retryAt: when the service is asked again after it gave none; failed: it is
+ * not asked again.
  */
-export function showLife({ token, retryAt }, now = Date.now()) {
+export function showLife({ token, retryAt, failed }, now = Date.now()) {
   const left = token ? Math.max(0, token.expiresAt - now) : 0;
   const share = token ? Math.min(1, left / token.lifetime) : 0;
   byId('token').dataset.state = stateOf(token, now);
@@ -14,7 +15,7 @@ export function showLife({ token, retryAt }, now = Date.now()) {
   turn(byId('renewal'), token);
   say(byId('left'), token ? countdown(left) : '–');
   say(byId('until'), token ? `until ${clock(token.expiresAt, now)}` : 'no token yet');
-  showNext(token, now, retryAt);
+  showNext(token, now, retryAt, failed);
 }
 
 function stateOf(token, now) {
@@ -43,10 +44,10 @@ function turn(mark, token) {
   mark.style.transform = `rotate(${360 * Math.min(1, Math.max(0, share))}deg)`;
 }
 
-function showNext(token, now, retryAt) {
+function showNext(token, now, retryAt, failed) {
   const trying = retryAt > now;
   const due = trying ? retryAt : (token?.refreshAt ?? 0);
   say(byId('what'), trying ? 'Next try' : 'Next token');
-  say(byId('next'), due > now ? `in ${roughly(due - now)}` : token ? 'due now' : 'on its way');
-  say(byId('how'), token && !trying ? 'by itself, at the mark' : 'by itself');
+  say(byId('next'), failed ? 'none' : due > now ? `in ${roughly(due - now)}` : token ? 'due now' : 'on its way');
+  say(byId('how'), failed ? 'unless you ask' : token && !trying ? 'by itself, at the mark' : 'by itself');
 }

@@ -2,6 +2,7 @@
 
 import { cause, readConfig } from './config.js';
 import { byId, element } from './dom.js';
+import { learn, nothing } from './facts.js';
 import { showLife } from './life.js';
 import { createMisfortunes } from './misfortunes.js';
 import { createPhone } from './phone.js';
@@ -46,10 +47,17 @@ async function readSDK({ sdk }) {
 }
 
 function runPhone({ config, person, signIn, begin, timeline, client, TelnyxRTC }) {
-  const facts = { state: TelnyxRTC ? 'connecting' : 'absent', token: null, trouble: null, retryAt: 0, on: new Set(), sdkMissing: config.sdk_missing };
+  const facts = { ...nothing, on: new Set(), sdkMissing: config.sdk_missing };
   const shows = config.people.find(({ name, shows }) => name === person && shows.includes(':'))?.shows ?? null;
   const phone = createPhone({ client, TelnyxRTC, config, bearer: signIn.bearer, onEvent });
-  const misfortunes = createMisfortunes((name, on) => cause(name, person, on), onEvent);
+  const misfortunes = createMisfortunes({
+    cause: (name, on) => cause(name, person, on),
+    onCaused: onEvent,
+    onStand(on) {
+      facts.on = on;
+      show();
+    },
+  });
 
   function onEvent(event) {
     timeline.add(event);
@@ -58,11 +66,10 @@ function runPhone({ config, person, signIn, begin, timeline, client, TelnyxRTC }
   }
 
   function show() {
-    facts.on = misfortunes.on();
     showRegistration(facts);
     showLife(facts);
-    const stopped = facts.state === 'stopped' || facts.failed;
-    showProblem(stopped ? facts.trouble : null, { signIn: begin, shows });
+    const stopped = facts.state === 'stopped' || (facts.failed && !facts.token);
+    showProblem(stopped ? (facts.error ?? facts.trouble) : null, { signIn: begin, shows });
     byId('again').hidden = !stopped;
     byId('supply').hidden = stopped;
   }
@@ -70,9 +77,10 @@ function runPhone({ config, person, signIn, begin, timeline, client, TelnyxRTC }
   byId('renew').addEventListener('click', () => phone.renew());
   byId('again').addEventListener('click', () => {
     phone.stop();
-    Object.assign(facts, { state: 'connecting', token: null, trouble: null, retryAt: 0, failed: false });
+    Object.assign(facts, nothing);
     phone.start();
     show();
+    byId('renew').focus(); // the button that had it is gone
   });
   byId('leave').addEventListener('click', () => {
     phone.stop();
@@ -81,27 +89,7 @@ function runPhone({ config, person, signIn, begin, timeline, client, TelnyxRTC }
   });
   misfortunes.show(config.misfortunes);
   phone.start();
-  show();
   setInterval(() => showLife(facts), 1000);
-}
-
-/** What an event changes in what is known. */
-function learn(facts, event) {
-  if (event.type === 'token') {
-    const { expiresAt, refreshAt } = event;
-    facts.token = { expiresAt, refreshAt, lifetime: expiresAt - Date.now() };
-    facts.trouble = null;
-    facts.failed = false;
-  }
-  if (event.type === 'asking' || event.type === 'token') facts.retryAt = 0;
-  if (event.type === 'retrying') facts.retryAt = Date.now() + event.delay;
-  if (event.type === 'retrying' || event.type === 'failed') facts.trouble = event.error;
-  if (event.type === 'failed') facts.failed = true;
-  if (event.type === 'state') {
-    facts.state = event.state;
-    if (event.error) facts.trouble = event.error;
-    if (event.state === 'stopped') facts.token = null;
-  }
 }
 
 function view(name, person = '') {

@@ -4,16 +4,19 @@ import { byId, element } from './dom.js';
 import { misfortuneHints } from './words.js';
 
 /**
- * @param {(name: string, on: boolean|null) => Promise<Array>} cause causes one, and answers how all stand
- * @param {(event: object) => void} onCaused
+ * @param {object} with
+ * @param {(name: string, on: boolean|null) => Promise<Array>} with.cause causes one, and answers how all stand
+ * @param {(event: object) => void} with.onCaused is told what was pressed
+ * @param {(on: Set<string>) => void} with.onStand is told which of them last now
  */
-export function createMisfortunes(cause, onCaused) {
+export function createMisfortunes({ cause, onCaused, onStand }) {
   const list = byId('misfortunes');
 
   function show(misfortunes) {
     const focused = document.activeElement?.dataset?.misfortune;
     list.replaceChildren(...misfortunes.map(button), secondTab());
     if (focused) list.querySelector(`[data-misfortune="${CSS.escape(focused)}"]`)?.focus();
+    onStand(new Set(misfortunes.filter(({ on }) => on).map(({ name }) => name)));
   }
 
   function button({ name, title, on }) {
@@ -25,6 +28,7 @@ export function createMisfortunes(cause, onCaused) {
   }
 
   async function press(made, { name, title, on }) {
+    if (made.hasAttribute('aria-disabled')) return;
     made.setAttribute('aria-disabled', 'true'); // not `disabled`, which would lose the focus
     const wanted = on == null ? null : !on;
     try {
@@ -36,7 +40,7 @@ export function createMisfortunes(cause, onCaused) {
     }
   }
 
-  return { show, on: () => new Set([...list.querySelectorAll('[aria-pressed=true]')].map((b) => b.dataset.misfortune)) };
+  return { show };
 }
 
 function secondTab() {

@@ -16,9 +16,9 @@ export function showProblem(error, { signIn, shows } = {}) {
 function told(error, signIn, shows) {
   if (!error.outcome) return [element('h2', {}, error.message)];
   const { title, said, advice, signIn: mustSignIn } = meaning(error);
-  const parts = [element('h2', {}, title), element('p', {}, said, said && ' ', advice)];
+  const parts = [element('h2', {}, title), element('p', {}, advice)];
   if (shows) parts.push(element('p', { class: 'hint' }, `This is a made-up person, who ${shows}.`));
-  parts.push(facts(error));
+  parts.push(facts(error, said));
   if (mustSignIn) parts.push(button('Sign in again', () => signIn(false)));
   if (shows) parts.push(button('Be somebody else', () => signIn(true)));
   return parts;
@@ -30,8 +30,9 @@ function button(text, press) {
   return made;
 }
 
-function facts(error) {
+function facts(error, said) {
   return element('p', { class: 'facts' },
+    said && element('span', {}, `“${said}”`),
     element('span', {}, 'outcome ', element('code', {}, error.outcome)),
     error.requestId && element('span', {}, 'request ', element('code', {}, error.requestId)));
 }

@@ -11,6 +11,7 @@ export function createTimeline() {
   const list = byId('timeline');
   let askedAt = 0; // performance.now() of the last 'asking'
   let lastAt = null; // and of the last of all
+  let longest = 0; // ms that the service took for one of them
   let told = null; // the last error, whose outcome and request id need no repeating
   byId('clear').addEventListener('click', () => list.replaceChildren());
 
@@ -18,9 +19,11 @@ export function createTimeline() {
   function add(event) {
     const now = performance.now();
     if (event.type === 'asking') askedAt = now;
-    const roundTrip = event.type === 'token' && event.from === 'service' ? now - askedAt : null;
+    const total = event.type === 'token' && event.from === 'service' ? now - askedAt : null;
+    longest = Math.max(longest, spent(event.timings ?? {}));
+    list.style.setProperty('--longest', String(longest));
     if (list.firstElementChild && now - lastAt > quiet) list.prepend(pause(now - lastAt));
-    list.prepend(item(event, roundTrip, event.error && event.error !== told));
+    list.prepend(item(event, total, event.error && event.error !== told));
     while (list.children.length > most) list.lastElementChild.remove();
     told = event.error ?? told;
     lastAt = now;
@@ -33,7 +36,7 @@ function pause(ms) {
   return element('li', { 'data-type': 'pause' }, element('p', {}, `${roughly(ms)} later`));
 }
 
-function item(event, roundTrip, errorIsNews) {
+function item(event, total, errorIsNews) {
   const { title, detail, tone } = row(event);
   const outcome = errorIsNews && event.error.outcome;
   const requestId = event.requestId ?? (errorIsNews && event.error.requestId);
@@ -45,7 +48,7 @@ function item(event, roundTrip, errorIsNews) {
         detail && element('span', {}, detail),
         outcome && element('code', {}, outcome),
         requestId && element('code', { title: 'request id: the same in the service’s log' }, requestId)),
-      event.timings && roundTrip != null && timings(event.timings, roundTrip)));
+      event.timings && total != null && timings(event.timings, total)));
 }
 
 function time(now) {
@@ -54,20 +57,20 @@ function time(now) {
     whole, element('small', {}, `.${String(now.getMilliseconds()).padStart(3, '0')}`));
 }
 
-/** A bar of the whole round trip, with the service's steps in it, and the same in words. */
-function timings(timings, roundTrip) {
+/** A bar of the service's steps, as long as they took beside others, and the same in words. */
+function timings(timings, total) {
   const known = steps.filter((step) => Number.isFinite(timings[step]));
-  const inside = known.reduce((sum, step) => sum + timings[step], 0);
-  const whole = Math.max(roundTrip, inside, 0.001);
   const bar = element('span', { class: 'bar', 'aria-hidden': 'true' });
-  for (const step of known) bar.append(part(step, timings[step] / whole));
-  bar.append(part('rest', (whole - inside) / whole));
+  for (const step of known) {
+    const part = element('i', { class: step });
+    part.style.flexGrow = String(timings[step]);
+    bar.append(part);
+  }
+  bar.style.setProperty('--took', String(spent(timings)));
   const words = known.map((step) => `${step} ${millis(timings[step])}`);
-  return element('p', { class: 'timings' }, bar, element('span', {}, [...words, `round trip ${millis(whole)}`].join(' · ')));
+  return element('p', { class: 'timings' }, known.length > 0 && bar, element('span', {}, [...words, `in all ${millis(total)}`].join(' · ')));
 }
 
-function part(step, share) {
-  const made = element('i', { class: step });
-  made.style.flexGrow = String(share);
-  return made;
+function spent(timings) {
+  return steps.reduce((sum, step) => sum + (Number.isFinite(timings[step]) ? timings[step] : 0), 0);
 }

@@ -86,7 +86,18 @@ func errand(changes ...string) url.Values {
 // what the browser is sent back with.
 func (b *browser) visit(form url.Values) (status int, shown string, back url.Values) {
 	b.t.Helper()
-	return b.read(b.client.Get(b.issuer.URL() + "/authorize?" + form.Encode()))
+	return b.read(b.ask(http.MethodGet, "/authorize?"+form.Encode(), nil))
+}
+
+func (b *browser) ask(method, path string, form url.Values) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(b.t.Context(), method, b.issuer.URL()+path, strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, err
+	}
+	if form != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	return b.client.Do(req)
 }
 
 // click chooses a person on the page that was shown.
@@ -99,7 +110,7 @@ func (b *browser) click(shown, name string) url.Values {
 	if !strings.Contains(shown, `name="person" value="`+name+`"`) {
 		b.t.Fatalf("no button for %s in:\n%s", name, shown)
 	}
-	_, _, back := b.read(b.client.PostForm(b.issuer.URL()+"/authorize", form))
+	_, _, back := b.read(b.ask(http.MethodPost, "/authorize", form))
 	return back
 }
 
@@ -126,7 +137,7 @@ func (b *browser) read(res *http.Response, err error) (status int, shown string,
 // redeem asks the token endpoint.
 func (b *browser) redeem(form url.Values) (status int, answer map[string]any) {
 	b.t.Helper()
-	res, err := b.client.PostForm(b.issuer.URL()+"/token", form)
+	res, err := b.ask(http.MethodPost, "/token", form)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -361,7 +372,7 @@ func TestNobodySignsInWithoutAPage(t *testing.T) {
 	i := oidctest.StartT(t, oidctest.Options{ClientID: client, People: map[string]map[string]any{"alice": {}}})
 	b := newBrowser(t, i)
 	endpoint := func() any {
-		res, err := b.client.Get(i.URL() + "/.well-known/openid-configuration")
+		res, err := b.ask(http.MethodGet, "/.well-known/openid-configuration", nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -100,7 +101,7 @@ func (c *Contract) check(r *http.Request, res *http.Response, body []byte) error
 	asked := &http.Request{Method: r.Method, URL: &url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath}, Header: r.Header, Host: r.Host}
 	route, params, err := c.router.FindRoute(asked)
 	if err != nil {
-		return c.checkBeside(res, body)
+		return c.checkBeside(r, res, body)
 	}
 	return openapi3filter.ValidateResponse(r.Context(), &openapi3filter.ResponseValidationInput{
 		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: asked, PathParams: params, Route: route},
@@ -111,16 +112,19 @@ func (c *Contract) check(r *http.Request, res *http.Response, body []byte) error
 	})
 }
 
-func (c *Contract) checkBeside(res *http.Response, body []byte) error {
+func (c *Contract) checkBeside(r *http.Request, res *http.Response, body []byte) error {
 	if !slices.Contains(beside, res.StatusCode) {
 		return fmt.Errorf("status %d for a request that is no operation", res.StatusCode)
 	}
-	problem := c.Doc.Components.Responses["Problem"]
+	refused := c.Doc.Components.Responses["Problem"]
+	if strings.Contains(r.URL.Path, "/v2/") { // below whatever base path
+		refused = c.Doc.Components.Responses["TelnyxErrors"]
+	}
 	return openapi3filter.ValidateResponse(context.Background(), &openapi3filter.ResponseValidationInput{
 		RequestValidationInput: &openapi3filter.RequestValidationInput{
 			Request: &http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/"}},
 			Route: &routers.Route{Operation: &openapi3.Operation{
-				Responses: openapi3.NewResponses(openapi3.WithStatus(res.StatusCode, problem)),
+				Responses: openapi3.NewResponses(openapi3.WithStatus(res.StatusCode, refused)),
 			}},
 		},
 		Status:  res.StatusCode,
