@@ -80,6 +80,9 @@ async function within(limit, what, settled) {
 const commands = {
   // Only what is opened later has a clock that can be moved.
   clock: () => context.clock.install(),
+  // freeze stops all timers, thaw lets them run; jump has time go by, frozen or not.
+  freeze: async ({ tab }) => context.clock.pauseAt(1000 + await tabs[tab].evaluate(() => Date.now())),
+  thaw: () => context.clock.resume(),
   jump: ({ ms }) => context.clock.fastForward(ms),
   offline: ({ offline }) => context.setOffline(offline),
 
