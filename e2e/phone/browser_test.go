@@ -44,7 +44,7 @@ type order struct {
 	Scheme   string `json:"scheme,omitempty"`
 	Width    int    `json:"width,omitempty"`
 	Height   int    `json:"height,omitempty"`
-	Offline  bool   `json:"offline,omitempty"`
+	Offline  bool   `json:"offline"`
 	Millis   int64  `json:"ms,omitempty"`
 	Limit    int64  `json:"limit,omitempty"` // ms
 }
