@@ -18,6 +18,9 @@ const (
 	shutdownLimit = 20 * time.Second // from SIGTERM to the end
 )
 
+// operator asks the services how they are.
+var operator = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+
 // service is a running `tokensvc serve`.
 type service struct {
 	url, ops string
@@ -66,7 +69,7 @@ func (s *service) ready(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := operator.Do(req)
 	if err != nil {
 		return err
 	}
