@@ -67,12 +67,12 @@ const storage = (page) => page.evaluate(async () => JSON.stringify([
   await indexedDB.databases(), await caches.keys().catch(() => []), globalThis.name,
 ]));
 
-async function within(limit, what, settled) {
-  const end = performance.now() + (limit ?? PATIENCE);
+async function within(what, settled) {
+  const end = performance.now() + PATIENCE;
   for (;;) {
     const is = await settled();
     if (is) return is;
-    if (performance.now() > end) throw new Error(`not within ${limit ?? PATIENCE} ms: ${what}`);
+    if (performance.now() > end) throw new Error(`not within ${PATIENCE} ms: ${what}`);
     await new Promise((resolve) => { setTimeout(resolve, LOOK); });
   }
 }
@@ -103,13 +103,13 @@ const commands = {
   // adopt names the tab that a click has opened.
   async adopt({ tab }) {
     const known = new Set(Object.values(tabs));
-    await within(undefined, 'another tab', () => context.pages().some((page) => !known.has(page)));
+    await within('another tab', () => context.pages().some((page) => !known.has(page)));
     tabs[tab] = context.pages().find((page) => !known.has(page));
     watch(tab, tabs[tab]);
   },
 
   run: ({ tab, script }) => tabs[tab].evaluate(script),
-  until: ({ tab, script, limit }) => within(limit, script, () => tabs[tab].evaluate(script).catch((err) => {
+  until: ({ tab, script }) => within(script, () => tabs[tab].evaluate(script).catch((err) => {
     if (!/context was destroyed|navigat/i.test(err.message)) throw err; // on its way to another page
   })),
 
