@@ -66,4 +66,6 @@ require (
 ignore (
 	./bench/handwritten/node/node_modules
 	./e2e/provider/node_modules
+	./web/demo/node_modules
+	./web/test/node_modules
 )

@@ -55,6 +55,7 @@ var mayImport = map[string][]string{
 	"cmd/tokensvc": {"*"},
 	"e2e":          {},
 
+	"e2e/phone":       {},
 	"e2e/reliability": {},
 	"tools/gotest":    {},
 	"web":             {},
