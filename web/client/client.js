@@ -508,7 +508,7 @@ export function keepRegistered(client, source) {
   let using = ''; // the token that this connection was last logged in with
   let due = 0; // when the source asks for another
   let loggedIn = false;
-  let turn = 0; // of the logins, so that an older one gives way
+  let connections = 0; // so far
   let logins = { row: 0, at: reading(), most: LOGINS }; // that the SDK makes by itself
   let rejected = 0; // logins in a row
   let restarts = 0; // in a row
@@ -561,9 +561,9 @@ export function keepRegistered(client, source) {
     if (since(logins.at) > MINUTE) logins.row = 0;
     logins.at = reading();
     if (++logins.row > logins.most) return loop();
-    const mine = ++turn;
+    const on = connections;
     const next = await token();
-    if (next && mine === turn && client.connected) return logIn(next, how);
+    if (next && on === connections && client.connected) return logIn(next, how);
   };
 
   /**
@@ -651,7 +651,7 @@ export function keepRegistered(client, source) {
     if (loggedIn) reason = 'reconnected';
     loggedIn = false;
     using = '';
-    turn++;
+    connections++;
     logins.row = 0;
     clearTimeout(stuck);
   }
@@ -663,8 +663,7 @@ export function keepRegistered(client, source) {
     become('registered');
   }
 
-  async function closed() {
-    await null; // the SDK sees it too, before or after
+  function closed() {
     if (client.connected || restarting || ending.signal.aborted) return; // an older connection's end
     lost();
     // Telnyx has sent the phone away, since another has taken its place, or the app has called disconnect().

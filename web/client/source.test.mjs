@@ -267,7 +267,6 @@ for (const { name, answer } of [
   { name: 'what a broken proxy says', answer: () => new Response('<html>', { status: 502 }) },
   { name: 'a problem that says so', answer: () => refused('rate_limited', 429, { retryable: true }) },
   { name: 'a network that is not there', answer: () => Promise.reject(new TypeError('Failed to fetch')) },
-  { name: 'an answer that never ends', answer: () => new Response(new ReadableStream({ pull: (c) => c.enqueue(Buffer.alloc(65536, 32)) }), { status: 503 }) },
   { name: 'no answer at all', answer: ({ signal }) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))) },
 ]) {
   test(`tried again: ${name}`, async (t) => {
@@ -279,6 +278,36 @@ for (const { name, answer } of [
     assert.equal(at.requests.length, 2);
   });
 }
+
+test('of an answer that never ends only the beginning is read', async (t) => {
+  const { pass } = clock(t);
+  let chunks = 0;
+  const pull = (to) => {
+    to.enqueue(Buffer.alloc(16 << 10, 32));
+    if (++chunks === 100) to.close();
+  };
+  const at = service(() => new Response(new ReadableStream({ pull }), { status: 503 }));
+  const token = sourceOf(at).get();
+  await pass(SECOND);
+  await token;
+  assert.ok(chunks < 20, `${chunks} chunks were read`);
+});
+
+test('a renewal that is given up is not tried again until somebody asks', async (t) => {
+  const { pass } = clock(t);
+  const page = new EventTarget();
+  replace(t, 'addEventListener', page.addEventListener.bind(page));
+  const at = service(issued, () => refused('denied', 403));
+  const source = sourceOf(at);
+  const first = await source.get();
+  await pass(50 * MINUTE);
+  page.dispatchEvent(new Event('online'));
+  await pass(MINUTE);
+  assert.equal(at.requests.length, 2);
+  assert.equal((await source.get()).token, first.token);
+  await settle();
+  assert.equal(at.requests.length, 3);
+});
 
 test('a page in its place is tried again once the service has worked', async (t) => {
   const { pass } = clock(t);

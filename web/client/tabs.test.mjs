@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 
 import { createTokenSource } from './client.js';
-import { bearerOf, clock, held, HOUR, issued, MINUTE, note, SECOND, service, settle, until } from './testing.mjs';
+import { bearerOf, clock, held, HOUR, issued, MINUTE, note, refused, SECOND, service, settle, until } from './testing.mjs';
 
 class Locks {
   queues = new Map();
@@ -146,6 +146,32 @@ test('a tab that becomes another person\'s leaves the first one\'s', async (t) =
   await settle();
   assert.deepEqual(events, []);
   assert.equal((await one.get()).token, bobs.token);
+});
+
+test('a token of another tab ends the pause of one that has no luck', async (t) => {
+  const time = clock(t);
+  const at = service(() => refused('overloaded', 503, { retryAfter: 500 }));
+  const unlucky = tab(at).get();
+  while (!at.requests.length) await time.pass(10);
+  const token = await come(time, tab(at).get());
+  const began = Date.now();
+  assert.equal((await come(time, unlucky)).token, token.token);
+  assert.ok(Date.now() - began < SECOND);
+  assert.equal(at.requests.length, 2);
+});
+
+test('bearers that say nothing are another channel each time', async (t) => {
+  const time = clock(t);
+  const at = service();
+  let bearer = 'one';
+  const one = tab(at, undefined, { bearer: () => bearer });
+  await come(time, one.get());
+  bearer = 'two';
+  await come(time, one.get({ fresh: true }));
+  await come(time, tab(at, 'one').get()); // no longer hers
+  assert.equal(at.requests.length, 3);
+  await come(time, tab(at, 'two').get());
+  assert.equal(at.requests.length, 3);
 });
 
 test('a tab that never ends its turn is not waited for for ever', async (t) => {

@@ -144,6 +144,39 @@ test('one -32000 is nothing', async (t) => {
   assert.equal(gateway.logins.length, 3);
 });
 
+test('a token that comes during a login is logged in with after it', async (t) => {
+  const { gateway, pass, source, events } = await phone(t);
+  gateway.held = [];
+  gateway.drop();
+  await pass(5 * SECOND);
+  const fresh = await source.get({ fresh: true });
+  assert.equal(gateway.held.length, 1);
+  const [answer] = gateway.held;
+  gateway.held = undefined;
+  answer();
+  await settle();
+  assert.equal(gateway.logins.at(-1), fresh.token);
+  assert.equal(story(events), 'login first, registered, connecting connection_lost, login reconnected, login refresh, registered');
+});
+
+test('the refusal of a token that is replaced meanwhile is nothing', async (t) => {
+  const { gateway, pass, source, at } = await phone(t);
+  gateway.held = [];
+  source.get({ fresh: true });
+  await settle();
+  await pass(MINUTE);
+  const newest = source.get({ fresh: true });
+  await settle();
+  const [old, next] = gateway.held;
+  gateway.held = undefined;
+  gateway.refusals.push(-32001);
+  old();
+  next();
+  await pass(MINUTE);
+  assert.equal(at.requests.length, 3);
+  assert.equal(gateway.logins.at(-1), (await newest).token);
+});
+
 test('other refusals are waited out', async (t) => {
   const { gateway, pass, registration } = await phone(t);
   gateway.always = -32003;
@@ -171,11 +204,11 @@ test('where the SDK gives up reconnecting, the phone goes on', async (t) => {
 
 test('a login that is never answered is not waited for for ever', async (t) => {
   const { gateway, pass, registration } = await phone(t);
-  gateway.silent = true;
+  gateway.mute = true;
   gateway.drop();
-  await pass(MINUTE);
-  gateway.silent = false;
-  await pass(2 * MINUTE);
+  await pass(30 * SECOND);
+  gateway.mute = false;
+  await pass(35 * SECOND);
   assert.equal(registration.state, 'registered');
 });
 
@@ -234,8 +267,10 @@ test('where another phone takes the place, this one leaves it there', async (t) 
 
 test('stop() gives the client back', async (t) => {
   const { pass, client, gateway, registration, at } = await phone(t);
+  const { login } = client;
   registration.stop();
   assert.equal(registration.state, 'stopped');
+  assert.notEqual(client.login, login);
   assert.ok(client.connected);
   await pass(46 * MINUTE);
   assert.equal(gateway.logins.length, 1, 'it still logs in');

@@ -27,10 +27,11 @@ export class Gateway {
   registrations = 0;
   connections = 0;
   down = false;
-  silent = false;
+  mute = false; // answers no login
+  held = undefined; // logins, to be answered later, once this is a list
   sockets = new Set();
-  refusals = []; // error codes for the next logins; the last one stays if always is set
-  always = undefined;
+  refusals = []; // error codes for the next logins
+  always = undefined; // and for all of them
   relogins = 0;
 
   connect(socket) {
@@ -49,9 +50,10 @@ export class Gateway {
   }
 
   receive(socket, { id, method, params }) {
-    if (this.silent) return;
     switch (method) {
       case 'login':
+        if (this.mute) return;
+        if (this.held) return this.held.push(() => this.login(socket, id, params.login_token));
         return this.login(socket, id, params.login_token);
       case 'telnyx_rtc.gatewayState':
         if (!socket.registered) this.registrations++;
