@@ -313,7 +313,7 @@ export function createTokenSource({ url, bearer, device = 'default', fetch = glo
       body = JSON.stringify({ device });
     }
     // Not by the option `cache`, with which browsers say more than this.
-    if (fresh) headers['Cache-Control'] = 'no-cache';
+    if (fresh) headers['Cache-Control'] = 'no-cache, fresh';
     const at = reading();
     const limit = within(ANSWER, signal);
     const request = async () => {

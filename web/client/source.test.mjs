@@ -47,7 +47,7 @@ test('a device and a fresh token are asked for', async (t) => {
   await source.get({ fresh: true });
   assert.equal(at.requests[0].body, '{"device":"desk.1"}');
   assert.equal(at.requests[0].headers['Cache-Control'], undefined);
-  assert.equal(at.requests[1].headers['Cache-Control'], 'no-cache');
+  assert.equal(at.requests[1].headers['Cache-Control'], 'no-cache, fresh');
   assert.equal(at.requests[1].cache, undefined, 'with the option browsers send Pragma too');
 });
 
@@ -75,7 +75,7 @@ test('who wants a fresh one is not given what was asked for before', async (t) =
   first.release(issued({ token: 'old.old.old' }));
   assert.notEqual((await fresh).token, 'old.old.old');
   await plain;
-  assert.deepEqual(at.requests.map((r) => r.headers['Cache-Control']), [undefined, 'no-cache']);
+  assert.deepEqual(at.requests.map((r) => r.headers['Cache-Control']), [undefined, 'no-cache, fresh']);
 });
 
 for (const { life, refresh, after, asks } of [

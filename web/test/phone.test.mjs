@@ -81,7 +81,7 @@ test('a login that is rejected is made again with a fresh token', async (t) => {
   gateway.drop();
   await pass(10 * SECOND);
   assert.equal(registration.state, 'registered');
-  assert.deepEqual(at.requests.map((r) => r.headers['Cache-Control']), [undefined, 'no-cache']);
+  assert.deepEqual(at.requests.map((r) => r.headers['Cache-Control']), [undefined, 'no-cache, fresh']);
   assert.equal(gateway.logins.length, 3);
   assert.equal(story(events), 'login first, registered, connecting connection_lost, waiting login_rejected, connecting, login rejected, registered');
 });
@@ -116,7 +116,7 @@ test('the endless login is cut after three, tried once more, and given up', asyn
   await pass(HOUR);
   assert.equal(gateway.logins.length, 1 + 3 + 1);
   assert.notEqual(gateway.logins[4], gateway.logins[3]);
-  assert.equal(at.requests[1].headers['Cache-Control'], 'no-cache');
+  assert.equal(at.requests[1].headers['Cache-Control'], 'no-cache, fresh');
   assert.equal(registration.state, 'stopped');
   assert.equal(registration.error.outcome, 'login_loop');
   assert.ok(!client.connected);
