@@ -69,7 +69,9 @@ test('on waking with the service down the phone waits for a token and sends no o
   assert.equal(registration.state, 'waiting');
   assert.equal(registration.error.outcome, 'upstream_unavailable');
   assert.equal(gateway.logins.length, 1);
+  gateway.drop(); // and what has waited on it is not to log in on the next connection too
   await pass(30 * SECOND);
+  assert.equal(gateway.logins.length, 2);
   assert.equal(registration.state, 'registered');
   assert.equal(registration.error, undefined);
   assert.equal(new Set(gateway.logins).size, 2);
