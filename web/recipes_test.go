@@ -35,7 +35,7 @@ declare const sessionToken: string
 declare const accessToken: string
 declare function logInAgain(source: import('@tokensvc/client').TokenSource): void
 declare function show(state: string, error?: import('@tokensvc/client').TokenError): void
-declare module 'https://phone.example.com/client.js' { export * from '@tokensvc/client' }
+declare module 'https://tokens.example.com/client.js' { export * from '@tokensvc/client' }
 `
 
 // What the guides show compiles, against the module and Telnyx's SDK as they are.

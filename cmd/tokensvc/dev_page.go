@@ -153,10 +153,13 @@ func (p *devPage) serveFile(w http.ResponseWriter, name string) {
 
 // serveSDK serves Telnyx's SDK from where npm has put it. It is not ours to embed.
 func (p *devPage) serveSDK(w http.ResponseWriter, r *http.Request) {
-	missing := p.flags.sdkMissing()
-	f, err := os.Open(p.flags.sdk)
-	if err != nil || missing != "" {
+	if missing := p.flags.sdkMissing(); missing != "" {
 		http.Error(w, missing, http.StatusNotFound)
+		return
+	}
+	f, err := os.Open(p.flags.sdk)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusNotFound)
 		return
 	}
 	defer f.Close()
@@ -178,29 +181,41 @@ func (p *devPage) serveConfig(w http.ResponseWriter, r *http.Request) {
 	answerPage(w, http.StatusOK, said)
 }
 
-// serveMisfortune has one happen, or end.
-func (p *devPage) serveMisfortune(w http.ResponseWriter, r *http.Request) {
+// wish is whom a misfortune is to happen to, and whether it begins or ends: without a
+// word it is the other of the two.
+type wish struct {
+	User string `json:"user"`
+	On   *bool  `json:"on"`
+}
+
+// readWish reads one from our own page, and from nobody else's: status is 200, or why
+// says what is wrong.
+func (p *devPage) readWish(w http.ResponseWriter, r *http.Request) (_ wish, status int, why string) {
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	switch {
 	case r.Header.Get("Origin") != p.url():
-		sorry(w, http.StatusForbidden, "Only the softphone's own page may ask for a misfortune.")
-		return
+		return wish{}, http.StatusForbidden, "Only the softphone's own page may ask for a misfortune."
 	case kind != "application/json":
-		sorry(w, http.StatusUnsupportedMediaType, "A misfortune is asked for in JSON.")
-		return
-	}
-	var wish struct {
-		User string `json:"user"`
-		On   *bool  `json:"on"`
+		return wish{}, http.StatusUnsupportedMediaType, "A misfortune is asked for in JSON."
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxWish))
+	var asked wish
 	if err == nil {
 		decoder := json.NewDecoder(bytes.NewReader(body))
 		decoder.DisallowUnknownFields()
-		err = decoder.Decode(&wish)
+		err = decoder.Decode(&asked)
 	}
-	if err != nil || !knownPerson(wish.User) {
-		sorry(w, http.StatusBadRequest, "A misfortune needs one of the people: "+names()+".")
+	if err != nil || !knownPerson(asked.User) {
+		return wish{}, http.StatusBadRequest, "A misfortune needs one of the people: " + names() + "."
+	}
+	return asked, http.StatusOK, ""
+}
+
+// serveMisfortune has one happen, or end.
+func (p *devPage) serveMisfortune(w http.ResponseWriter, r *http.Request) {
+	wish, status, why := p.readWish(w, r)
+	if status != http.StatusOK {
+		sorry(w, status, why)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), wishTime)

@@ -25,8 +25,8 @@ type person struct {
 	known      bool   // at Telnyx
 }
 
-// bob is in no directory: whoever is in it is given a credential at the first login.
-
+// people are all that there are. bob is in no directory: whoever is in it is given a
+// credential at the first login.
 var people = []person{
 	{"alice", "gets a token", "agents", "11111111-aaaa-4aaa-8aaa-000000000001", true},
 	{"bob", "has no credential: no_credential", "agents", "", false},

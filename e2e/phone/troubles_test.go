@@ -46,9 +46,9 @@ func TestAPhoneComesBackOnline(t *testing.T) {
 	w.rings("alice", phone)
 
 	w.browser.do(order{Do: "offline", Offline: true}, nil)
+	phone.tell(order{Do: "freeze"}, nil) // first, so that what is due by then is tried once and not again
 	w.pass(phone, 21*time.Hour)
 	phone.awaitEvents("retrying", 1)
-	phone.tell(order{Do: "freeze"}, nil)
 	asked := phone.happened("asking")
 	w.browser.do(order{Do: "offline"}, nil)
 	phone.awaitEvents("asking", asked+1)

@@ -97,21 +97,23 @@ func TestWhoLosesACredentialWhileATokenIsMintedDoesNotGetIt(t *testing.T) {
 		err     error
 		status  int
 		outcome string
+		byID    string // the outcome for who asks by id
 	}{
-		"who is disabled":            {err: directory.ErrDisabled, status: http.StatusForbidden, outcome: "denied"},
-		"who has none any more":      {err: directory.ErrNoCredential, status: http.StatusForbidden, outcome: "no_credential"},
-		"who would be made one":      {err: directory.ErrNotCreated, status: http.StatusForbidden, outcome: "no_credential"},
-		"who has another":            {id: other, status: http.StatusServiceUnavailable, outcome: "provisioning"},
+		"who is disabled":            {err: directory.ErrDisabled, status: http.StatusForbidden, outcome: "denied", byID: "denied"},
+		"who has none any more":      {err: directory.ErrNoCredential, status: http.StatusForbidden, outcome: "no_credential", byID: "not_found"},
+		"who would be made one":      {err: directory.ErrNotCreated, status: http.StatusForbidden, outcome: "no_credential", byID: "not_found"},
+		"who has another":            {id: other, status: http.StatusServiceUnavailable, outcome: "provisioning", byID: "not_found"},
 		"of whom nobody can tell":    {err: directory.ErrUnavailable, status: http.StatusOK},
 		"who has the same as before": {status: http.StatusOK},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var credential telnyx.CredentialID
 			var asked []directory.Query
+			before := 1 // questions to the directory until the token is minted
 			h := build(t, telnyxtest.Options{}, func(c *handler.Config) {
 				c.Directory = asking(func(q directory.Query) (telnyx.CredentialID, error) {
 					asked = append(asked, q)
-					if len(asked) == 1 || row.id.IsZero() && row.err == nil {
+					if len(asked) <= before || row.id.IsZero() && row.err == nil {
 						return credential, nil
 					}
 					return row.id, row.err
@@ -126,6 +128,10 @@ func TestWhoLosesACredentialWhileATokenIsMintedDoesNotGetIt(t *testing.T) {
 			}
 			if len(asked) != 2 || !asked[0].Create || asked[1].Create || asked[1].User != asked[0].User || asked[1].Device != asked[0].Device {
 				t.Errorf("the directory is asked %+v", asked)
+			}
+			asked, before = nil, 2
+			if got, refused := h.operate(bearer, id, "Cache-Control", "no-cache"); refused.Meta.Outcome != row.byID {
+				t.Errorf("by id %d %s, want %q", got.status, refused.Meta.Outcome, row.byID)
 			}
 		})
 	}

@@ -88,6 +88,8 @@ type telnyxError struct {
 	} `json:"meta"`
 }
 
+// refuseAsTelnyx writes a refusal in the form that Telnyx's SDKs read, with our outcome
+// and request id where they keep what they do not know.
 func refuseAsTelnyx(w http.ResponseWriter, ev *event, told refusal, retryable bool) {
 	said := telnyxError{Code: telnyxCode(told.status), Title: told.title, Detail: DetailOf(ev.err)}
 	said.Meta.Outcome, said.Meta.RequestID = ev.outcome, ev.requestID

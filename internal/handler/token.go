@@ -60,7 +60,7 @@ func (s *Service) tell(ctx context.Context, ev *event, w http.ResponseWriter, r 
 	if err != nil {
 		return err
 	}
-	if err := s.stillTheirs(ctx, ev, vended.Source); err != nil {
+	if err := s.stillTheirs(ctx, ev, want, vended.Source); err != nil {
 		return err
 	}
 	ev.source, ev.staleBecause = vended.Source, vended.StaleBecause
@@ -93,10 +93,13 @@ func (s *Service) findByID(ctx context.Context, ev *event, q directory.Query, id
 	}
 	if err == nil && ev.credential != id || errors.Is(err, directory.ErrNoCredential) { // taken away between the two, or never theirs
 		ev.credential = telnyx.CredentialID{}
-		return &requestError{outcome: NotFound, detail: "You have no telephony credential of this id."}
+		return errNotTheirs
 	}
 	return err
 }
+
+// errNotTheirs refuses an id that is of no credential of the caller's.
+var errNotTheirs = &requestError{outcome: NotFound, detail: "You have no telephony credential of this id."}
 
 // vend gets a token of the credential, from wherever there is one.
 func (s *Service) vend(ctx context.Context, ev *event, ask vending.Ask) (vending.Vended, error) {
@@ -107,16 +110,19 @@ func (s *Service) vend(ctx context.Context, ev *event, ask vending.Ask) (vending
 // stillTheirs asks once more whose the credential is if something may have been waited for,
 // which may take as long as it takes somebody to take the credential away. A directory
 // that does not answer now has answered for them before.
-func (s *Service) stillTheirs(ctx context.Context, ev *event, from vending.Source) error {
+func (s *Service) stillTheirs(ctx context.Context, ev *event, want wanted, from vending.Source) error {
 	if from == vending.Cached {
 		return nil
 	}
 	now, err := s.directory.Find(ctx, directory.Query{User: ev.who.User, Claims: ev.who.Claims, Device: ev.device, RequestID: ev.requestID})
 	_, another := errors.AsType[*directory.NotReadyError](err) // that was created meanwhile
+	other := err == nil && now != ev.credential
 	switch {
+	case want.byID && (another || other || errors.Is(err, directory.ErrNoCredential)):
+		return errNotTheirs
 	case another || errors.Is(err, directory.ErrDisabled) || errors.Is(err, directory.ErrNoCredential):
 		return err
-	case err == nil && now != ev.credential:
+	case other:
 		return &directory.NotReadyError{RetryAfter: time.Second}
 	}
 	return nil
