@@ -63,7 +63,7 @@ export const stateWord = {
  */
 export function doing({ state, why, token, trouble, failed, on, sdkMissing }) {
   const left = token ? token.expiresAt - Date.now() : 0;
-  if (state === 'stopped') return 'It does not ring, and has stopped trying. You can start it again.';
+  if (state === 'stopped') return 'It does not ring, and has stopped trying.';
   if (trouble) return `${meaning(trouble).title}. ${without(state, left, failed)}`;
   if (state === 'absent') return sdkMissing;
   if (state === 'waiting') return waits[why] ?? 'It waits a moment, and tries again by itself.';
@@ -83,7 +83,6 @@ const waits = {
 function without(state, left, failed) {
   const goesOn = failed ? 'It has stopped asking for the next one.' : 'It goes on asking for the next one.';
   if (left > 0 && state === 'registered') return `The phone still rings: its token is good for ${roughly(left)}. ${goesOn}`;
-  if (left > 0) return `The phone’s token is good for ${roughly(left)}. ${goesOn}`;
   return failed ? 'The phone has stopped asking.' : 'The phone asks again, and does not ring until there is a token.';
 }
 
