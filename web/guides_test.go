@@ -12,11 +12,12 @@ import (
 )
 
 var (
-	quoted    = regexp.MustCompile("`([a-z_]+)`")
-	localWord = regexp.MustCompile(`outcome: [^\n]*?'([a-z_]+)'`)
-	link      = regexp.MustCompile(`\]\(([^)\s]+)\)`)
-	heading   = regexp.MustCompile(`(?m)^#+ (.+)$`)
-	notInSlug = regexp.MustCompile("[^a-z0-9 _-]")
+	quoted       = regexp.MustCompile("`([a-z_]+)`")
+	localWord    = regexp.MustCompile(`outcome: [^\n]*?'([a-z_]+)'`)
+	link         = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	heading      = regexp.MustCompile(`(?m)^#+ (.+)$`)
+	fieldOfToken = regexp.MustCompile(`login_token|sipToken|token:|\(token`)
+	notInSlug    = regexp.MustCompile("[^a-z0-9 _-]")
 )
 
 // notForPhones are outcomes that are no refusal of POST /v1/token.
@@ -59,6 +60,28 @@ func TestGuideNamesEveryOutcome(t *testing.T) {
 	}
 	if len(want) < 20 || !maps.Equal(named, want) {
 		t.Errorf("docs/clients/README.md names\n%v\nthere are\n%v", slices.Sorted(maps.Keys(named)), slices.Sorted(maps.Keys(want)))
+	}
+}
+
+// Each guide shows which field of its SDK takes the token, by the name that the
+// overview gives it.
+func TestGuidesShowTheFieldOfTheToken(t *testing.T) {
+	rows := 0
+	for line := range strings.Lines(cut(t, read(t, "../docs/clients/README.md"), "# Softphones", "\n## ")) {
+		cells := strings.Split(line, "|")
+		page := link.FindStringSubmatch(line)
+		if len(cells) < 5 || page == nil {
+			continue
+		}
+		rows++
+		call, _, _ := strings.Cut(strings.Trim(strings.TrimSpace(cells[3]), "`"), "(")
+		if field := fieldOfToken.FindString(cells[3]); !strings.Contains(read(t, "../docs/clients/"+page[1]), field) ||
+			!strings.Contains(read(t, "../docs/clients/"+page[1]), call) {
+			t.Errorf("%s does not show %s of %s", page[1], field, call)
+		}
+	}
+	if rows < 5 {
+		t.Errorf("only %d guides were found", rows)
 	}
 }
 
