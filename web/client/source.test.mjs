@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { afterEach, test } from 'node:test';
+import { afterEach, mock, test } from 'node:test';
 
 import { createTokenSource, TokenError } from './client.js';
 import { bearerOf, clock, HOUR, held, issued, MINUTE, note, refused, SECOND, service, settle, types } from './testing.mjs';
@@ -216,6 +216,60 @@ for (const { header, waits } of [
     assert.equal(at.requests.length, 1);
     await pass(SECOND);
     assert.equal(at.requests.length, 2);
+    await token;
+  });
+}
+
+for (const { dice, waits } of [
+  { dice: 0, waits: 0 },
+  { dice: 0.999, waits: 0.999 },
+]) {
+  test(`the first pause is ${waits} s when the dice say ${dice}`, async (t) => {
+    const { pass } = clock(t);
+    mock.method(Math, 'random', () => dice);
+    const at = service(() => refused('upstream_unavailable', 503));
+    const source = sourceOf(at);
+    const events = note(source);
+    const token = source.get();
+    await pass(SECOND);
+    await token;
+    assert.equal(events.find((e) => e.type === 'retrying').delay, waits * SECOND);
+  });
+}
+
+test('a token that ends within a minute is handed out to nobody', async (t) => {
+  const { pass } = clock(t);
+  const at = service(issued, ...Array(200).fill(() => refused('upstream_unavailable', 503)));
+  const source = sourceOf(at);
+  const first = await source.get();
+  await pass(59 * MINUTE - SECOND);
+  assert.equal((await source.get()).token, first.token);
+  await pass(31 * SECOND);
+  let given;
+  const token = source.get().then((got) => (given = got));
+  await settle();
+  assert.equal(given, undefined, 'it waits for another');
+  at.script.length = 0;
+  await pass(MINUTE);
+  assert.notEqual((await token).token, first.token);
+});
+
+for (const [what, put] of [
+  ['that nobody sees', (t) => replace(t, 'document', Object.assign(new EventTarget(), { visibilityState: 'hidden' }))],
+  ['that is offline', (t) => replace(t, 'navigator', { onLine: false, locks: undefined })],
+]) {
+  test(`a page ${what} waits for its turn, whatever it is told`, async (t) => {
+    const { pass } = clock(t);
+    const page = new EventTarget();
+    replace(t, 'addEventListener', page.addEventListener.bind(page));
+    put(t);
+    const at = service(() => Promise.reject(new TypeError('Failed to fetch')));
+    const token = sourceOf(at).get();
+    await settle();
+    page.dispatchEvent(new Event('pageshow'));
+    await settle();
+    assert.equal(at.requests.length, 1);
+    await pass(SECOND);
     await token;
   });
 }
