@@ -127,6 +127,8 @@ func TestDevsPhoneRings(t *testing.T) {
 			t.Errorf("the timeline says %q of the token, want how long it took to %s", row, step)
 		}
 	}
+	const now = `({left: document.querySelector('#left').textContent, gone: Number(document.querySelector('#life').style.strokeDashoffset)})`
+	page.await(`(a => (globalThis.before ??= a, globalThis.before.left > a.left && globalThis.before.gone < a.gone))(` + now + `)`)
 	seen := d.browser.seen()
 	redirected := false
 	for _, address := range seen.Addresses {
@@ -162,6 +164,7 @@ func TestDevsMisfortunes(t *testing.T) {
 	page.click("#renew")
 	page.has(1, "retrying")
 	page.phoneIs(registered) // with the token that it has
+	page.does("The phone still rings", "It goes on asking")
 	page.suffers("telnyx-down")
 	page.has(3, "token")
 
@@ -169,8 +172,20 @@ func TestDevsMisfortunes(t *testing.T) {
 	page.click("#renew")
 	page.has(1, "failed")
 	page.phoneIs(registered)
+	page.does("The phone still rings", "It has stopped asking")
 	page.suffers("key-rejected")
 	d.browser.wantNoSecret()
+}
+
+// does holds the page's words for what the phone does now to those.
+func (t *tab) does(words ...string) {
+	t.t.Helper()
+	said := t.text("[data-test=doing]")
+	for _, w := range words {
+		if !strings.Contains(said, w) {
+			t.t.Errorf("the page says of the phone %q, want %q", said, w)
+		}
+	}
 }
 
 // Who is offboarded is told so, in words that help.
@@ -181,8 +196,8 @@ func TestDevsPhoneIsOffboarded(t *testing.T) {
 	page.suffers("offboard")
 	page.phoneIs(stopped)
 	page.shows("[data-test=problem]")
-	if said := page.text("[data-test=problem]"); !strings.Contains(said, "phone") {
-		t.Errorf("alice is told %q, want what is wrong with her phone", said)
+	if said := page.text("[data-test=problem]"); !strings.Contains(said, "You are not allowed a phone") {
+		t.Errorf("alice is told %q, want that she may not have a phone", said)
 	}
 	asked := d.browser.seen().asked()
 

@@ -32,6 +32,7 @@ func (t *tab) is(state string) {
 func (w *world) rings(person string, t *tab) {
 	w.t.Helper()
 	t.is(registered)
+	t.await("phone.ready > 0") // telnyx.ready, of the SDK itself
 	w.wantRegistered(person, 1)
 }
 

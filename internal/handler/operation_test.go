@@ -277,7 +277,14 @@ func TestPagesMayUseTelnyxsSDK(t *testing.T) {
 	got := h.call(http.MethodOptions, "/v2/telephony_credentials/me/token", "Origin", page,
 		"Access-Control-Request-Method", http.MethodPost, "Access-Control-Request-Headers",
 		"authorization,x-stainless-arch,x-stainless-lang,x-stainless-os,x-stainless-package-version,x-stainless-retry-count,x-stainless-runtime,x-stainless-runtime-version,x-stainless-timeout")
-	if got.header.Get("Access-Control-Allow-Origin") != page || got.header.Get("Access-Control-Allow-Headers") == "" {
+	allowed := strings.ToLower(got.header.Get("Access-Control-Allow-Headers"))
+	if got.header.Get("Access-Control-Allow-Origin") != page || !strings.Contains(allowed, "authorization") || !strings.Contains(allowed, "x-stainless-timeout") {
 		t.Errorf("preflight: %d %v", got.status, got.header)
+	}
+	for _, method := range []string{http.MethodOptions, http.MethodPost} {
+		got := h.call(method, "/v2/telephony_credentials/me/token", "Origin", "https://other.example.com", "Access-Control-Request-Method", http.MethodPost)
+		if origin, known := got.header["Access-Control-Allow-Origin"]; known {
+			t.Errorf("%s from another origin: %d, allowed for %q", method, got.status, origin)
+		}
 	}
 }

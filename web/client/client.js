@@ -135,7 +135,7 @@ export function createTokenSource({ url, bearer, device = 'default', fetch = glo
   const endpoint = new URL(url, globalThis.location?.href);
   endpoint.pathname = endpoint.pathname.replace(/\/*$/, '/v1/token');
   endpoint.search = endpoint.hash = '';
-  if (!/^https?:$/.test(endpoint.protocol)) throw new TypeError('createTokenSource: url is not of a service');
+  if (!/^https?:$/.test(endpoint.protocol) || endpoint.username || endpoint.password) throw new TypeError('createTokenSource: url is not of a service');
   if (!/^[a-z0-9._-]{1,64}$/.test(device)) throw new TypeError('createTokenSource: device is no name of a device');
   if (typeof bearer !== 'function') throw new TypeError('createTokenSource: bearer is not a function');
 
@@ -154,7 +154,7 @@ export function createTokenSource({ url, bearer, device = 'default', fetch = glo
   let flight;
 
   /** @type {string | undefined} */
-  let person; // whom the bearer was of, as far as can be told
+  let owner; // whom the bearer was of, as far as can be told
   /** @type {BroadcastChannel | undefined} */
   let tabs;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -286,7 +286,7 @@ export function createTokenSource({ url, bearer, device = 'default', fetch = glo
     const limit = within(ANSWER, signal);
     try {
       const presented = await Promise.race([bearer({ rejected }), limit.end]);
-      if (presented && typeof presented === 'string') return presented;
+      if (presented && typeof presented === 'string') return printable(presented);
     } catch (cause) {
       signal.throwIfAborted();
       if (cause instanceof TokenError) throw cause;
@@ -421,18 +421,20 @@ export function createTokenSource({ url, bearer, device = 'default', fetch = glo
    */
   async function share(presented) {
     const now = personOf(presented);
-    if (now !== person) {
+    const whose = now || presented; // of a bearer that says nothing only that very one is known
+    if (owner !== undefined && whose !== owner) {
       kept = undefined;
       leave();
+      if (now && owner.startsWith('[')) throw new TokenError({ sentence: 'Somebody else is signed in.', outcome: 'unauthenticated' });
     }
-    person = now;
+    owner = whose;
     const subtle = globalThis.crypto?.subtle;
     if (!subtle || !globalThis.navigator?.locks || !globalThis.BroadcastChannel) return;
     // Hashed, since names are not secret and a bearer is.
-    const of = new TextEncoder().encode(JSON.stringify([endpoint.href, device, now || presented]));
+    const of = new TextEncoder().encode(JSON.stringify([endpoint.href, device, whose]));
     const hash = new Uint8Array(await subtle.digest('SHA-256', of));
     const name = `tokensvc:${Array.from(hash, (b) => b.toString(16).padStart(2, '0')).join('')}`;
-    if (person !== now || ending.signal.aborted) return; // meanwhile
+    if (owner !== whose || ending.signal.aborted) return; // meanwhile
     if (tabs?.name !== name) {
       leave();
       tabs = new BroadcastChannel(name);
@@ -862,6 +864,15 @@ async function inTurn(name, signal, act) {
   } finally {
     limit.done();
   }
+}
+
+/**
+ * A bearer that a header can hold. What fetch says of any other has the bearer in it.
+ * @param {string} bearer
+ */
+function printable(bearer) {
+  if (/^[\x21-\x7e]+$/.test(bearer)) return bearer;
+  throw new TokenError({ sentence: 'The bearer has characters in it that no bearer has.', outcome: 'bearer_failed' });
 }
 
 /**

@@ -414,16 +414,28 @@ test('a bearer() that fails, or never answers, is asked again', async (t) => {
 test('another person gets no token of the last one', async (t) => {
   const { pass } = clock(t);
   let who = 'alice';
-  const at = service(issued, () => refused('denied', 403));
+  const at = service();
   const source = sourceOf(at, { bearer: () => bearerOf(who) });
-  await source.get();
+  const first = await source.get();
   who = 'bob';
-  await pass(46 * MINUTE); // asked in his name, and refused
-  await assert.rejects(
-    (at.script.push(() => refused('denied', 403)), source.get()),
-    { outcome: 'denied' },
-  );
+  await pass(46 * MINUTE); // nothing is asked in his name
+  await assert.rejects(source.get(), { outcome: 'unauthenticated', retryable: false, message: /^Somebody else is signed in/ });
+  assert.equal(at.requests.length, 1);
+  who = 'alice';
+  assert.notEqual((await source.get()).token, first.token);
 });
+
+for (const bearer of ['SECRET\nlines', 'SECRET\r', 'SECRETä', 'SECRET b', '\0SECRET']) {
+  test(`a bearer like ${JSON.stringify(bearer)} is sent nowhere, and is in no error`, async (t) => {
+    clock(t);
+    const at = service();
+    const source = sourceOf(at, { bearer: () => bearer });
+    const events = note(source);
+    const error = await source.get().catch((e) => e);
+    assert.deepEqual([error.outcome, error.retryable, error.cause, at.requests.length], ['bearer_failed', false, undefined, 0]);
+    assert.ok(!JSON.stringify([error.message, error.stack, events]).includes('SECRET'), error.message);
+  });
+}
 
 test('who does not want to wait any longer does not, and others do', async (t) => {
   clock(t);
@@ -494,6 +506,7 @@ test('what a listener throws is its own affair', async (t) => {
 for (const [name, options] of Object.entries({
   'an address that is none': { url: 'phone.example.com' },
   'an address of something else': { url: 'ftp://phone.example.com' },
+  'an address with a password': { url: 'https://me:secret@phone.example.com' },
   'a device that is no name': { device: 'Desk 1' },
   'a bearer that is none': { bearer: 'abc' },
 })) {

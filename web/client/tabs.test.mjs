@@ -142,13 +142,26 @@ test('a tab that becomes another person\'s leaves the first one\'s', async (t) =
   await come(time, one.get());
   await come(time, other.get());
   who = 'bob';
-  const bobs = await come(time, one.get({ fresh: true }));
+  await assert.rejects(come(time, one.get({ fresh: true })), { outcome: 'unauthenticated' });
   const events = note(one);
   await time.pass(MINUTE);
   await come(time, other.get({ fresh: true }));
   await settle();
   assert.deepEqual(events, []);
-  assert.equal((await one.get()).token, bobs.token);
+});
+
+test('the next person, whose bearer says nothing, has nothing of the last one\'s', async (t) => {
+  const time = clock(t);
+  const at = service();
+  let bearer = 'alices';
+  const one = tab(at, undefined, { bearer: () => bearer });
+  const alices = await come(time, one.get());
+  bearer = 'bobs';
+  at.script.push(() => refused('no_credential', 403));
+  await assert.rejects(come(time, one.get({ fresh: true })), { outcome: 'no_credential' });
+  at.script.push(() => refused('no_credential', 403), () => refused('no_credential', 403));
+  const given = await Promise.allSettled([come(time, one.get()), come(time, tab(at, 'bobs').get())]);
+  assert.deepEqual(given.map((g) => g.reason?.outcome ?? g.value.token === alices.token), ['no_credential', 'no_credential']);
 });
 
 test('a token of another tab ends the pause of one that has no luck', async (t) => {

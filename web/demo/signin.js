@@ -68,7 +68,9 @@ export function createSignIn(config, onRenewed) {
     const { token_endpoint } = await discover();
     const body = new URLSearchParams({ ...grant, client_id: config.client_id });
     const sentAt = Date.now();
+    const before = session;
     const answer = await ask(token_endpoint, { method: 'POST', body });
+    if (session !== before) throw new SignInError('You have signed out meanwhile.', 'unauthenticated');
     session = {
       bearer: answer.access_token,
       refresh: answer.refresh_token ?? grant.refresh_token ?? null,
