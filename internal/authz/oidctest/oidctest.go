@@ -107,7 +107,7 @@ func Start(o Options) (*Issuer, error) {
 		return nil, err
 	}
 	i.Rotate()
-	i.server = &http.Server{Handler: i.routes(), ReadHeaderTimeout: 5 * time.Second}
+	i.server = &http.Server{Handler: i.routes(), ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: maxForm}
 	go i.server.Serve(listener) //nolint:errcheck // returns when Close is called
 	return i, nil
 }
