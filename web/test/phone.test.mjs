@@ -96,6 +96,22 @@ test('a renewed token that is rejected costs no connection', async (t) => {
   assert.equal(story(events), 'login first, registered, login rejected');
 });
 
+for (const { dice, waits } of [
+  { dice: 0, waits: [0, 2, 4] },
+  { dice: 0.999, waits: [0, 4, 8] },
+]) {
+  test(`rejected again and again, a login waits ${waits.join(', ')} s when the dice say ${dice}`, async (t) => {
+    const { gateway, pass, registration } = await phone(t);
+    gateway.always = -32001;
+    gateway.drop();
+    t.mock.method(Math, 'random', () => dice);
+    await pass(MINUTE);
+    assert.equal(registration.state, 'stopped');
+    const [, ...at] = gateway.times; // without the first, which was good
+    assert.deepEqual(at.slice(1).map((time, i) => Math.round((time - at[i]) / SECOND)), waits);
+  });
+}
+
 test('logins that are rejected come to an end, and are told', async (t) => {
   const { gateway, pass, registration, client } = await phone(t);
   gateway.always = -32001;
@@ -189,6 +205,19 @@ test('other refusals are waited out', async (t) => {
   assert.ok(gateway.logins.length < 20, `${gateway.logins.length} logins in 5 minutes`);
   gateway.always = undefined;
   await pass(70 * SECOND);
+  assert.equal(registration.state, 'registered');
+});
+
+test('the network that is back ends the pause of a login', async (t) => {
+  const { gateway, pass, registration } = await phone(t);
+  gateway.always = -32003;
+  gateway.drop();
+  await pass(3 * MINUTE);
+  gateway.always = undefined;
+  await settle();
+  assert.equal(registration.state, 'waiting');
+  dispatchEvent(new Event('online'));
+  await settle();
   assert.equal(registration.state, 'registered');
 });
 

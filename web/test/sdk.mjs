@@ -24,6 +24,7 @@ const browser = {
 /** Telnyx's gateway, as far as a phone that only registers can tell. */
 export class Gateway {
   logins = []; // the tokens, in order
+  times = []; // when they came
   registrations = 0;
   connections = 0;
   down = false;
@@ -66,6 +67,7 @@ export class Gateway {
 
   login(socket, id, token) {
     this.logins.push(token);
+    this.times.push(Date.now());
     const code = this.always ?? this.refusals.shift();
     if (code) return socket.hear({ jsonrpc: '2.0', id, error: { code, message: 'no' } });
     if (socket.registered) this.relogins++;
