@@ -490,8 +490,9 @@ export function createTokenSource({ url, bearer, device = 'default', fetch = glo
  * Logs a `TelnyxRTC` in with a source's tokens, and keeps it registered: logs in again on the live connection with every
  * new token, gives the SDK's own reconnecting a good one, and ends what would go on for ever.
  *
- * The client comes from @telnyx/webrtc and is not connected yet. This is tested with 2.27.10. It needs 2.25.17 or later
- * for login on the live connection: older ones are refused with a TypeError. Versions before 2.27 are not tested.
+ * The client comes from @telnyx/webrtc and is not connected yet. This is tested with 2.27.10; use 2.26.4 or later, since
+ * some before it are not registered again after a lost connection. One before 2.25.17 cannot log in on the live
+ * connection, and is refused with a TypeError.
  * The client's constructor refuses an empty `login_token`: any other word will do, since it is never sent.
  *
  * @param {PhoneClient} client
