@@ -82,6 +82,7 @@ func startBrowser(t *testing.T) *browser {
 	b.lines = readLines(stdout)
 	t.Cleanup(b.stop)
 	b.answer("its start", nil)
+	t.Cleanup(b.wantNoSecret) // when all else has stopped, and no page goes on
 	return b
 }
 

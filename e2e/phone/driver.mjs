@@ -31,7 +31,10 @@ const context = await browser.newContext();
 context.setDefaultTimeout(PATIENCE);
 
 const tabs = {};
-const seen = { addresses: [], console: [], requests: [], sockets: [], tokens: [], bearers: [], storage: [] };
+const seen = {
+  addresses: [], console: [], requests: [], sockets: [], storage: [], databases: [], caches: [],
+  tokens: [], bearers: [], refreshes: [], // the secrets
+};
 
 // watch keeps what anybody could have seen of a tab, and by themselves the
 // secrets that must not be among it.
@@ -61,11 +64,37 @@ context.on('request', (request) => {
   if (bearer) seen.bearers.push(bearer);
 });
 
-// storage is all that the tab's origin keeps on the disk or for the session.
-const storage = (page) => page.evaluate(async () => JSON.stringify([
-  { ...localStorage }, { ...sessionStorage }, document.cookie, history.state,
-  await indexedDB.databases(), await caches.keys().catch(() => []), globalThis.name,
-]));
+// What is handed out is a secret even if nobody uses it.
+const reading = [];
+context.on('requestfinished', (request) => { reading.push(given(request).catch(() => {})); }); // its tab is closed
+
+async function given(request) {
+  if (request.method() !== 'POST') return;
+  const text = await (await request.response()).text();
+  if (request.url().endsWith('/bearer')) seen.bearers.push(text);
+  let answer = null;
+  try {
+    answer = JSON.parse(text);
+  } catch {
+    return;
+  }
+  const keep = (where, ...secrets) => where.push(...secrets.filter((secret) => secret));
+  keep(seen.tokens, answer?.token);
+  keep(seen.bearers, answer?.access_token, answer?.id_token);
+  keep(seen.refreshes, answer?.refresh_token);
+}
+
+// keepStorage sees all that the tab's origin keeps on the disk or for the session.
+async function keepStorage(page) {
+  const [stored, databases, cached] = await page.evaluate(async () => [
+    JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, history.state, globalThis.name]),
+    (await indexedDB.databases()).map(({ name }) => name),
+    await caches.keys(),
+  ]);
+  seen.storage.push(stored);
+  seen.databases.push(...databases);
+  seen.caches.push(...cached);
+}
 
 async function within(what, settled) {
   const end = performance.now() + PATIENCE;
@@ -92,11 +121,11 @@ const commands = {
     await tabs[tab].goto(url, { waitUntil: 'domcontentloaded' });
   },
   async reload({ tab }) {
-    seen.storage.push(await storage(tabs[tab]));
+    await keepStorage(tabs[tab]);
     await tabs[tab].reload({ waitUntil: 'domcontentloaded' });
   },
   async close({ tab }) {
-    seen.storage.push(await storage(tabs[tab]));
+    await keepStorage(tabs[tab]);
     await tabs[tab].close();
     delete tabs[tab];
   },
@@ -143,7 +172,8 @@ const commands = {
 
   async seen() {
     const pages = Object.values(tabs);
-    for (const page of pages) seen.storage.push(await storage(page));
+    for (const page of pages) await keepStorage(page);
+    await Promise.all(reading);
     return { ...seen, addresses: [...seen.addresses, ...pages.map((page) => page.url())], cookies: await context.cookies() };
   },
 };

@@ -138,6 +138,8 @@ type settings struct {
 	Service string `json:"service"`
 	Gateway string `json:"gateway"`
 	Module  string `json:"module"`
+	// ImportMap is the page's, as it stands in its HTML.
+	ImportMap string `json:"-"`
 	// TokensOnly is a page without Telnyx's SDK.
 	TokensOnly bool `json:"tokensOnly,omitempty"`
 }
@@ -147,7 +149,6 @@ func startSite(t *testing.T, issuer *oidctest.Issuer) *site {
 	s := &site{issuer: issuer}
 	files := http.NewServeMux()
 	for path, file := range map[string]string{
-		"/{$}":        "testdata/page.html",
 		"/page.mjs":   "testdata/page.mjs",
 		"/worker.mjs": "testdata/worker.mjs",
 		"/telnyx.mjs": sdk,
@@ -160,6 +161,7 @@ func startSite(t *testing.T, issuer *oidctest.Issuer) *site {
 			http.ServeFile(w, r, file)
 		})
 	}
+	files.HandleFunc("GET /{$}", s.page)
 	files.HandleFunc("GET /favicon.ico", func(http.ResponseWriter, *http.Request) {})
 	files.HandleFunc("GET /config.json", func(w http.ResponseWriter, _ *http.Request) {
 		_ = json.NewEncoder(w).Encode(s.settings.Load())
@@ -169,6 +171,17 @@ func startSite(t *testing.T, issuer *oidctest.Issuer) *site {
 	t.Cleanup(server.Close)
 	s.origin = server.URL
 	return s
+}
+
+// page is the page, with its import map before the first script, where it must be.
+func (s *site) page(w http.ResponseWriter, _ *http.Request) {
+	html, err := os.ReadFile("testdata/page.html")
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html")
+	_, _ = io.WriteString(w, strings.Replace(string(html), "<script", s.settings.Load().ImportMap+"<script", 1))
 }
 
 // bearer is how the page's own server lets whoever has signed in call others.

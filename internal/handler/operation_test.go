@@ -272,19 +272,40 @@ func TestWhatElseTelnyxHasIsNotFoundInTelnyxsShape(t *testing.T) {
 }
 
 func TestPagesMayUseTelnyxsSDK(t *testing.T) {
-	const page = "https://phone.example.com"
+	const (
+		page, other = "https://phone.example.com", "https://other.example.com"
+		allows      = "Access-Control-Allow-Origin"
+	)
 	h := build(t, telnyxtest.Options{}, func(c *handler.Config) { c.Origins = []string{page} })
-	got := h.call(http.MethodOptions, "/v2/telephony_credentials/me/token", "Origin", page,
-		"Access-Control-Request-Method", http.MethodPost, "Access-Control-Request-Headers",
-		"authorization,x-stainless-arch,x-stainless-lang,x-stainless-os,x-stainless-package-version,x-stainless-retry-count,x-stainless-runtime,x-stainless-runtime-version,x-stainless-timeout")
-	allowed := strings.ToLower(got.header.Get("Access-Control-Allow-Headers"))
-	if got.header.Get("Access-Control-Allow-Origin") != page || !strings.Contains(allowed, "authorization") || !strings.Contains(allowed, "x-stainless-timeout") {
-		t.Errorf("preflight: %d %v", got.status, got.header)
+	bearer, id := h.person("alice")
+	asked := []string{
+		"authorization", "x-stainless-arch", "x-stainless-lang", "x-stainless-os", "x-stainless-package-version",
+		"x-stainless-retry-count", "x-stainless-runtime", "x-stainless-runtime-version", "x-stainless-timeout",
 	}
-	for _, method := range []string{http.MethodOptions, http.MethodPost} {
-		got := h.call(method, "/v2/telephony_credentials/me/token", "Origin", "https://other.example.com", "Access-Control-Request-Method", http.MethodPost)
-		if origin, known := got.header["Access-Control-Allow-Origin"]; known {
-			t.Errorf("%s from another origin: %d, allowed for %q", method, got.status, origin)
+	for _, of := range []string{"me", id} {
+		path := "/v2/telephony_credentials/" + of + "/token"
+		preflight := func(origin string) reply {
+			return h.call(http.MethodOptions, path, "Origin", origin,
+				"Access-Control-Request-Method", http.MethodPost, "Access-Control-Request-Headers", strings.Join(asked, ","))
+		}
+		got := preflight(page)
+		allowed := strings.FieldsFunc(strings.ToLower(got.header.Get("Access-Control-Allow-Headers")), func(r rune) bool { return r == ',' || r == ' ' })
+		for _, name := range asked { // * would not allow authorization
+			if !slices.Contains(allowed, name) {
+				t.Errorf("%s: the preflight allows %q, want %s by name", of, allowed, name)
+			}
+		}
+		if origin := got.header.Get(allows); origin != page || got.header.Get("Access-Control-Allow-Methods") != http.MethodPost {
+			t.Errorf("%s: the preflight: %d for %q %v", of, got.status, origin, got.header)
+		}
+		if got, _ := h.operate(bearer, of, "Origin", page); got.status != http.StatusCreated || got.header.Get(allows) != page {
+			t.Errorf("%s: %d for %q, want a token for the page", of, got.status, got.header.Get(allows))
+		}
+		minted, _ := h.operate(bearer, of, "Origin", other)
+		for what, got := range map[string]reply{"a preflight": preflight(other), "a token": minted, "a refusal": h.call(http.MethodPost, path, "Origin", other)} {
+			if origin, known := got.header[allows]; known {
+				t.Errorf("%s: %s for another origin: %d, allowed for %q", of, what, got.status, origin)
+			}
 		}
 	}
 }
