@@ -153,8 +153,8 @@ export function createTokenSource({ url, bearer, device = 'default', fetch = glo
   /** @type {Flight | undefined} */
   let flight;
 
-  /** @type {string | undefined} */
-  let owner; // whom the bearer was of, as far as can be told
+  let person = ''; // whom the last bearer was of, if it said so
+  let owner = ''; // the same, or else that very bearer
   /** @type {BroadcastChannel | undefined} */
   let tabs;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -421,12 +421,13 @@ export function createTokenSource({ url, bearer, device = 'default', fetch = glo
    */
   async function share(presented) {
     const now = personOf(presented);
-    const whose = now || presented; // of a bearer that says nothing only that very one is known
-    if (owner !== undefined && whose !== owner) {
+    const whose = now || presented;
+    if (owner && whose !== owner) {
       kept = undefined;
       leave();
-      if (now && owner.startsWith('[')) throw new TokenError({ sentence: 'Somebody else is signed in.', outcome: 'unauthenticated' });
+      if (now && person) throw new TokenError({ sentence: 'Somebody else is signed in.', outcome: 'unauthenticated' });
     }
+    person = now;
     owner = whose;
     const subtle = globalThis.crypto?.subtle;
     if (!subtle || !globalThis.navigator?.locks || !globalThis.BroadcastChannel) return;
