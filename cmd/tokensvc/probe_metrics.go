@@ -3,17 +3,13 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"time"
 )
 
 // replaceMetrics writes what was found in Prometheus' text format, whole or not at
 // all, so that a collector never reads a half.
 func replaceMetrics(path string, found []finding, at time.Time) error {
-	if err := replace(path, metricsOf(found, at)); err != nil {
-		return err
-	}
-	return os.Chmod(path, 0o644) //nolint:gosec // the collector is somebody else, and there is no secret in it
+	return replace(path, metricsOf(found, at), 0o644) // the collector is somebody else, and there is no secret in it
 }
 
 func metricsOf(found []finding, at time.Time) []byte {
