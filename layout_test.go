@@ -54,6 +54,7 @@ var mayImport = map[string][]string{
 	},
 	"cmd/tokensvc": {"*"},
 	"e2e":          {},
+	"e2e/process":  {},
 
 	"e2e/phone":       {},
 	"e2e/reliability": {},
