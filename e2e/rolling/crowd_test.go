@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tokensvc/tokensvc/bench/load"
+	"github.com/tokensvc/tokensvc/e2e/process"
 )
 
 const (
@@ -101,7 +102,7 @@ func (c *crowd) soFar() int {
 func (c *crowd) moveOn(t *testing.T) {
 	t.Helper()
 	from := c.soFar()
-	eventually(t, patience, "more answers", func() error {
+	process.Eventually(t, patience, "more answers", func() error {
 		select {
 		case <-c.done:
 			t.Fatalf("the crowd is gone: %v", c.err)

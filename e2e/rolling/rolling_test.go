@@ -6,19 +6,17 @@
 package rolling_test
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/tokensvc/tokensvc/e2e/process"
 )
 
-var perSecond = flag.Float64("rate", 100, "how many requests there are in a second, in each test")
+var perSecond = flag.Float64("rate", 50, "how many requests there are in a second, in each test")
 
 // The two versions of the binary differ in what they say of themselves.
 const (
@@ -58,25 +56,4 @@ func run(m *testing.M) (code int, err error) {
 		}
 	}
 	return m.Run(), nil
-}
-
-// eventually calls try, at once and then twenty times a second, until it returns
-// nil, and fails the test with its last error when that takes too long.
-func eventually(t *testing.T, limit time.Duration, what string, try func() error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := try()
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%s: not within %v: %v", what, limit, err)
-		case <-tick.C:
-		}
-	}
 }

@@ -108,7 +108,7 @@ func (w *world) start(t *testing.T, version string) *replica {
 	}
 	p := process.Start(t, binaries[version], w.env, args...)
 	r := &replica{p, w.balancer.add(p.Listen, p.Ops)}
-	eventually(t, patience, "requests going to a new replica", func() error {
+	process.Eventually(t, patience, "requests going to a new replica", func() error {
 		if !w.balancer.sendsTo(r.backend) {
 			return errors.New("it is not ready")
 		}
@@ -124,12 +124,12 @@ func (w *world) whenAllSay(t *testing.T, message string, change func()) {
 	t.Helper()
 	before := make([]int, len(w.replicas))
 	for i, r := range w.replicas {
-		before[i] = len(r.logged(message))
+		before[i] = len(r.Logged(message))
 	}
 	change()
 	for i, r := range w.replicas {
-		eventually(t, patience, "the log line "+message, func() error {
-			if len(r.logged(message)) <= before[i] {
+		process.Eventually(t, patience, "the log line "+message, func() error {
+			if len(r.Logged(message)) <= before[i] {
 				return errors.New("there is none")
 			}
 			return nil
@@ -137,26 +137,11 @@ func (w *world) whenAllSay(t *testing.T, message string, change func()) {
 	}
 }
 
-// line is a line of the log.
-type line struct{ Message, Outcome, Level string }
-
-// logged returns a replica's log lines with that message.
-func (r *replica) logged(message string) []line {
-	var all []line
-	for text := range strings.Lines(r.Output()) {
-		var l line
-		if json.Unmarshal([]byte(text), &l) == nil && l.Message == message {
-			all = append(all, l)
-		}
-	}
-	return all
-}
-
 // issued is how many tokens a replica says it has handed over.
 func (r *replica) issued() int {
 	n := 0
-	for _, l := range r.logged("request") {
-		if l.Outcome == "issued" {
+	for _, l := range r.Logged("request") {
+		if l["outcome"] == "issued" {
 			n++
 		}
 	}
