@@ -61,7 +61,7 @@ func newWorld(t *testing.T) *world {
 		"TOKENSVC_OIDC_AUDIENCE":             audience,
 		"TOKENSVC_CACHE":                     redistest.StartT(t).URL(),
 		"TOKENSVC_CACHE_KEY_FILE":            w.path("cache.keys"),
-		"TOKENSVC_LIMITS_DRAIN_DELAY":        "1s",
+		"TOKENSVC_LIMITS_DRAIN_DELAY":        "2s",
 		"TOKENSVC_LIMITS_USER_PER_MINUTE":    "60000",
 		"TOKENSVC_LIMITS_USER_BURST":         "10000",
 		"TOKENSVC_LIMITS_ADDRESS_PER_MINUTE": "0",
