@@ -34,7 +34,6 @@ type world struct {
 	env      map[string]string
 	config   string // path of a configuration file, or none
 	replicas []*replica
-	issued   int // by replicas that have ended
 }
 
 // A replica is a running service, and how the balancer knows it.
