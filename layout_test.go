@@ -59,6 +59,7 @@ var mayImport = map[string][]string{
 
 	"e2e/phone":       {},
 	"e2e/reliability": {},
+	"e2e/rolling":     {},
 	"tools/gotest":    {},
 	"web":             {},
 	".":               {},
