@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"log"
 	"runtime"
@@ -126,14 +127,24 @@ func wasNotSent(err error) bool {
 func (o *observer) called(a telnyx.Attempt) { o.calls.WithLabelValues(outcomeWord(a.Kind)).Inc() }
 
 // newErrorLog takes what net/http has to say, such as a panic outside every
-// handler of ours, which it prints with its stack.
-func newErrorLog(l zerolog.Logger) *log.Logger {
-	return log.New(lines{l}, "", 0)
+// handler of ours, which it prints with its stack. handshake is told of every
+// handshake that failed: anybody can have them fail as often as they like, so they
+// are counted, and logged only where everything is.
+func newErrorLog(l zerolog.Logger, handshake func()) *log.Logger {
+	return log.New(lines{l, handshake}, "", 0)
 }
 
-type lines struct{ log zerolog.Logger }
+type lines struct {
+	log       zerolog.Logger
+	handshake func()
+}
 
 func (l lines) Write(p []byte) (int, error) {
-	l.log.Warn().Str("error", strings.TrimSpace(string(p))).Msg("http server")
+	line := l.log.Warn()
+	if bytes.HasPrefix(p, []byte("http: TLS handshake error ")) { // net/http has no other way to tell
+		l.handshake()
+		line = l.log.Debug()
+	}
+	line.Str("error", strings.TrimSpace(string(p))).Msg("http server")
 	return len(p), nil
 }
