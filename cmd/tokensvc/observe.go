@@ -1,11 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"errors"
-	"log"
 	"runtime"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -125,26 +122,3 @@ func wasNotSent(err error) bool {
 
 // called is told of every call made of Telnyx.
 func (o *observer) called(a telnyx.Attempt) { o.calls.WithLabelValues(outcomeWord(a.Kind)).Inc() }
-
-// newErrorLog takes what net/http has to say, such as a panic outside every
-// handler of ours, which it prints with its stack. handshake is told of every
-// handshake that failed: anybody can have them fail as often as they like, so they
-// are counted, and logged only where everything is.
-func newErrorLog(l zerolog.Logger, handshake func()) *log.Logger {
-	return log.New(lines{l, handshake}, "", 0)
-}
-
-type lines struct {
-	log       zerolog.Logger
-	handshake func()
-}
-
-func (l lines) Write(p []byte) (int, error) {
-	line := l.log.Warn()
-	if bytes.HasPrefix(p, []byte("http: TLS handshake error ")) { // net/http has no other way to tell
-		l.handshake()
-		line = l.log.Debug()
-	}
-	line.Str("error", strings.TrimSpace(string(p))).Msg("http server")
-	return len(p), nil
-}
