@@ -63,7 +63,11 @@ type tally struct {
 }
 
 // whereBooks says where the directory's books are.
-type whereBooks struct{ config, server, tokenFile string }
+type whereBooks struct {
+	config, server, tokenFile string
+
+	audit AuditConfig // zero if a service keeps the records
+}
 
 func (w *whereBooks) declare(flags *flag.FlagSet) {
 	flags.StringVar(&w.config, "config", "", "`file` in YAML that names the directory; without one, environment variables alone")
@@ -89,5 +93,6 @@ func (w *whereBooks) open(ctx context.Context, environ []string, fill bool) (boo
 	case !cfg.Directory.isDatabase():
 		return nil, usageError{errNoDatabase}
 	}
+	w.audit = cfg.Audit
 	return cfg.openBooks(ctx, fill)
 }

@@ -34,7 +34,7 @@ type Run struct {
 type Span struct{ First, Last uint64 }
 
 // maxSpans bounds how scattered a run's records may be in what is read.
-const maxSpans = 1_000_000
+const maxSpans = 100_000
 
 // ErrScattered says that a run's records are in such disorder that they are not kept
 // track of.
