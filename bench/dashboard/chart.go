@@ -127,14 +127,15 @@ func (p panel) states(of prometheus, width, height int) string {
 	for i, l := range p.lines {
 		y := apart * (float64(i) + .5)
 		fmt.Fprintf(&b, `<text x="%d" y="%.1f" text-anchor="end">%s</text>`, names-8, y+4, escape(l.name))
-		for n, v := range l.points {
-			end := v.at + 1
-			if n+1 < len(l.points) {
-				end = l.points[n+1].at
+		for start := 0; start < len(l.points); {
+			end := start + 1
+			for end < len(l.points) && l.points[end].value == l.points[start].value {
+				end++
 			}
-			x, until := f.x(v.at)+names-margin, min(f.x(end)+names-margin, float64(width-4))
+			from, until := f.x(l.points[start].at), f.x(l.points[end-1].at+1)
 			fmt.Fprintf(&b, `<rect x="%.1f" y="%.1f" width="%.1f" height="%d" fill="%s"/>`,
-				x, y-thick/2, max(0, until-x+.3), thick, shade(p.FieldConfig.Defaults.colour(v.value)))
+				from+names-margin, y-thick/2, min(until, f.width)-from, thick, shade(p.FieldConfig.Defaults.colour(l.points[start].value)))
+			start = end
 		}
 	}
 	return b.String() + `</svg>`
