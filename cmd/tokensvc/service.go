@@ -37,6 +37,7 @@ type service struct {
 	ops      *handler.Ops
 	admin    *handler.Admin // nil if nobody may use it
 	observer *observer
+	tls      *tlsObserver
 	followed []*followed
 	hangup   <-chan os.Signal // to read files again; nil where nobody asks so
 
@@ -58,6 +59,7 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 	s.files.warn(cfg, limit, log)
 	registry := newRegistry()
 	s.observer = newObserver(log, registry)
+	s.tls = newTLSObserver(registry)
 
 	if err := s.openVerifier(); err != nil {
 		return nil, err
@@ -76,6 +78,7 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 	if err := s.openMachine(); err != nil {
 		return nil, err
 	}
+	registry.MustRegister(newKeptCollector(s.measured()))
 	metrics := handler.NewMetrics(registry)
 	s.handler, err = handler.New(handler.Config{
 		Verifier: s.verifier, Policy: policyOf(cfg.Issuers), Directory: users, DirectoryName: cfg.Directory.name(), Vendor: s.machine,
