@@ -54,9 +54,11 @@ var mayImport = map[string][]string{
 	"bench/directory": {
 		"internal/authz/oidctest", "internal/directory/roster", "internal/directory/store", "internal/directory/store/pgtest", "internal/telnyx/telnyxtest",
 	},
-	"cmd/tokensvc": {"*"},
-	"e2e":          {},
-	"e2e/process":  {},
+	"bench/dashboard": {"bench/lab"},
+	"cmd/tokensvc":    {"*"},
+	"deploy":          {},
+	"e2e":             {},
+	"e2e/process":     {},
 
 	"e2e/phone":       {},
 	"e2e/reliability": {},
