@@ -58,7 +58,7 @@ issuers:
 	}
 	s := startService(t, env, "-config", filepath.Join(folder, "tokensvc.yaml"))
 	s.hide(proxySecret)
-	listener, _ := s.logged("serving")[0]["proxy_listen"].(string)
+	listener, _ := s.Logged("serving")[0]["proxy_listen"].(string)
 	return &proxied{l, s, listener, folder}
 }
 

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tokensvc/tokensvc/e2e/process"
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
 )
 
@@ -94,7 +95,7 @@ func shown(text string) *regexp.Regexp {
 func TestTheGuideToPeopleCanBePasted(t *testing.T) {
 	for _, program := range []string{"bash", "curl"} {
 		if _, err := exec.LookPath(program); err != nil {
-			skip(t, program+" is not installed: the guide is for a terminal that has it")
+			process.Skip(t, program+" is not installed: the guide is for a terminal that has it")
 		}
 	}
 	blocks := guideBlocks(t, usersGuide)
