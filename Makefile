@@ -128,7 +128,7 @@ bench-scale: ## count what a login costs Telnyx, Redis, PostgreSQL and the servi
 .PHONY: need
 need:
 	@tools/need gcc:gcc curl:curl /usr/include/stdlib.h:libc6-dev chromium:chromium \
-		'/usr/lib/postgresql/*/bin/initdb:postgresql' redis-server:redis-server promtool:prometheus
+		'/usr/lib/postgresql/*/bin/initdb:postgresql' redis-server:redis-server promtool:prometheus sqlite3:sqlite3
 
 $(PROVIDER): e2e/provider/package.json e2e/provider/package-lock.json
 	npm ci --prefix e2e/provider --no-audit --no-fund
