@@ -60,6 +60,12 @@ lint: ## gofmt, go vet, golangci-lint
 	go vet ./...
 	$(GOLANGCI) run
 
+# The database of what is known to be vulnerable is asked for over the network, or
+# read from a folder: GOVULNDB=file:///path/to/it
+.PHONY: vuln
+vuln: ## look for known vulnerabilities in what this uses; GOVULNDB=file:///folder without a network
+	go tool -modfile=tools/vuln.mod govulncheck $(if $(GOVULNDB),-db '$(GOVULNDB)') $(or $(ARGS),./...)
+
 # The hash by which a page can say that it runs this module and no other.
 .PHONY: integrity
 integrity: ## put the hash of the browser's module into README.md
@@ -122,7 +128,7 @@ bench-scale: ## count what a login costs Telnyx, Redis, PostgreSQL and the servi
 .PHONY: need
 need:
 	@tools/need gcc:gcc curl:curl /usr/include/stdlib.h:libc6-dev chromium:chromium \
-		'/usr/lib/postgresql/*/bin/initdb:postgresql' redis-server:redis-server promtool:prometheus
+		'/usr/lib/postgresql/*/bin/initdb:postgresql' redis-server:redis-server promtool:prometheus sqlite3:sqlite3
 
 $(PROVIDER): e2e/provider/package.json e2e/provider/package-lock.json
 	npm ci --prefix e2e/provider --no-audit --no-fund
