@@ -58,6 +58,7 @@ var mayImport = map[string][]string{
 	"e2e/process":  {},
 
 	"e2e/phone":       {},
+	"e2e/image":       {},
 	"e2e/reliability": {},
 	"tools/gotest":    {},
 	"web":             {},
