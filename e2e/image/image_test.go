@@ -21,17 +21,19 @@ import (
 // An image is one that was pushed into a folder, and unpacked.
 type image struct {
 	config   imageConfig
-	digest   string // of the configuration, which has those of the layers in it
 	files    map[string]*tar.Header
 	packed   int64 // bytes of all layers as they are fetched
 	unpacked int64 // bytes of all files
 	rootfs   string
 }
 
-// imageConfig is what an image says of how it is run.
+// imageConfig is what an image says of what is in it, and of how it is run.
 type imageConfig struct {
 	Created time.Time `json:"created"`
-	Config  struct {
+	RootFS  struct {
+		DiffIDs []string `json:"diff_ids"` // the hashes of the layers
+	} `json:"rootfs"`
+	Config struct {
 		User         string              `json:"User"`
 		Env          []string            `json:"Env"`
 		Entrypoint   []string            `json:"Entrypoint"`
@@ -66,7 +68,6 @@ func openImage(folder, rootfs string) (image, error) {
 	if err != nil {
 		return image{}, err
 	}
-	i.digest = manifest.Config.Digest
 	if err := readJSON(blobFile(folder, manifest.Config), &i.config); err != nil {
 		return image{}, err
 	}
