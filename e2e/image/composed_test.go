@@ -70,7 +70,7 @@ func runOurs(t *testing.T, env map[string]string, args ...string) {
 // the composition's makes of its variables, and returns its address.
 func startPostgres(t *testing.T, s composed, secrets string) string {
 	t.Helper()
-	server := pgtest.StartT(t)
+	server := pgtest.StartWithT(t, pgtest.Options{Password: "nobody's"})
 	password, err := os.ReadFile(elsewhere(s.Environment["POSTGRES_PASSWORD_FILE"], secrets, "", ""))
 	if err != nil {
 		t.Fatal(err)

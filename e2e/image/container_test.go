@@ -35,15 +35,21 @@ type container struct {
 	ended     chan error
 }
 
-// start runs the image with these variables. The folder of settings is mounted as
-// /etc/tokensvc, and owned by the image's user. Without shareNetwork it has a
-// network of its own, with nobody in it.
-func start(t *testing.T, variables map[string]string, settings string, shareNetwork bool) *container {
+// setup is how a container is started.
+type setup struct {
+	variables    map[string]string
+	settings     string   // a folder, mounted as /etc/tokensvc, and given to the image's user
+	shareNetwork bool     // with the machine; else it has one of its own, with nobody in it
+	calls        []string // the system's calls that do not end it; empty is all
+}
+
+// start runs the image.
+func start(t *testing.T, s setup) *container {
 	t.Helper()
 	bundle, data := t.TempDir(), t.TempDir()
 	own(t, data)
-	own(t, settings)
-	spec, err := json.Marshal(newSpec(variables, data, settings, shareNetwork))
+	own(t, s.settings)
+	spec, err := json.Marshal(s.spec(data))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,16 +74,12 @@ func own(t *testing.T, folder string) {
 	}
 }
 
-// newSpec is the image's configuration as a runtime takes it.
-func newSpec(variables map[string]string, data, settings string, shareNetwork bool) map[string]any {
+// spec is the image's configuration as a runtime takes it.
+func (s setup) spec(data string) map[string]any {
 	config := shipped.image.config.Config
 	environ := slices.Clone(config.Env)
-	for name, value := range variables {
+	for name, value := range s.variables {
 		environ = append(environ, name+"="+value)
-	}
-	namespaces := []map[string]string{{"type": "pid"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}}
-	if !shareNetwork {
-		namespaces = append(namespaces, map[string]string{"type": "network"})
 	}
 	bind := func(inside, outside, mode string) map[string]any {
 		return map[string]any{
@@ -99,15 +101,31 @@ func newSpec(variables map[string]string, data, settings string, shareNetwork bo
 		"mounts": []map[string]any{
 			{"destination": "/proc", "type": "proc", "source": "proc"},
 			{"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": []string{"nosuid", "strictatime", "mode=755", "size=65536k"}},
-			bind("/etc/tokensvc", settings, "ro"),
+			bind("/etc/tokensvc", s.settings, "ro"),
 			bind(volume, data, "rw"),
 		},
-		"linux": map[string]any{
-			"namespaces":    namespaces,
-			"maskedPaths":   []string{"/proc/kcore", "/proc/keys", "/proc/timer_list"},
-			"readonlyPaths": []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
-		},
+		"linux": s.linux(),
 	}
+}
+
+// linux is what of the machine the container shares and sees.
+func (s setup) linux() map[string]any {
+	namespaces := []map[string]string{{"type": "pid"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}}
+	if !s.shareNetwork {
+		namespaces = append(namespaces, map[string]string{"type": "network"})
+	}
+	linux := map[string]any{
+		"namespaces":    namespaces,
+		"maskedPaths":   []string{"/proc/kcore", "/proc/keys", "/proc/timer_list"},
+		"readonlyPaths": []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
+	}
+	if len(s.calls) > 0 {
+		linux["seccomp"] = map[string]any{
+			"defaultAction": "SCMP_ACT_KILL_PROCESS",
+			"syscalls":      []map[string]any{{"names": s.calls, "action": "SCMP_ACT_ALLOW"}},
+		}
+	}
+	return linux
 }
 
 func (c *container) run(t *testing.T, bundle string) {

@@ -28,12 +28,12 @@ func TestTheImageRunsWithoutPrivileges(t *testing.T) {
 	issuer := oidctest.StartT(t, oidctest.Options{Audience: audience})
 	writeFile(t, filepath.Join(settings, "telnyx.key"), apiKey, 0o400)
 	writeFile(t, filepath.Join(settings, "keys.json"), keySetOf(t, issuer), 0o400)
-	c := start(t, map[string]string{
+	c := start(t, setup{variables: map[string]string{
 		"TELNYX_API_KEY_FILE":    "/etc/tokensvc/telnyx.key",
 		"TOKENSVC_OIDC_ISSUER":   "https://login.example.com",
 		"TOKENSVC_OIDC_KEYS":     "file:/etc/tokensvc/keys.json",
 		"TOKENSVC_OIDC_AUDIENCE": audience,
-	}, settings, false)
+	}, settings: settings})
 	c.awaitHealth(t)
 
 	for name, want := range map[string]string{
@@ -56,11 +56,11 @@ func TestTheImageRunsWithoutPrivileges(t *testing.T) {
 
 // A container without what the service needs is unhealthy, and its operator is told.
 func TestTheImageIsUnhealthyWithoutKeys(t *testing.T) {
-	c := start(t, map[string]string{
+	c := start(t, setup{variables: map[string]string{
 		"TELNYX_API_KEY":         apiKey,
 		"TOKENSVC_OIDC_ISSUER":   "http://127.0.0.1:9", // in its network, nobody
 		"TOKENSVC_OIDC_AUDIENCE": audience,
-	}, t.TempDir(), false)
+	}, settings: t.TempDir()})
 	process.Eventually(t, startLimit, "the container serving", func() error {
 		if c.logged("serving") == nil {
 			return fmt.Errorf("it says %s", tail(c.says()))
@@ -74,17 +74,23 @@ func TestTheImageIsUnhealthyWithoutKeys(t *testing.T) {
 }
 
 // From a bearer to a login token, with a credential that is created on the way.
-func TestATokenFromTheImage(t *testing.T) {
+func TestATokenFromTheImage(t *testing.T) { vendFromTheImage(t, nil) }
+
+// The same works with no more calls of the system's than the systemd unit leaves.
+func TestATokenWithTheCallsOfTheUnit(t *testing.T) { vendFromTheImage(t, callsOfTheUnit(t)) }
+
+func vendFromTheImage(t *testing.T, calls []string) {
+	t.Helper()
 	settings := t.TempDir()
 	writeFile(t, filepath.Join(settings, "telnyx.key"), apiKey, 0o400)
 	issuer := oidctest.StartT(t, oidctest.Options{Audience: audience})
 	telnyx := telnyxtest.StartT(t, telnyxtest.Options{APIKey: apiKey, NewCredentialDelay: -1})
-	c := start(t, map[string]string{
+	c := start(t, setup{variables: map[string]string{
 		"TOKENSVC_LISTEN": "127.0.0.1:0", "TOKENSVC_OPS_LISTEN": "127.0.0.1:0", // the machine's own, here
 		"TELNYX_API_KEY_FILE": "/etc/tokensvc/telnyx.key", "TELNYX_BASE_URL": telnyx.URL(),
 		"TOKENSVC_OIDC_ISSUER": issuer.URL(), "TOKENSVC_OIDC_AUDIENCE": audience,
 		"TOKENSVC_PROVISION_CONNECTION_ID": "1234567890", "TOKENSVC_PROVISION_INSTANCE": "image", "TOKENSVC_PROVISION_READY_AFTER": "0s",
-	}, settings, true)
+	}, settings: settings, shareNetwork: true, calls: calls})
 	process.Eventually(t, startLimit, "a token", func() error {
 		serving := c.logged("serving")
 		if serving == nil {
