@@ -61,6 +61,7 @@ var mayImport = map[string][]string{
 	"e2e/process":     {},
 
 	"e2e/phone":       {},
+	"e2e/image":       {},
 	"e2e/reliability": {},
 	"e2e/rolling":     {},
 	"tools/gotest":    {},
