@@ -121,9 +121,10 @@ func TestADeploymentLosesNobody(t *testing.T) {
 	if c.Lifecycle.PreStop.Sleep.Seconds < 1 {
 		t.Error("a pod ends before everybody can know")
 	}
-	for path, probe := range map[string]*corev1.Probe{"/readyz": c.ReadinessProbe, "/livez": c.LivenessProbe} {
-		if probe.HTTPGet.Path != path || probe.HTTPGet.Port.String() != "ops" || probe.HTTPGet.Scheme != corev1.URISchemeHTTP {
-			t.Errorf("the probe of %s asks %+v", path, probe.HTTPGet)
+	for name, probe := range map[string]*corev1.Probe{"/readyz": c.ReadinessProbe, "/livez": c.LivenessProbe, "/livez at first": c.StartupProbe} {
+		path, _, _ := strings.Cut(name, " ")
+		if h := probe.HTTPGet; h.Path != path || h.Port.String() != "ops" || h.Scheme != corev1.URISchemeHTTP {
+			t.Errorf("the probe of %s asks %+v", name, h)
 		}
 	}
 	if c.StartupProbe.FailureThreshold*c.StartupProbe.PeriodSeconds < 60 {

@@ -20,23 +20,22 @@ import (
 // migrating job's variables included. Nobody it would ask is there; that is not asked here.
 func TestTheServiceAcceptsItsConfiguration(t *testing.T) {
 	program := build(t)
+	t.Run("another is refused", func(t *testing.T) {
+		r := rendered(t, "ci/minimal-values.yaml", "config: {telnyx: {timeout: 1h}}")
+		if problems := check(t, program, r, pods(r)[service]); !strings.Contains(problems, "telnyx.timeout") {
+			t.Errorf("the program does not speak of telnyx.timeout: %q", problems)
+		}
+	})
 	for _, file := range valuesFiles(t) {
 		t.Run(file, func(t *testing.T) {
 			t.Parallel()
-			for name, pod := range pods(rendered(t, file)) {
-				if problems := check(t, program, rendered(t, file), pod); problems != "" {
+			r := rendered(t, file)
+			for name, pod := range pods(r) {
+				if problems := check(t, program, r, pod); problems != "" {
 					t.Errorf("%s: %s", name, problems)
 				}
 			}
 		})
-	}
-}
-
-// TestTheServiceRefusesWhatTheSchemaLetsThrough holds the test above to its purpose.
-func TestTheServiceRefusesWhatTheSchemaLetsThrough(t *testing.T) {
-	r := rendered(t, "ci/minimal-values.yaml", "config: {telnyx: {timeout: 1h}}")
-	if problems := check(t, build(t), r, pods(r)["phones-tokensvc"]); !strings.Contains(problems, "telnyx.timeout") {
-		t.Errorf("the program does not speak of telnyx.timeout: %q", problems)
 	}
 }
 
