@@ -357,6 +357,24 @@ func TestPrometheusFindsTheOpsServiceOnly(t *testing.T) {
 	}
 }
 
+// TestWithTLS: whoever asks the pods asks in TLS too.
+func TestWithTLS(t *testing.T) {
+	r := rendered(t, "ci/tls-values.yaml")
+	c := pods(r)[service].Containers[0]
+	for _, probe := range []*corev1.Probe{c.StartupProbe, c.ReadinessProbe, c.LivenessProbe} {
+		if probe.HTTPGet.Scheme != corev1.URISchemeHTTPS {
+			t.Errorf("%s is asked for in the clear", probe.HTTPGet.Path)
+		}
+	}
+	e := only[*monitoring.ServiceMonitor](t, r, service).Spec.Endpoints[0]
+	if *e.Scheme != "https" || e.TLSConfig == nil || *e.TLSConfig.ServerName != "phone.example.com" {
+		t.Errorf("metrics are asked for with %+v", e)
+	}
+	if p := only[*corev1.Service](t, r, service).Spec.Ports[0]; *p.AppProtocol != "https" {
+		t.Errorf("whoever leads to the service is told of %s", *p.AppProtocol)
+	}
+}
+
 // TestNamesFit has the longest name that Helm allows a release.
 func TestNamesFit(t *testing.T) {
 	manifests, err := renderAs(t, strings.Repeat("a", 53), "ci/full-values.yaml")

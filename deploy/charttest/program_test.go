@@ -2,13 +2,22 @@ package charttest_test
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
+	"encoding/pem"
+	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -115,12 +124,56 @@ func mount(t *testing.T, root string, r release, pod corev1.PodSpec) {
 			t.Errorf("%s is in no folder that is mounted", path)
 		}
 		inSecret(t, r, pod, path)
-		text := "0123456789abcdef0123456789abcdef0123456789\n"
-		if strings.HasSuffix(path, "cache-key") {
-			text = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n"
-		}
-		put(t, filepath.Join(root, path), text)
+		put(t, filepath.Join(root, path), secretFor(t, path))
 	}
+}
+
+// secretFor is something that the service takes for the secret of that name.
+func secretFor(t *testing.T, path string) string {
+	t.Helper()
+	switch filepath.Base(path) {
+	case "cache-key":
+		return "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n"
+	case "tls.crt", "ca.crt":
+		return pair(t).certificate
+	case "tls.key":
+		return pair(t).key
+	}
+	return "0123456789abcdef0123456789abcdef0123456789\n"
+}
+
+// pemPair is a certificate and its key.
+type pemPair struct{ certificate, key string }
+
+// pairOnce makes it once, since its halves are asked for one by one.
+var pairOnce = sync.OnceValues(func() (pemPair, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return pemPair{}, err
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return pemPair{}, err
+	}
+	now := time.Now()
+	of := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "phones"}, DNSNames: []string{"phone.example.com"},
+		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour), IsCA: true, BasicConstraintsValid: true,
+	}
+	raw, err := x509.CreateCertificate(rand.Reader, of, of, key.Public(), key)
+	return pemPair{
+		certificate: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw})),
+		key:         string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})),
+	}, err
+})
+
+func pair(t *testing.T) pemPair {
+	t.Helper()
+	p, err := pairOnce()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 // inSecret complains of a file that no key of the external Secret becomes.
