@@ -2,6 +2,7 @@ package charttest_test
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -163,7 +164,9 @@ func TestWhatLeadsWhere(t *testing.T) {
 			leadsToServing(t, r, "PodDisruptionBudget", b.Spec.Selector)
 		}
 		for _, n := range every[*networkingv1.NetworkPolicy](r) {
-			leadsToServing(t, r, "NetworkPolicy", &n.Spec.PodSelector)
+			if n.Name == service {
+				leadsToServing(t, r, "NetworkPolicy", &n.Spec.PodSelector)
+			}
 		}
 		if spec := only[*corev1.Service](t, r, service+"-ops").Spec; spec.Type != corev1.ServiceTypeClusterIP {
 			t.Errorf("%s: the ops listener is reached from outside: %s", file, spec.Type)
@@ -217,6 +220,25 @@ func TestOnlyThePublicListenerIsPublic(t *testing.T) {
 	closed := only[*networkingv1.NetworkPolicy](t, rendered(t, "ci/minimal-values.yaml", "networkPolicy: {opsFrom: []}"), service)
 	if got := admitted(closed); got["ops"] != "" {
 		t.Errorf("with no peer the ops listener is open to %s", got["ops"])
+	}
+}
+
+// TestPodsReachNoMetadata: whoever makes a pod ask for an address of his choosing learns
+// no cloud's credentials by it.
+func TestPodsReachNoMetadata(t *testing.T) {
+	for _, n := range every[*networkingv1.NetworkPolicy](rendered(t, "ci/full-values.yaml")) {
+		for _, rule := range n.Spec.Egress {
+			for _, p := range rule.Ports {
+				if p.Port.IntValue() != 53 && len(rule.To) == 0 {
+					t.Errorf("%s: port %s is reached anywhere", n.Name, p.Port.String())
+				}
+			}
+			for _, to := range rule.To {
+				if want := map[string]string{"0.0.0.0/0": "169.254.0.0/16", "::/0": "fd00:ec2::254/128"}[to.IPBlock.CIDR]; !slices.Contains(to.IPBlock.Except, want) {
+					t.Errorf("%s: %s is reached, and %q with it", n.Name, to.IPBlock.CIDR, want)
+				}
+			}
+		}
 	}
 }
 
@@ -282,13 +304,19 @@ func TestTheJobBringsWhatItNeeds(t *testing.T) {
 	pod := j.Spec.Template.Spec
 	config := only[*corev1.ConfigMap](t, r, volume(t, pod, "config").ConfigMap.Name)
 	external := only[*externalSecret](t, r, volume(t, pod, "secrets").Secret.SecretName)
-	for name, o := range map[string]metav1.Object{"ConfigMap": config, "ExternalSecret": external, "Job": j} {
+	network := only[*networkingv1.NetworkPolicy](t, r, j.Name)
+	for name, o := range map[string]metav1.Object{"ConfigMap": config, "ExternalSecret": external, "NetworkPolicy": network, "Job": j} {
 		if o.GetAnnotations()["helm.sh/hook"] != "pre-install,pre-upgrade" {
 			t.Errorf("the %s is not there when the job runs", name)
 		}
 	}
 	if config.Annotations["helm.sh/hook-weight"] != "-10" || external.Annotations["helm.sh/hook-weight"] != "-10" {
 		t.Error("the job may come before what it needs")
+	}
+	serving := only[*networkingv1.NetworkPolicy](t, r, service)
+	if !labels.SelectorFromSet(network.Spec.PodSelector.MatchLabels).Matches(labels.Set(j.Spec.Template.Labels)) ||
+		len(network.Spec.Ingress) > 0 || !reflect.DeepEqual(network.Spec.Egress, serving.Spec.Egress) {
+		t.Errorf("the job may reach something else than the service, or be reached: %+v", network.Spec)
 	}
 	if pod.ServiceAccountName != "" || pod.RestartPolicy != corev1.RestartPolicyNever || *j.Spec.ActiveDeadlineSeconds > 3600 {
 		t.Error("the job needs an account that is not there yet, or has no end")

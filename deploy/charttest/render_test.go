@@ -105,7 +105,7 @@ func documents(files map[string]string) []manifest {
 	return all
 }
 
-// valuesFiles are the chart's examples, one for each way of running it.
+// valuesFiles are the chart's examples, one for each way of running it, and that of its manual.
 func valuesFiles(t *testing.T) []string {
 	t.Helper()
 	found, err := filepath.Glob(chart + "/ci/*-values.yaml")
@@ -115,12 +115,17 @@ func valuesFiles(t *testing.T) []string {
 	for i, path := range found {
 		found[i] = "ci/" + filepath.Base(path)
 	}
-	return found
+	return append(found, "README.md")
 }
 
 func valuesOf(t *testing.T, file string) map[string]any {
 	t.Helper()
-	values, err := loader.LoadValues(strings.NewReader(string(read(t, filepath.Join(chart, file)))))
+	text := string(read(t, filepath.Join(chart, file)))
+	if file == "README.md" {
+		_, text, _ = strings.Cut(text, "```yaml\n")
+		text, _, _ = strings.Cut(text, "```")
+	}
+	values, err := loader.LoadValues(strings.NewReader(text))
 	if err != nil {
 		t.Fatalf("%s: %v", file, err)
 	}
