@@ -53,6 +53,18 @@ build: ## build bin/tokensvc
 test: need lint build $(PROVIDER) $(WEBTEST) $(DEMO) ## check everything, as CI does; a skipped test is a failure
 	@go build -o bin/gotest ./tools/gotest
 	NO_SKIP=1 bin/gotest -race -count=1 -timeout=14m ./...
+	@$(MAKE) --no-print-directory chart
+
+# A module of its own, because Helm's and Kubernetes' packages are none of ours. They
+# are compiled once, and so without the race detector, for which they would be again.
+.PHONY: chart
+chart: ## check the Helm chart
+	@go build -o bin/gotest ./tools/gotest
+	cd deploy/charttest && NO_SKIP=1 ../../bin/gotest -count=1 -timeout=10m ./...
+
+.PHONY: chart-schema
+chart-schema: ## have the chart's schema know the keys of docs/configuration.md
+	cd deploy/charttest && go test -count=1 -run TestSchemaKnowsEveryKeyOfTheConfiguration . -write
 
 .PHONY: lint
 lint: ## gofmt, go vet, golangci-lint
