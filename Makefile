@@ -54,6 +54,10 @@ test: need lint build $(PROVIDER) $(WEBTEST) $(DEMO) ## check everything, as CI 
 	@go build -o bin/gotest ./tools/gotest
 	NO_SKIP=1 bin/gotest -race -count=1 -timeout=14m ./...
 
+.PHONY: verify-docs
+verify-docs: need ## run what README.md and docs have one run, and compare what appears
+	NO_SKIP=1 go test -count=1 ./e2e/manual
+
 .PHONY: lint
 lint: ## gofmt, go vet, golangci-lint
 	@bad=$$(gofmt -l $(GOFILES)); [[ -z $$bad ]] || { printf 'gofmt would change:\n%s\n' "$$bad"; exit 1; }
@@ -116,7 +120,7 @@ bench-scale: ## count what a login costs Telnyx, Redis, PostgreSQL and the servi
 # own, and those of what replicas share a Redis.
 .PHONY: need
 need:
-	@tools/need gcc:gcc curl:curl /usr/include/stdlib.h:libc6-dev chromium:chromium \
+	@tools/need gcc:gcc curl:curl openssl:openssl /usr/include/stdlib.h:libc6-dev chromium:chromium \
 		'/usr/lib/postgresql/*/bin/initdb:postgresql' redis-server:redis-server
 
 $(PROVIDER): e2e/provider/package.json e2e/provider/package-lock.json
