@@ -40,6 +40,7 @@ var commands = []command{
 	{"serve", "serve tokens: tokensvc serve [-config tokensvc.yaml]", serve},
 	{"explain", "say why somebody gets a token or not: tokensvc explain [-config tokensvc.yaml] < bearer", explain},
 	{"check", "say whether all that serve needs is there: tokensvc check [-config tokensvc.yaml]", check},
+	{"probe", "try a running service from outside, logins and refusals: tokensvc probe -url URL -bearer-file FILE", probe},
 	{"users", "see and change the people in the directory: tokensvc users COMMAND", users},
 	{"migrate", "bring the directory's database to this version's schema: tokensvc migrate [-config tokensvc.yaml]", migrate},
 	{"reconcile", "compare the directory with what is at Telnyx: tokensvc reconcile [-config tokensvc.yaml] [-apply]", reconcile},

@@ -52,6 +52,7 @@ func registeredMetrics() map[string][]string {
 	newSharedObserver(zerolog.Nop(), registry)
 	measurePace(registry, func() pacing.State { return pacing.State{} })
 	registry.MustRegister(newKeyCollector(func() telnyx.State { return telnyx.State{} }))
+	registry.MustRegister(newKeptCollector(measured{}))
 	handler.NewMetrics(registry)
 
 	descs := make(chan *prometheus.Desc)

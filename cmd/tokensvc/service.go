@@ -76,6 +76,7 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 	if err := s.openMachine(); err != nil {
 		return nil, err
 	}
+	registry.MustRegister(newKeptCollector(s.measured()))
 	metrics := handler.NewMetrics(registry)
 	s.handler, err = handler.New(handler.Config{
 		Verifier: s.verifier, Policy: policyOf(cfg.Issuers), Directory: users, DirectoryName: cfg.Directory.name(), Vendor: s.machine,

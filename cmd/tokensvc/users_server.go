@@ -35,7 +35,7 @@ func openServer(address, tokenFile string) (books, error) {
 	if flaw := flawOf(asBaseURL(&base), address); flaw != "" {
 		return nil, misused("-server %s", flaw)
 	}
-	token, err := readAdminBearer(tokenFile)
+	token, err := readBearerFile(tokenFile)
 	if err != nil {
 		return nil, misused("-token-file: %w", err)
 	}
@@ -45,9 +45,9 @@ func openServer(address, tokenFile string) (books, error) {
 	}}, nil
 }
 
-// readAdminBearer reads the admin token, or the bearer of somebody who may
-// administer.
-func readAdminBearer(path string) (secret.Text, error) {
+// readBearerFile reads what goes after "Bearer": somebody's bearer, or the admin
+// token.
+func readBearerFile(path string) (secret.Text, error) {
 	text, err := readSmallFile(path, authz.MaxBearerBytes+maxAround, "a token")
 	text = strings.TrimSpace(text)
 	switch {

@@ -35,7 +35,8 @@ func Build(dir string, flags ...string) (path string, err error) {
 }
 
 // Overlay returns the flag for Build by which files of the program are read from
-// elsewhere: each in the place of the program's file of the same name.
+// elsewhere: each in the place of the program's file of the same name, or beside
+// its files if there is none.
 func Overlay(dir string, files ...string) (flag string, err error) {
 	root, err := moduleRoot()
 	if err != nil {
@@ -47,11 +48,7 @@ func Overlay(dir string, files ...string) (flag string, err error) {
 		if err != nil {
 			return "", err
 		}
-		of := filepath.Join(root, program, filepath.Base(file))
-		if _, err := os.Stat(of); err != nil {
-			return "", fmt.Errorf("process: nothing to put %s in the place of: %w", file, err)
-		}
-		replace[of] = by
+		replace[filepath.Join(root, program, filepath.Base(file))] = by
 	}
 	text, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
