@@ -37,6 +37,7 @@ type service struct {
 	ops      *handler.Ops
 	admin    *handler.Admin // nil if nobody may use it
 	observer *observer
+	tls      *tlsObserver
 	followed []*followed
 	hangup   <-chan os.Signal // to read files again; nil where nobody asks so
 
@@ -58,6 +59,7 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 	s.files.warn(cfg, limit, log)
 	registry := newRegistry()
 	s.observer = newObserver(log, registry)
+	s.tls = newTLSObserver(registry)
 
 	if err := s.openVerifier(); err != nil {
 		return nil, err
