@@ -178,17 +178,15 @@ func (s *session) asSaid(text string) string {
 	return strings.ReplaceAll(strings.NewReplacer(back...).Replace(text), "\r\n", "\n")
 }
 
-// tell logs what was written into files, in the folder and where the steps that go
-// on write.
+// tell logs what the steps that go on have written, and what the pages have them
+// write.
 func (s *session) tell(t *testing.T) {
 	t.Helper()
-	for _, pattern := range []string{"*/step-*.log", "*.txt", "*/*.txt"} {
-		for _, folder := range []string{filepath.Dir(s.temp), s.folder, s.temp} {
-			found, _ := filepath.Glob(filepath.Join(folder, pattern)) // of a pattern that is in order
-			for _, path := range found {
-				text, _ := os.ReadFile(path)
-				t.Logf("%s:\n%.4000s", filepath.Base(path), text)
-			}
+	for _, pattern := range []string{s.temp + "/step-*.log", s.temp + "/*/dev.txt", s.temp + "/*/serve.txt"} {
+		found, _ := filepath.Glob(pattern) // the pattern is in order
+		for _, path := range found {
+			text, _ := os.ReadFile(path)
+			t.Logf("%s:\n%.4000s", filepath.Base(path), text)
 		}
 	}
 }
