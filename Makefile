@@ -88,6 +88,11 @@ bench-storm: ## have 10,000 users log in within 10 s; ARGS="-replicas 2"
 	@tools/need redis-server:redis-server
 	go run ./bench/storm -plot $(PLOTS)/storm.svg $(ARGS)
 
+.PHONY: dashboard
+dashboard: ## draw docs/img/dashboard.png, the dashboard on the data of a storm; ARGS="-postgres"
+	@tools/need redis-server:redis-server chromium:chromium prometheus:prometheus
+	go run ./bench/dashboard $(ARGS)
+
 .PHONY: bench-flood
 bench-flood: ## flood the service with forged bearers while somebody logs in
 	go run ./bench/flood $(ARGS)
@@ -121,7 +126,7 @@ bench-scale: ## count what a login costs Telnyx, Redis, PostgreSQL and the servi
 .PHONY: need
 need:
 	@tools/need gcc:gcc curl:curl openssl:openssl /usr/include/stdlib.h:libc6-dev chromium:chromium \
-		'/usr/lib/postgresql/*/bin/initdb:postgresql' redis-server:redis-server
+		'/usr/lib/postgresql/*/bin/initdb:postgresql' redis-server:redis-server promtool:prometheus
 
 $(PROVIDER): e2e/provider/package.json e2e/provider/package-lock.json
 	npm ci --prefix e2e/provider --no-audit --no-fund

@@ -21,6 +21,7 @@ const module = "github.com/tokensvc/tokensvc/"
 var mayImport = map[string][]string{
 	"internal/secret":                 {},
 	"internal/crash":                  {},
+	"internal/audit":                  {},
 	"internal/authz":                  {"internal/crash", "internal/secret"},
 	"internal/authz/oidctest":         {},
 	"internal/telnyx":                 {"internal/secret"},
@@ -36,7 +37,7 @@ var mayImport = map[string][]string{
 	"internal/shared/redistest":       {"internal/testserver"},
 	"internal/testserver":             {},
 	"internal/vending":                {"internal/crash", "internal/telnyx"},
-	"internal/handler":                {"internal/authz", "internal/crash", "internal/directory", "internal/directory/roster", "internal/directory/store", "internal/secret", "internal/telnyx", "internal/vending"},
+	"internal/handler":                {"internal/audit", "internal/authz", "internal/crash", "internal/directory", "internal/directory/roster", "internal/directory/store", "internal/secret", "internal/telnyx", "internal/vending"},
 	"internal/handler/contracttest":   {"."},
 	"bench/bare":                      {},
 	"bench/lab":                       {},
@@ -53,9 +54,11 @@ var mayImport = map[string][]string{
 	"bench/directory": {
 		"internal/authz/oidctest", "internal/directory/roster", "internal/directory/store", "internal/directory/store/pgtest", "internal/telnyx/telnyxtest",
 	},
-	"cmd/tokensvc": {"*"},
-	"e2e":          {},
-	"e2e/process":  {},
+	"bench/dashboard": {"bench/lab"},
+	"cmd/tokensvc":    {"*"},
+	"deploy":          {},
+	"e2e":             {},
+	"e2e/process":     {},
 
 	"e2e/manual":      {},
 	"e2e/phone":       {},

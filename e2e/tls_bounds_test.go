@@ -38,7 +38,7 @@ func TestHandshakesDoNotLast(t *testing.T) {
 			}
 		},
 	} {
-		for _, address := range []string{s.URL, s.OpsURL} {
+		for _, address := range []string{s.Listen, s.Ops} {
 			conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(address, "https://"))
 			if err != nil {
 				t.Fatal(err)
@@ -55,7 +55,7 @@ func TestHandshakesDoNotLast(t *testing.T) {
 			})
 		}
 	}
-	if got, err := from(t.Context(), s.transport(t, s.trust()), http.MethodPost, s.URL+"/v1/token", s.issuer.Bearer("alice", nil)); err != nil || got.status != http.StatusOK {
+	if got, err := from(t.Context(), s.transport(t, s.trust()), http.MethodPost, s.Listen+"/v1/token", s.issuer.Bearer("alice", nil)); err != nil || got.status != http.StatusOK {
 		t.Errorf("meanwhile: %d, %v", got.status, err)
 	}
 	waiting.Wait()
@@ -88,13 +88,13 @@ func TestInFlightOverOneConnection(t *testing.T) {
 	l := newLab(t, telnyxtest.Options{Latency: time.Second}, users...)
 	s := startSecured(t, l, nil, setting{"TOKENSVC_LIMITS_IN_FLIGHT", fmt.Sprint(room)})
 	transport := s.transport(t, s.trust())
-	if _, err := from(t.Context(), transport, http.MethodGet, s.URL+"/openapi.yaml", ""); err != nil { // the connection
+	if _, err := from(t.Context(), transport, http.MethodGet, s.Listen+"/openapi.yaml", ""); err != nil { // the connection
 		t.Fatal(err)
 	}
 	answers := make(chan got, many)
 	for _, user := range users {
 		go func() {
-			answer, err := from(t.Context(), transport, http.MethodPost, s.URL+"/v1/token", l.issuer.Bearer(user, nil))
+			answer, err := from(t.Context(), transport, http.MethodPost, s.Listen+"/v1/token", l.issuer.Bearer(user, nil))
 			if err != nil {
 				t.Errorf("%s: %v", user, err)
 			}
@@ -119,7 +119,7 @@ func TestInFlightOverOneConnection(t *testing.T) {
 // care.
 func TestBoundsOfAnHTTP2Connection(t *testing.T) {
 	s := startSecured(t, newLab(t, telnyxtest.Options{}, "alice"), nil)
-	for _, address := range []string{s.URL, s.OpsURL} {
+	for _, address := range []string{s.Listen, s.Ops} {
 		config := s.trust()
 		config.NextProtos = []string{"h2"}
 		conn, err := (&tls.Dialer{Config: config}).DialContext(t.Context(), "tcp", strings.TrimPrefix(address, "https://"))

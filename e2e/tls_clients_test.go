@@ -41,15 +41,15 @@ func TestClientsShowCertificates(t *testing.T) {
 		what, method, address, bearer   string
 		good, nothing, expired, foreign int
 	}{
-		{"a token", http.MethodPost, s.URL + "/v1/token", alice, 200, none, none, none},
-		{"a token without a bearer", http.MethodPost, s.URL + "/v1/token", "", 401, none, none, none},
-		{"the contract", http.MethodGet, s.URL + "/openapi.yaml", "", 200, none, none, none},
-		{"liveness", http.MethodGet, s.OpsURL + "/livez", "", 200, 200, none, none},
-		{"readiness", http.MethodGet, s.OpsURL + "/readyz", "", 200, 200, none, none},
-		{"metrics", http.MethodGet, s.OpsURL + "/metrics", "", 200, 403, none, none},
-		{"the users", http.MethodGet, s.OpsURL + "/admin/v1/users", adminToken, 200, 403, none, none},
-		{"the users without the admin token", http.MethodGet, s.OpsURL + "/admin/v1/users", "", 401, 403, none, none},
-		{"a path like a probe's", http.MethodGet, s.OpsURL + "/livez/../metrics", "", 404, 403, none, none},
+		{"a token", http.MethodPost, s.Listen + "/v1/token", alice, 200, none, none, none},
+		{"a token without a bearer", http.MethodPost, s.Listen + "/v1/token", "", 401, none, none, none},
+		{"the contract", http.MethodGet, s.Listen + "/openapi.yaml", "", 200, none, none, none},
+		{"liveness", http.MethodGet, s.Ops + "/livez", "", 200, 200, none, none},
+		{"readiness", http.MethodGet, s.Ops + "/readyz", "", 200, 200, none, none},
+		{"metrics", http.MethodGet, s.Ops + "/metrics", "", 200, 403, none, none},
+		{"the users", http.MethodGet, s.Ops + "/admin/v1/users", adminToken, 200, 403, none, none},
+		{"the users without the admin token", http.MethodGet, s.Ops + "/admin/v1/users", "", 401, 403, none, none},
+		{"a path like a probe's", http.MethodGet, s.Ops + "/livez/../metrics", "", 404, 403, none, none},
 	} {
 		for who, config := range map[string]*tls.Config{"a good": good, "no": s.trust(), "an expired": expired, "a foreign": foreign} {
 			want := map[string]int{"a good": row.good, "no": row.nothing, "an expired": row.expired, "a foreign": row.foreign}[who]
@@ -58,7 +58,7 @@ func TestClientsShowCertificates(t *testing.T) {
 			}
 		}
 	}
-	s.env["TOKENSVC_OPS_LISTEN"] = strings.TrimPrefix(s.OpsURL, "https://")
+	s.env["TOKENSVC_OPS_LISTEN"] = strings.TrimPrefix(s.Ops, "https://")
 	s.run(t, 0, "healthcheck")
 }
 
@@ -74,14 +74,14 @@ func TestClientsOfAnAuthorityThatIsGone(t *testing.T) {
 	const kept, gone = http.StatusOK, http.StatusMisdirectedRequest
 	ask := func(name string, want int) {
 		t.Helper()
-		answer, err := from(t.Context(), connections[name], http.MethodPost, s.URL+"/v1/token", alice)
+		answer, err := from(t.Context(), connections[name], http.MethodPost, s.Listen+"/v1/token", alice)
 		if (err != nil) != (want == none) || answer.status != want {
 			t.Errorf("over %s: %d, want %d (%v)", name, answer.status, want, err)
 		}
 	}
 	for name := range connections {
 		ask(name, kept)
-		if got := s.status(t, config, http.MethodPost, s.URL+"/v1/token", alice); got != kept { // which resumes
+		if got := s.status(t, config, http.MethodPost, s.Listen+"/v1/token", alice); got != kept { // which resumes
 			t.Errorf("over a connection that is resumed: %d", got)
 		}
 	}
@@ -90,7 +90,7 @@ func TestClientsOfAnAuthorityThatIsGone(t *testing.T) {
 		ask(name, gone)
 		ask(name, none)
 	}
-	if got := s.status(t, s.showing(t, after, time.Now().Add(time.Hour)), http.MethodPost, s.URL+"/v1/token", alice); got != kept {
+	if got := s.status(t, s.showing(t, after, time.Now().Add(time.Hour)), http.MethodPost, s.Listen+"/v1/token", alice); got != kept {
 		t.Errorf("with a certificate of the new authority: %d", got)
 	}
 }
@@ -104,7 +104,7 @@ func TestUsersOfAServiceWithTLS(t *testing.T) {
 	for name, text := range map[string]string{"ca.pem": s.ca.pem, "operator.pem": cert, "operator.key": key, "token": adminToken} {
 		writeFile(t, s.file(name), text)
 	}
-	server := []string{"-server", s.OpsURL, "-token-file", s.file("token")}
+	server := []string{"-server", s.Ops, "-token-file", s.file("token")}
 	trust := []string{"-ca-file", s.file("ca.pem")}
 	ours := []string{"-cert-file", s.file("operator.pem"), "-key-file", s.file("operator.key")}
 	for _, row := range []struct {

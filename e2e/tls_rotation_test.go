@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tokensvc/tokensvc/e2e/process"
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
 )
 
@@ -43,12 +44,12 @@ func startTLSLoad(t *testing.T, s *secured, bearer string) *tlsLoad {
 				tick := time.NewTicker(20 * time.Millisecond) // within the rate of one user
 				defer tick.Stop()
 				for ; ctx.Err() == nil; <-tick.C {
-					load.add(from(context.WithoutCancel(ctx), transport, http.MethodPost, s.URL+"/v1/token", bearer))
+					load.add(from(context.WithoutCancel(ctx), transport, http.MethodPost, s.Listen+"/v1/token", bearer))
 				}
 			})
 		}
 	}
-	eventually(t, 10*time.Second, "load", func() error { return load.wantMore(1, 1) })
+	process.Eventually(t, 10*time.Second, "load", func() error { return load.wantMore(1, 1) })
 	return load
 }
 
@@ -123,7 +124,7 @@ func TestCertificatesAreReplacedUnderLoad(t *testing.T) {
 		for _, part := range []string{cert[:len(cert)/2], cert} {
 			said := s.whenChanged(t, refused, func() {
 				write(t, s.file("cert.pem"), part)
-				s.signal(t, syscall.SIGHUP) // or it is said once, of both
+				s.Signal(t, syscall.SIGHUP) // or it is said once, of both
 			})
 			if said["level"] != "error" || said["error"] != "cert_file: is not a certificate in PEM that fits the key_file" {
 				t.Errorf("the log says %v", said)
@@ -136,9 +137,9 @@ func TestCertificatesAreReplacedUnderLoad(t *testing.T) {
 		if string(s.shown(t).Raw) != rawOf(cert) {
 			t.Error("a new connection is not shown the new certificate")
 		}
-		eventually(t, 5*time.Second, "the new certificate", func() error { return load.wantSeen(cert) })
+		process.Eventually(t, 5*time.Second, "the new certificate", func() error { return load.wantSeen(cert) })
 		want := fmt.Sprintf("tokensvc_certificate_expiry_timestamp_seconds{listener=\"listen\"} %g\n", float64(end.Unix()))
-		eventually(t, 5*time.Second, want, func() error {
+		process.Eventually(t, 5*time.Second, want, func() error {
 			if !strings.Contains(s.metrics(t, s.trust()), want) {
 				return errors.New("it is not in the metrics")
 			}
@@ -158,7 +159,7 @@ func TestStopOverHTTP2(t *testing.T) {
 	ask := func(user string) (reused bool) {
 		t.Helper()
 		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused }})
-		answer, err := from(ctx, transport, http.MethodPost, s.URL+"/v1/token", l.issuer.Bearer(user, nil))
+		answer, err := from(ctx, transport, http.MethodPost, s.Listen+"/v1/token", l.issuer.Bearer(user, nil))
 		if err != nil || answer.status != http.StatusOK || answer.protocol != 2 {
 			t.Errorf("%s: %v over HTTP/%d, %v", user, answer.status, answer.protocol, err)
 		}
@@ -172,17 +173,17 @@ func TestStopOverHTTP2(t *testing.T) {
 			t.Error("the second request has a connection of its own")
 		}
 	})
-	eventually(t, 5*time.Second, "the request in flight", func() error { return wantRequests(l, 2) })
-	s.signal(t, syscall.SIGTERM)
+	process.Eventually(t, 5*time.Second, "the request in flight", func() error { return wantRequests(l, 2) })
+	s.Signal(t, syscall.SIGTERM)
 	s.awaitLogged(t, 0, "stopping")
 	waiting.Wait()
-	eventually(t, time.Second, "a connection of its own", func() error {
+	process.Eventually(t, time.Second, "a connection of its own", func() error {
 		if ask("alice") {
 			return errors.New("a connection on which a last answer was given is used again")
 		}
 		return nil
 	})
-	if err := s.awaitExit(t); err != nil {
+	if err := s.AwaitExit(t); err != nil {
 		t.Errorf("%v, want exit status 0", err)
 	}
 	s.service.wantIssued(t, int(served.Load()))

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tokensvc/tokensvc/e2e/process"
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
 )
 
@@ -40,9 +41,9 @@ func startSecured(t *testing.T, l *lab, clients *authority, settings ...setting)
 	}
 	l.env = l.with(settings...)
 	s.service = launchService(t, l.env)
-	s.URL, s.OpsURL = overTLS(s.URL), overTLS(s.OpsURL)
+	s.Listen, s.Ops = overTLS(s.Listen), overTLS(s.Ops)
 	s.client = checked(t, s.transport(t, s.trust()))
-	s.awaitReady(t)
+	s.AwaitReady(t)
 	return s
 }
 
@@ -117,9 +118,9 @@ func TestTLSOnBothListeners(t *testing.T) {
 	bearer := s.issuer.Bearer("alice", nil)
 	for protocol, transport := range map[int]*http.Transport{2: s.transport(t, s.trust()), 1: s.over11(t, s.trust())} {
 		for _, row := range []struct{ method, address, bearer, says string }{
-			{http.MethodPost, s.URL + "/v1/token", bearer, `"token"`},
-			{http.MethodGet, s.OpsURL + "/readyz", "", `"ready":true`},
-			{http.MethodGet, s.OpsURL + "/metrics", "", "tokensvc_build_info"},
+			{http.MethodPost, s.Listen + "/v1/token", bearer, `"token"`},
+			{http.MethodGet, s.Ops + "/readyz", "", `"ready":true`},
+			{http.MethodGet, s.Ops + "/metrics", "", "tokensvc_build_info"},
 		} {
 			answer, err := from(t.Context(), transport, row.method, row.address, row.bearer)
 			if err != nil || answer.status != http.StatusOK || answer.protocol != protocol || !strings.Contains(answer.body, row.says) {
@@ -127,7 +128,7 @@ func TestTLSOnBothListeners(t *testing.T) {
 			}
 		}
 	}
-	for _, address := range []string{s.URL + "/v1/token", s.OpsURL + "/readyz"} {
+	for _, address := range []string{s.Listen + "/v1/token", s.Ops + "/readyz"} {
 		if res := do(t, httpClient, newRequest(t, http.MethodGet, strings.Replace(address, "https:", "http:", 1), nil)); res.status != http.StatusBadRequest {
 			t.Errorf("without TLS: %d, want 400 and nothing else", res.status)
 		}
@@ -139,8 +140,8 @@ func TestTLSOnBothListeners(t *testing.T) {
 			t.Errorf("the metrics do not say %s", want)
 		}
 	}
-	s.env["TOKENSVC_OPS_LISTEN"] = strings.TrimPrefix(s.OpsURL, "https://")
-	s.env["TOKENSVC_LISTEN"] = strings.TrimPrefix(s.URL, "https://")
+	s.env["TOKENSVC_OPS_LISTEN"] = strings.TrimPrefix(s.Ops, "https://")
+	s.env["TOKENSVC_LISTEN"] = strings.TrimPrefix(s.Listen, "https://")
 	s.run(t, 0, "healthcheck")
 	if said := s.run(t, 0, "check").stdout; strings.Count(said, "is taken by a tokensvc that runs") != 2 {
 		t.Errorf("check does not know the service that runs:\n%s", said)
@@ -150,7 +151,7 @@ func TestTLSOnBothListeners(t *testing.T) {
 // shown is the certificate that the public listener shows to a new connection.
 func (s *secured) shown(t *testing.T) *x509.Certificate {
 	t.Helper()
-	answer, err := from(t.Context(), s.transport(t, s.trust()), http.MethodGet, s.URL+"/openapi.yaml", "")
+	answer, err := from(t.Context(), s.transport(t, s.trust()), http.MethodGet, s.Listen+"/openapi.yaml", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +160,7 @@ func (s *secured) shown(t *testing.T) *x509.Certificate {
 
 func (s *secured) metrics(t *testing.T, config *tls.Config) string {
 	t.Helper()
-	answer, err := from(t.Context(), s.transport(t, config), http.MethodGet, s.OpsURL+"/metrics", "")
+	answer, err := from(t.Context(), s.transport(t, config), http.MethodGet, s.Ops+"/metrics", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +172,7 @@ func TestTLSIsModern(t *testing.T) {
 	of12 := func(suites ...uint16) *tls.Config {
 		return &tls.Config{RootCAs: s.ca.pool(), MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS12, CipherSuites: suites}
 	}
-	for _, address := range []string{s.URL, s.OpsURL} {
+	for _, address := range []string{s.Listen, s.Ops} {
 		for name, row := range map[string]struct {
 			config *tls.Config
 			agreed bool
@@ -194,13 +195,13 @@ func TestTLSIsModern(t *testing.T) {
 		}
 	}
 	failed := `tokensvc_tls_handshakes_failed_total{listener="listen"} 4`
-	eventually(t, 5*time.Second, failed, func() error {
+	process.Eventually(t, 5*time.Second, failed, func() error {
 		if !strings.Contains(s.metrics(t, s.trust()), failed) {
 			return errors.New("it is not in the metrics")
 		}
 		return nil
 	})
-	if said := s.logged("http server"); len(said) > 0 { // or whoever likes fills the log
+	if said := s.Logged("http server"); len(said) > 0 { // or whoever likes fills the log
 		t.Errorf("the log tells of handshakes: %v", said)
 	}
 }

@@ -118,6 +118,7 @@ func (p parts) check(ctx context.Context) []checked {
 	}
 	looks = append(looks,
 		func() []checked { return p.checkListeners(ctx) },
+		func() []checked { return []checked{p.cfg.Audit.check()} },
 	)
 	found := make([][]checked, len(looks))
 	var looking sync.WaitGroup

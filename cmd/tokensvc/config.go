@@ -69,6 +69,7 @@ type Config struct {
 	Vending VendingConfig
 	Limits  LimitsConfig
 	Log     LogConfig
+	Audit   AuditConfig
 }
 
 // TelnyxConfig says how Telnyx is reached.
@@ -172,6 +173,14 @@ type LogConfig struct {
 	// Format is json, console, or "" (the default): console on a terminal,
 	// else json.
 	Format string
+}
+
+// AuditConfig says where records of decisions go. There is no way to have none.
+type AuditConfig struct {
+	// File is a path, or - for standard output, the default.
+	File string
+	// OnFailure is refuse, the default: no token that cannot be recorded; or vend.
+	OnFailure string
 }
 
 // A Problem is one thing wrong with the configuration. It holds no value from

@@ -252,6 +252,9 @@ func issuerSettings(issuer *IssuerConfig) []setting {
 	}
 }
 
+// The values of audit.on_failure.
+const onFailureRefuse, onFailureVend = "refuse", "vend"
+
 // The values of limits.scope.
 const scopeReplica, scopeShared = "replica", "shared"
 
@@ -309,6 +312,14 @@ func serviceSettings(c *Config) []setting {
 			key: "log.format", variable: "TOKENSVC_LOG_FORMAT", unset: "`console` on a terminal, else `json`",
 			field: asOneOf(&c.Log.Format, "json", "console"),
 			help:  "How lines are logged.",
+		}, {
+			key: "audit.file", variable: "TOKENSVC_AUDIT_FILE", byDefault: standardOutput,
+			field: asAuditFile(&c.Audit.File),
+			help:  "File to which a record of every decision is appended.",
+		}, {
+			key: "audit.on_failure", variable: "TOKENSVC_AUDIT_ON_FAILURE", byDefault: onFailureRefuse,
+			field: asOneOf(&c.Audit.OnFailure, onFailureRefuse, onFailureVend),
+			help:  "Whether tokens are refused or handed out while they cannot be recorded.",
 		},
 	}
 }

@@ -123,7 +123,8 @@ func TestConfigVariablesAloneSuffice(t *testing.T) {
 			RequestTimeout:   15 * time.Second,
 			DrainTimeout:     30 * time.Second,
 		},
-		Log: LogConfig{Level: "info"},
+		Log:   LogConfig{Level: "info"},
+		Audit: AuditConfig{File: "-", OnFailure: "refuse"},
 	}
 	if diff := cmp.Diff(want, mustLoad(t, "", enough...), compareConfigs...); diff != "" {
 		t.Error(diff)
@@ -197,7 +198,8 @@ func everything(folder string) Config {
 			DrainTimeout:     7 * time.Second,
 			DrainDelay:       8 * time.Second,
 		},
-		Log: LogConfig{Level: "debug", Format: "console"},
+		Log:   LogConfig{Level: "debug", Format: "console"},
+		Audit: AuditConfig{File: filepath.Join(folder, "audit.jsonl"), OnFailure: "vend"},
 	}
 }
 
@@ -235,6 +237,7 @@ cache_password_file: password
 vending: {min_life: 0.25}
 limits: {user_per_minute: 60, user_burst: 20, address_per_minute: 0, address_burst: 9, scope: shared, in_flight: 12, connections: 13, request_timeout: 6s, drain_timeout: 7s, drain_delay: 8s}
 log: {level: debug, format: console}
+audit: {file: audit.jsonl, on_failure: vend}
 `)
 	folder := filepath.Dir(path)
 	writeKey(t, filepath.Join(folder, "key"), testKey+"\n")
@@ -306,6 +309,8 @@ func TestConfigEveryVariable(t *testing.T) {
 		"TOKENSVC_LIMITS_DRAIN_DELAY=8s",
 		"TOKENSVC_LOG_LEVEL=debug",
 		"TOKENSVC_LOG_FORMAT=console",
+		"TOKENSVC_AUDIT_FILE="+filepath.Join(folder, "audit.jsonl"),
+		"TOKENSVC_AUDIT_ON_FAILURE=vend",
 	)
 	if diff := cmp.Diff(everything(folder), got, compareConfigs...); diff != "" {
 		t.Error(diff)

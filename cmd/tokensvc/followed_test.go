@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/pem"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -68,7 +69,7 @@ func openProxied(t *testing.T) *proxied {
 	p.put(t, "key", p.pair.privateKey)
 	p.put(t, "ca", p.pair.certificate)
 	var err error
-	if p.service, err = newService(mustLoad(t, path, enough[0]), zerolog.New(&p.log)); err != nil {
+	if p.service, err = newService(mustLoad(t, path, enough[0]), zerolog.New(&p.log), io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	return p

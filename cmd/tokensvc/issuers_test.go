@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -161,7 +162,7 @@ func openService(t *testing.T, log *bytes.Buffer, environ ...string) *service {
 	t.Helper()
 	users := filepath.Join(t.TempDir(), "users.yaml")
 	writeKey(t, users, "users: {}\n")
-	s, err := newService(mustLoad(t, "", withEnviron(append(environ, "TOKENSVC_DIRECTORY=file:"+users)...)...), zerolog.New(log))
+	s, err := newService(mustLoad(t, "", withEnviron(append(environ, "TOKENSVC_DIRECTORY=file:"+users)...)...), zerolog.New(log), io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,6 +44,7 @@ var commands = []command{
 	{"users", "see and change the people in the directory: tokensvc users COMMAND", users},
 	{"migrate", "bring the directory's database to this version's schema: tokensvc migrate [-config tokensvc.yaml]", migrate},
 	{"reconcile", "compare the directory with what is at Telnyx: tokensvc reconcile [-config tokensvc.yaml] [-apply]", reconcile},
+	{"audit", "say whether records of decisions are whole: tokensvc audit verify FILE…", auditCommand},
 	{"dev", "try everything on this machine: tokensvc dev", dev},
 	{"healthcheck", "ask a running service whether it is ready, for a container's HEALTHCHECK", healthcheck},
 	{"version", "print the version", printVersion},

@@ -66,6 +66,8 @@ type tally struct {
 type whereBooks struct {
 	config, server, tokenFile string
 	trust                     serverTrust
+
+	audit AuditConfig // zero if a service keeps the records
 }
 
 func (w *whereBooks) declare(flags *flag.FlagSet) {
@@ -97,5 +99,6 @@ func (w *whereBooks) open(ctx context.Context, environ []string, fill bool) (boo
 	case !cfg.Directory.isDatabase():
 		return nil, usageError{errNoDatabase}
 	}
+	w.audit = cfg.Audit
 	return cfg.openBooks(ctx, fill)
 }
