@@ -36,6 +36,8 @@ var scenes = map[string]func(*testing.T, *session){
 	"operator":  asAnOperator,
 	"redis":     besideARedis,
 	"postgres":  besideAPostgreSQL,
+	"compose":   withCompose,
+	"cluster":   withACluster,
 }
 
 // atADesk is `make dev` and what one does with it. Its ports are free ones.
