@@ -120,11 +120,16 @@ soak: need ## run the service for SOAK (1h) at a moderate load, and see whether 
 bench-scale: ## count what a login costs Telnyx, Redis, PostgreSQL and the service, with 1, 2 and 4 replicas
 	go run ./bench/scale $(ARGS)
 
+# Images are built and run by buildah and runc, which want no daemon.
+.PHONY: need-image
+need-image:
+	@tools/need buildah:buildah runc:runc systemd-analyze:systemd
+
 # The race detector wants a C compiler, what dev prints for people is pasted by a
 # test, the end-to-end tests want a browser, the directory's a PostgreSQL of their
 # own, and those of what replicas share a Redis.
 .PHONY: need
-need:
+need: need-image
 	@tools/need gcc:gcc curl:curl openssl:openssl /usr/include/stdlib.h:libc6-dev chromium:chromium \
 		'/usr/lib/postgresql/*/bin/initdb:postgresql' redis-server:redis-server promtool:prometheus
 

@@ -24,7 +24,7 @@ const (
 
 // surround gives containers a database and a cache, and the session the programs
 // that make containers. The password is the database's.
-func surround(t *testing.T, s *session, password string) (here *surroundings, redis *redistest.Server, database string) {
+func surround(t *testing.T, s *session, password string) (here *surroundings, redis *redistest.Server) {
 	t.Helper()
 	w := newWorld(t, s)
 	vars := w.variables(t, s)
@@ -35,10 +35,11 @@ func surround(t *testing.T, s *session, password string) (here *surroundings, re
 		t.Fatal(err)
 	}
 	redis = redistest.StartT(t)
-	admin := pgtest.StartWithT(t, pgtest.Options{Password: password}).NewDatabase(t)
+	database := pgtest.StartWithT(t, pgtest.Options{Password: password}).NewDatabase(t)
 	here = &surroundings{
 		Binary: binary, Folder: filepath.Join(s.temp, "containers"), Variables: vars, Ops: vars["TOKENSVC_OPS_LISTEN"],
-		Database: admin, Cache: redis.Addr(), Names: []string{issuerSaid, w.issuer.URL()},
+		Database: strings.Replace(database, "@", ":"+password+"@", 1), Cache: redis.Addr(),
+		Names: []string{issuerSaid, w.issuer.URL(), composeDatabase, database, databaseSaid, database},
 	}
 	s.env["STAND_IN"], s.env[standInIn] = self, filepath.Join(s.temp, "surroundings")
 	s.env["TELNYX_API_KEY"] = apiKey
@@ -46,7 +47,7 @@ func surround(t *testing.T, s *session, password string) (here *surroundings, re
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { here.end(t) })
-	return here, redis, strings.Replace(admin, ":"+password+"@", "@", 1)
+	return here, redis
 }
 
 // end ends the container that went on, if there was one.
@@ -93,8 +94,8 @@ func (s *session) checkout(t *testing.T) {
 // withCompose is a machine that has docker compose, and the checkout.
 func withCompose(t *testing.T, s *session) {
 	t.Helper()
-	here, redis, database := surround(t, s, "aPasswordThatIsReplaced")
-	here.Names = append(here.Names, composeDatabase, database, composeCache, redis.URL())
+	here, redis := surround(t, s, "aPasswordThatIsReplaced")
+	here.Names = append(here.Names, composeCache, redis.URL())
 	here.Passwords = map[string]string{"database": "postgres_password", "cache": "redis_password"}
 	s.tellStandIns(t, here)
 	s.checkout(t)
@@ -105,11 +106,11 @@ func withCompose(t *testing.T, s *session) {
 func withACluster(t *testing.T, s *session) {
 	t.Helper()
 	const databasePassword, cachePassword = "theDatabasesPassword", "theCachesPassword"
-	here, redis, database := surround(t, s, databasePassword)
+	here, redis := surround(t, s, databasePassword)
 	if err := redis.Tell("ACL", "SETUSER", "tokensvc", "on", ">"+cachePassword, "~*", "+@all"); err != nil {
 		t.Fatal(err)
 	}
-	here.Names = append(here.Names, databaseSaid, database, clusterCache, strings.Replace(redis.URL(), "redis://", "redis://tokensvc@", 1))
+	here.Names = append(here.Names, clusterCache, strings.Replace(redis.URL(), "redis://", "redis://tokensvc@", 1))
 	here.Template = filepath.Join(s.temp, "template")
 	// Helm is in a module of its own.
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", here.Template, "./template")

@@ -56,6 +56,10 @@ func standIn(name string, args []string) int {
 	}
 	programs := map[string]func(surroundings, []string) error{"compose": compose, "helm": helm, "kubectl": kubectl}
 	if err := programs[name](s, args); err != nil {
+		var ended *exec.ExitError
+		if errors.As(err, &ended) { // and has said why
+			return ended.ExitCode()
+		}
 		return complain(name, err)
 	}
 	return 0
@@ -91,7 +95,7 @@ func (s surroundings) toEnd(c container) error {
 	cmd.Stdout, cmd.Stderr = nil, nil // what containers write is in their logs
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		err = fmt.Errorf("%w: %s", err, out)
+		err = fmt.Errorf("%v: %s", err, out)
 	}
 	return err
 }
