@@ -66,6 +66,10 @@ chart: ## check the Helm chart
 chart-schema: ## have the chart's schema know the keys of docs/configuration.md
 	cd deploy/charttest && go test -count=1 -run TestSchemaKnowsEveryKeyOfTheConfiguration . -write
 
+.PHONY: verify-docs
+verify-docs: need ## run what README.md and docs have one run, and compare what appears
+	NO_SKIP=1 go test -count=1 ./e2e/manual
+
 .PHONY: lint
 lint: ## gofmt, go vet, golangci-lint
 	@bad=$$(gofmt -l $(GOFILES)); [[ -z $$bad ]] || { printf 'gofmt would change:\n%s\n' "$$bad"; exit 1; }
@@ -146,6 +150,8 @@ need-image:
 need: need-image
 	@tools/need gcc:gcc curl:curl /usr/include/stdlib.h:libc6-dev chromium:chromium \
 		'/usr/lib/postgresql/*/bin/initdb:postgresql' redis-server:redis-server promtool:prometheus sqlite3:sqlite3
+	@tools/need gcc:gcc curl:curl openssl:openssl /usr/include/stdlib.h:libc6-dev chromium:chromium \
+		'/usr/lib/postgresql/*/bin/initdb:postgresql' redis-server:redis-server promtool:prometheus
 
 $(PROVIDER): e2e/provider/package.json e2e/provider/package-lock.json
 	npm ci --prefix e2e/provider --no-audit --no-fund
