@@ -23,7 +23,7 @@ import (
 
 // readDashboard reads the dashboard by Grafana's own schema, which knows every word
 // that may be in it.
-func readDashboard(t *testing.T) dashboard.Dashboard {
+func readDashboard(t *testing.T) dashboard.Dashboard { //nolint:staticcheck // the newer schema is one that older Grafanas cannot read
 	t.Helper()
 	runtime := cog.NewRuntime()
 	runtime.RegisterPanelcfgVariant(bargauge.VariantConfig())
@@ -35,7 +35,7 @@ func readDashboard(t *testing.T) dashboard.Dashboard {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var d dashboard.Dashboard
+	var d dashboard.Dashboard //nolint:staticcheck // as above
 	// What it returns is never nil, and empty when all is well.
 	if problems, ok := errors.AsType[cog.BuildErrors](d.UnmarshalJSONStrict(content)); !ok || len(problems) > 0 {
 		t.Fatalf("Grafana would not take it: %v", problems)
