@@ -107,8 +107,8 @@ bench-storm: ## have 10,000 users log in within 10 s; ARGS="-replicas 2"
 	go run ./bench/storm -plot $(PLOTS)/storm.svg $(ARGS)
 
 .PHONY: dashboard
-dashboard: ## draw docs/img/dashboard.png, the dashboard on the data of a storm; ARGS="-postgres"
-	@tools/need redis-server:redis-server chromium:chromium prometheus:prometheus
+dashboard: ## draw docs/img/dashboard.png, the dashboard on the data of a storm; ARGS="-replicas 4"
+	@tools/need redis-server:redis-server chromium:chromium prometheus:prometheus '/usr/lib/postgresql/*/bin/initdb:postgresql'
 	go run ./bench/dashboard $(ARGS)
 
 .PHONY: bench-flood
