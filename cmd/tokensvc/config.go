@@ -65,6 +65,7 @@ type Config struct {
 	Cache   CacheConfig
 	Vending VendingConfig
 	Limits  LimitsConfig
+	Tracing TracingConfig
 	Log     LogConfig
 }
 

@@ -53,6 +53,7 @@ func registeredMetrics() map[string][]string {
 	measurePace(registry, func() pacing.State { return pacing.State{} })
 	registry.MustRegister(newKeyCollector(func() telnyx.State { return telnyx.State{} }))
 	registry.MustRegister(newKeptCollector(measured{}))
+	newSpanObserver(zerolog.Nop(), registry)
 	handler.NewMetrics(registry)
 
 	descs := make(chan *prometheus.Desc)

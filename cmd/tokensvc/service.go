@@ -18,6 +18,7 @@ import (
 	"github.com/tokensvc/tokensvc/internal/pacing"
 	"github.com/tokensvc/tokensvc/internal/shared"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
+	"github.com/tokensvc/tokensvc/internal/tracing"
 	"github.com/tokensvc/tokensvc/internal/vending"
 	"github.com/tokensvc/tokensvc/web"
 )
@@ -37,6 +38,7 @@ type service struct {
 	ops      *handler.Ops
 	admin    *handler.Admin // nil if nobody may use it
 	observer *observer
+	tracer   *tracing.Tracer // nil if nothing is traced
 	followed []*followed
 	hangup   <-chan os.Signal // to read files again; nil where nobody asks so
 
@@ -59,6 +61,9 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 	registry := newRegistry()
 	s.observer = newObserver(log, registry)
 
+	if err := s.openTracer(registry); err != nil {
+		return nil, err
+	}
 	if err := s.openVerifier(); err != nil {
 		return nil, err
 	}
@@ -85,6 +90,7 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 		UserPerMinute: cfg.Limits.UserPerMinute, UserBurst: cfg.Limits.UserBurst,
 		AddressPerMinute: cfg.Limits.AddressPerMinute, AddressBurst: cfg.Limits.AddressBurst, SharedRate: s.sharedRate(),
 		InFlight: cfg.Limits.InFlight, Timeout: cfg.Limits.RequestTimeout,
+		Tracer: s.tracer, TrustParent: cfg.Tracing.TrustParent == trustAnybody,
 		Metrics: metrics, Log: log, Issued: s.issued, Now: now,
 	})
 	if err != nil {
@@ -121,6 +127,9 @@ func (s *service) openVerifier() error {
 	}
 	cfg := s.cfg.authz(issuers)
 	cfg.OnFetch = s.observer.fetch
+	if s.tracer != nil {
+		cfg.Around = s.tracer.ToIssuer
+	}
 	if path := s.cfg.DPoPNonceKeyFile; path != "" {
 		key, err := openSecretFile(path, readNonceKey)
 		if err != nil {
@@ -203,6 +212,7 @@ func (s *service) shutdown(delay time.Duration) error {
 	s.pacer.Close()
 	s.client.CloseIdleConnections()
 	s.background.CloseIdleConnections()
+	s.closeTracer()
 	s.log.Info().Msg("stopped")
 	return err
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/directory/store"
 	"github.com/tokensvc/tokensvc/internal/secret"
+	"github.com/tokensvc/tokensvc/internal/tracing"
 )
 
 // Bounds of the admin API.
@@ -70,6 +71,9 @@ type AdminConfig struct {
 	InFlight int
 	// Timeout bounds one request. An import has ImportTimeout.
 	Timeout time.Duration
+	// Tracer traces the requests, if whoever sends them wants it or by its own
+	// choice. Default nil: none.
+	Tracer  *tracing.Tracer
 	Metrics *Metrics
 	Log     zerolog.Logger
 	// Now is the clock. Default time.Now.
@@ -111,6 +115,7 @@ func NewAdmin(cfg AdminConfig) (*Admin, error) {
 	every := func(room int, timeout time.Duration) intake {
 		return intake{
 			metrics: cfg.Metrics, log: cfg.Log, now: cfg.Now, timeout: timeout, room: int64(room),
+			traces: traces{tracer: cfg.Tracer, all: true},
 			client: peer, dpop: cfg.Issuer.UsesDPoP(),
 		}
 	}

@@ -30,7 +30,8 @@ type intake struct {
 	inFlight atomic.Int64
 	client   func(*http.Request) netip.Addr // who sent a request
 	dpop     bool                           // callers are told that bearers may be bound to a key
-	telnyx   string                         // what is below this path is refused in Telnyx's words; "" for none
+	traces   traces
+	telnyx   string // what is below this path is refused in Telnyx's words; "" for none
 }
 
 // serve has an endpoint answer one request. fromProxy says that the request came
@@ -47,7 +48,7 @@ func (i *intake) serve(route string, e endpoint, fromProxy bool, w http.Response
 		outcome:   Answered, // unless there is more to say
 	}
 	defer i.finish(ev)
-	ctx := &deadline{Context: r.Context(), at: ev.began.Add(i.timeout)}
+	ctx := &deadline{Context: i.traces.begin(ev, r), at: ev.began.Add(i.timeout)}
 	defer ctx.end()
 	ev.end(i.attempt(ctx, e, ev, w, r))
 	if ev.err != nil {
@@ -69,6 +70,7 @@ func (i *intake) attempt(ctx context.Context, e endpoint, ev *event, w http.Resp
 func (i *intake) finish(ev *event) {
 	took := time.Since(ev.began)
 	i.metrics.request(ev, took)
+	ev.told()
 	line := i.log.WithLevel(ev.level()).EmbedObject(ev).Dur("duration_ms", took.Round(time.Microsecond))
 	if p, ok := errors.AsType[*crash.Error](ev.err); ok {
 		line.Bytes("stack", p.Stack)

@@ -16,6 +16,7 @@ import (
 	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
+	"github.com/tokensvc/tokensvc/internal/tracing"
 	"github.com/tokensvc/tokensvc/internal/vending"
 )
 
@@ -80,6 +81,12 @@ type Config struct {
 	// and when. It must not wait. Default none.
 	Issued func(telnyx.CredentialID, time.Time)
 
+	// Tracer traces the requests. Default nil: none.
+	Tracer *tracing.Tracer
+	// TrustParent lets everybody decide whether their request is traced, and not
+	// only the trusted proxies.
+	TrustParent bool
+
 	Metrics *Metrics
 	Log     zerolog.Logger
 	// Now is the clock. Default time.Now.
@@ -133,6 +140,7 @@ func New(cfg Config) (*Service, error) {
 	s := &Service{
 		intake: intake{
 			metrics: cfg.Metrics, log: cfg.Log, now: cfg.Now,
+			traces:  traces{cfg.Tracer, cfg.TrustParent, cfg.TrustedProxies},
 			timeout: cfg.Timeout, room: int64(cfg.InFlight), client: peer, dpop: cfg.DPoP, telnyx: cfg.BasePath + telnyxPaths,
 		},
 		verifier: cfg.Verifier, directory: cfg.Directory, vendor: cfg.Vendor, shares: shares, addresses: addresses, issued: cfg.Issued,
