@@ -81,7 +81,7 @@ bench: $(HANDWRITTEN) ## measure what a token costs, beside bare net/http and se
 
 .PHONY: bench-storm
 bench-storm: ## have 10,000 users log in within 10 s; ARGS="-replicas 2"
-	@tools/need redis-server:redis-server
+	@tools/need redis-server:redis-server prlimit:util-linux
 	go run ./bench/storm -plot $(PLOTS)/storm.svg $(ARGS)
 
 .PHONY: bench-flood
@@ -117,7 +117,7 @@ bench-scale: ## count what a login costs Telnyx, Redis, PostgreSQL and the servi
 .PHONY: need
 need:
 	@tools/need gcc:gcc curl:curl /usr/include/stdlib.h:libc6-dev chromium:chromium \
-		'/usr/lib/postgresql/*/bin/initdb:postgresql' redis-server:redis-server
+		'/usr/lib/postgresql/*/bin/initdb:postgresql' redis-server:redis-server prlimit:util-linux
 
 $(PROVIDER): e2e/provider/package.json e2e/provider/package-lock.json
 	npm ci --prefix e2e/provider --no-audit --no-fund

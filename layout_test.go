@@ -58,6 +58,7 @@ var mayImport = map[string][]string{
 	"e2e":          {},
 	"e2e/process":  {},
 
+	"e2e/audit":       {},
 	"e2e/phone":       {},
 	"e2e/reliability": {},
 	"tools/gotest":    {},
