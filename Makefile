@@ -81,8 +81,13 @@ bench: $(HANDWRITTEN) ## measure what a token costs, beside bare net/http and se
 
 .PHONY: bench-storm
 bench-storm: ## have 10,000 users log in within 10 s; ARGS="-replicas 2"
-	@tools/need redis-server:redis-server prlimit:util-linux
+	@tools/need redis-server:redis-server
 	go run ./bench/storm -plot $(PLOTS)/storm.svg $(ARGS)
+
+.PHONY: dashboard
+dashboard: ## draw docs/img/dashboard.png, the dashboard on the data of a storm; ARGS="-postgres"
+	@tools/need redis-server:redis-server chromium:chromium prometheus:prometheus
+	go run ./bench/dashboard $(ARGS)
 
 .PHONY: bench-flood
 bench-flood: ## flood the service with forged bearers while somebody logs in
@@ -117,7 +122,7 @@ bench-scale: ## count what a login costs Telnyx, Redis, PostgreSQL and the servi
 .PHONY: need
 need:
 	@tools/need gcc:gcc curl:curl /usr/include/stdlib.h:libc6-dev chromium:chromium \
-		'/usr/lib/postgresql/*/bin/initdb:postgresql' redis-server:redis-server prlimit:util-linux
+		'/usr/lib/postgresql/*/bin/initdb:postgresql' redis-server:redis-server promtool:prometheus prlimit:util-linux
 
 $(PROVIDER): e2e/provider/package.json e2e/provider/package-lock.json
 	npm ci --prefix e2e/provider --no-audit --no-fund

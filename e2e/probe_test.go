@@ -32,12 +32,12 @@ func TestProbe(t *testing.T) {
 		status                     int
 		says                       []string // patterns of lines
 	}{
-		{"all is well", s.URL, alice, foreign, 0, []string{
+		{"all is well", s.Listen, alice, foreign, 0, []string{
 			`login +passed`, `no_bearer +passed`, `altered_bearer +passed`, `foreign_signature +passed`, `unsigned_bearer +passed`, `unknown_id +passed`, `foreign_id +passed`,
 		}},
-		{"somebody else's id that is alice's own", s.URL, alice, l.credentials["alice"], 3, []string{`login +passed`, `foreign_id +EXPOSED`}},
-		{"an expired bearer", s.URL, expired, foreign, 1, []string{`login +failed +answered 401 invalid_token`, `foreign_signature +skipped`}},
-		{"a bearer of somebody who has no credential", s.URL, carol, foreign, 1, []string{`login +failed +answered 403 no_credential`, `foreign_signature +passed`}},
+		{"somebody else's id that is alice's own", s.Listen, alice, l.credentials["alice"], 3, []string{`login +passed`, `foreign_id +EXPOSED`}},
+		{"an expired bearer", s.Listen, expired, foreign, 1, []string{`login +failed +answered 401 invalid_token`, `foreign_signature +skipped`}},
+		{"a bearer of somebody who has no credential", s.Listen, carol, foreign, 1, []string{`login +failed +answered 403 no_credential`, `foreign_signature +passed`}},
 		{"a service that vends to anybody", anybody.URL, alice, foreign, 3, []string{`login +passed`, `no_bearer +EXPOSED`, `foreign_signature +EXPOSED`, `foreign_id +EXPOSED`}},
 		{"nobody there", "http://127.0.0.1:1", alice, foreign, 1, []string{`login +failed +no answer`}},
 	} {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/tokensvc/tokensvc/internal/secret"
 )
@@ -30,16 +31,28 @@ func (f secretFiles) Texts() []secret.Text {
 	return all
 }
 
+// dates are when the files were changed that have the secrets; zero where there is
+// none.
+func (f secretFiles) dates() []time.Time {
+	all := make([]time.Time, len(f))
+	for i, s := range f {
+		if changed := s.dated.Load(); changed != nil {
+			all[i] = *changed
+		}
+	}
+	return all
+}
+
 // openAPIKeys makes the keys follow their files.
 func (s *service) openAPIKeys() {
 	files := s.cfg.Telnyx.files()
 	for i, key := range s.cfg.Telnyx.APIKeys {
-		f := newSecretFile("", readAPIKey, key)
-		s.keys = append(s.keys, f)
 		if len(files) == 0 {
+			s.keys = append(s.keys, newSecretFile("", nil, key))
 			continue
 		}
-		f.path = files[i]
+		f := newSecretFile(files[i], readAPIKey, key)
+		s.keys = append(s.keys, f)
 		s.follow(keyName(i, len(files)), f.path, f.readAgain)
 	}
 }

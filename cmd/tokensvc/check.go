@@ -222,10 +222,14 @@ func (p parts) adviceOnTelnyx(err error) string {
 func (p parts) checkListeners(ctx context.Context) []checked {
 	contract := p.cfg.BasePath + "/openapi.yaml"
 	var all []checked
-	for _, l := range []struct{ setting, address, path, says string }{
-		{"ops_listen", p.cfg.OpsListen, "/livez", "ok"},
-		{"listen", p.cfg.Listen, contract, "title: tokensvc"},
-		{"proxy_listen", p.cfg.ProxyListen, contract, "title: tokensvc"},
+	for _, l := range []struct {
+		setting, address string
+		tls              TLSConfig
+		path, says       string
+	}{
+		{"ops_listen", p.cfg.OpsListen, p.cfg.OpsTLS, "/livez", "ok"},
+		{"listen", p.cfg.Listen, p.cfg.TLS, contract, "title: tokensvc"},
+		{"proxy_listen", p.cfg.ProxyListen, p.cfg.ProxyTLS, contract, "title: tokensvc"},
 	} {
 		if l.address == "" {
 			continue
@@ -235,10 +239,10 @@ func (p parts) checkListeners(ctx context.Context) []checked {
 			all = append(all, inOrder(l.setting, l.address+": a free port is chosen at the start"))
 		case err == nil:
 			all = append(all, inOrder(l.setting, l.address+" is free"))
-		case errors.Is(err, errTaken) && answers(ctx, l.address, l.path, l.says):
+		case errors.Is(err, errTaken) && neighbour{dialable(l.address), l.tls}.answers(ctx, l.path, l.says):
 			all = append(all, inOrder(l.setting, l.address+" is taken by a tokensvc that runs"))
-		case errors.Is(err, errTaken) && l.setting == "proxy_listen" && p.cfg.ProxyTLS.CertFile != "":
-			all = append(all, inOrder(l.setting, l.address+" is taken; who answers there with TLS is not asked"))
+		case errors.Is(err, errTaken) && l.tls.ClientCAFile != "":
+			all = append(all, inOrder(l.setting, l.address+" is taken; who answers there wants a client certificate, and is not asked"))
 		default:
 			all = append(all, amiss(l.setting, l.address+": "+err.Error(), "choose an address of this machine that nobody else listens on"))
 		}
@@ -254,8 +258,8 @@ func tryListen(ctx context.Context, address string) error {
 	return l.Close()
 }
 
-// answers reports whether an address answers as a tokensvc would.
-func answers(ctx context.Context, address, path, says string) bool {
-	status, body, err := get(ctx, "http://"+dialable(address)+path)
+// answers reports whether whoever is there answers as a tokensvc would.
+func (n neighbour) answers(ctx context.Context, path, says string) bool {
+	status, body, err := n.get(ctx, path)
 	return err == nil && status == http.StatusOK && strings.Contains(body, says)
 }

@@ -244,7 +244,7 @@ func TestTheFileOfKeysIsFollowed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	publish := func() {
 		t.Helper()
-		status, body, err := get(t.Context(), issuer.URL()+"/keys")
+		status, body, err := get(t.Context(), issuer.URL()+"/keys", nil)
 		if err != nil || status != http.StatusOK || !json.Valid([]byte(body)) {
 			t.Fatalf("status %d, %v", status, err)
 		}

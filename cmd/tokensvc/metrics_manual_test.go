@@ -50,9 +50,11 @@ func TestMetricsManualHasEveryMetric(t *testing.T) {
 func registeredMetrics() map[string][]string {
 	registry := newRegistry()
 	newObserver(zerolog.Nop(), registry)
+	newTLSObserver(registry)
 	newSharedObserver(zerolog.Nop(), registry)
 	measurePace(registry, func() pacing.State { return pacing.State{} })
 	registry.MustRegister(newKeyCollector(func() telnyx.State { return telnyx.State{} }))
+	registry.MustRegister(newKeptCollector(measured{}))
 	registry.MustRegister(newAuditCollector(func() audit.State { return audit.State{} }))
 	handler.NewMetrics(registry)
 

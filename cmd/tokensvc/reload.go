@@ -191,12 +191,24 @@ type secretFile struct {
 	path string
 	read readSecret
 	text atomic.Pointer[secret.Text]
+	// dated is when the file was changed that has this secret, by its own date;
+	// nil if there is no file.
+	dated atomic.Pointer[time.Time]
 }
 
 func newSecretFile(path string, read readSecret, text secret.Text) *secretFile {
 	f := &secretFile{path: path, read: read}
 	f.text.Store(&text)
+	f.date()
 	return f
+}
+
+// date notes down how old the file is that was read.
+func (f *secretFile) date() {
+	if info := stat(f.path); info != nil {
+		changed := info.ModTime()
+		f.dated.Store(&changed)
+	}
 }
 
 // openSecretFile reads the file. With an error, the secret is empty.
@@ -215,6 +227,7 @@ func (f *secretFile) readAgain() outcome {
 		return outcome{refused: err}
 	}
 	f.text.Store(&next)
+	f.date()
 	return outcome{changed: true}
 }
 

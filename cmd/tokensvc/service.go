@@ -39,6 +39,7 @@ type service struct {
 	ops      *handler.Ops
 	admin    *handler.Admin // nil if nobody may use it
 	observer *observer
+	tls      *tlsObserver
 	trail    *audit.Trail
 	followed []*followed
 	hangup   <-chan os.Signal // to read files again; nil where nobody asks so
@@ -61,6 +62,7 @@ func newService(cfg Config, log zerolog.Logger, out io.Writer) (*service, error)
 	s.files.warn(cfg, limit, log)
 	registry := newRegistry()
 	s.observer = newObserver(log, registry)
+	s.tls = newTLSObserver(registry)
 
 	if err := s.openTrail(registry, out); err != nil {
 		return nil, err
@@ -82,6 +84,7 @@ func newService(cfg Config, log zerolog.Logger, out io.Writer) (*service, error)
 	if err := s.openMachine(); err != nil {
 		return nil, err
 	}
+	registry.MustRegister(newKeptCollector(s.measured()))
 	metrics := handler.NewMetrics(registry)
 	s.handler, err = handler.New(handler.Config{
 		Verifier: s.verifier, Policy: policyOf(cfg.Issuers), Directory: users, DirectoryName: cfg.Directory.name(), Vendor: s.machine,

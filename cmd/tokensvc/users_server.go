@@ -30,7 +30,7 @@ type serverBooks struct {
 	client *http.Client
 }
 
-func openServer(address, tokenFile string) (books, error) {
+func openServer(address, tokenFile string, trust serverTrust) (books, error) {
 	var base string
 	if flaw := flawOf(asBaseURL(&base), address); flaw != "" {
 		return nil, misused("-server %s", flaw)
@@ -39,8 +39,12 @@ func openServer(address, tokenFile string) (books, error) {
 	if err != nil {
 		return nil, misused("-token-file: %w", err)
 	}
+	config, err := trust.config()
+	if err != nil {
+		return nil, usageError{err}
+	}
 	return &serverBooks{base + "/admin/v1", token, &http.Client{
-		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment},
+		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: config},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the token is for who was named
 	}}, nil
 }

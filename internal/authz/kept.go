@@ -133,12 +133,15 @@ func (k *kept[T]) queue(ctx context.Context, f *flight) error {
 	return err
 }
 
-// fetchedSince reports whether what there is was fetched after that moment.
-func (k *kept[T]) fetchedSince(moment time.Time) bool {
+// fetched is when the last fetch began that succeeded; zero if none did.
+func (k *kept[T]) fetched() time.Time {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.lastGood.After(moment)
+	return k.lastGood
 }
+
+// fetchedSince reports whether what there is was fetched after that moment.
+func (k *kept[T]) fetchedSince(moment time.Time) bool { return k.fetched().After(moment) }
 
 // refetch asks the issuer again and returns how that ended. If it was asked a
 // moment ago it is left alone: the error is errAskedLately then, or why there was

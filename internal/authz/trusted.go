@@ -48,6 +48,14 @@ func (t *trusted) known() bool {
 	return t.keys.current.Load() != nil
 }
 
+// fetched is when what it takes was last fetched; zero if it never was.
+func (t *trusted) fetched() time.Time {
+	if t.introspector != nil {
+		return t.introspector.endpoint.fetched()
+	}
+	return t.keys.fetched()
+}
+
 // believedFor is how long what was said of a bearer counts.
 func (t *trusted) believedFor() time.Duration {
 	if t.introspector != nil {

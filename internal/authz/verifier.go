@@ -11,6 +11,7 @@ import (
 	"unsafe"
 
 	"github.com/maypok86/otter/v2"
+	"github.com/maypok86/otter/v2/stats"
 
 	"github.com/tokensvc/tokensvc/internal/secret"
 )
@@ -135,6 +136,7 @@ func New(cfg Config) (*Verifier, error) {
 	}
 	var err error
 	v.verified, err = otter.New(&otter.Options[bearerKey, *verified]{
+		StatsRecorder: stats.NewCounter(),
 		MaximumWeight: cfg.CacheBytes,
 		Weigher:       func(_ bearerKey, e *verified) uint32 { return e.weight },
 		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[bearerKey, *verified]) time.Duration {
@@ -274,8 +276,8 @@ func (v *Verifier) Known(e Evidence) bool {
 	if len(sent.text) > MaxBearerBytes {
 		return false
 	}
-	known, ok := v.verified.GetIfPresent(bearerKey{digestOf(sent.text), sent.place})
-	return ok && known.who != nil && v.now().Before(known.until)
+	known, ok := v.verified.GetEntryQuietly(bearerKey{digestOf(sent.text), sent.place}) // Verify will count it
+	return ok && known.Value.who != nil && v.now().Before(known.Value.until)
 }
 
 // identify returns whose token it is, and does not look at who sent it.

@@ -206,11 +206,8 @@ func (s *Service) verify(ctx context.Context, ev *event, r *http.Request) (*auth
 	if err := s.addresses.mayTry(ev.client); err != nil && !s.verifier.Known(shown) {
 		return nil, err
 	}
-	who, err := s.verifier.Verify(ctx, shown)
-	if err == nil {
-		ev.steps.took(&ev.steps.verify, ev.began)
-	}
-	return who, err
+	defer ev.steps.took(&ev.steps.verify, ev.began)
+	return s.verifier.Verify(ctx, shown)
 }
 
 // counting has the refusals of an endpoint count for the address they go to.

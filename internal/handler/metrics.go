@@ -19,6 +19,7 @@ type Metrics struct {
 	// The series of nearly every request, found once.
 	outcomes     map[Outcome]prometheus.Counter // of the token's route
 	tokenSeconds prometheus.Observer
+	steps        stepSeconds
 	sources      map[vending.Source]prometheus.Counter
 }
 
@@ -60,7 +61,36 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		m.sources[source] = m.vended.WithLabelValues(string(source))
 	}
 	m.tokenSeconds = m.seconds.WithLabelValues(tokenRoute)
+	m.steps = newStepSeconds(registry)
 	return m
+}
+
+// stepSeconds are the histograms of the steps of a token's story.
+type stepSeconds struct{ verify, directory, mint prometheus.Observer }
+
+func newStepSeconds(registry prometheus.Registerer) stepSeconds {
+	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "tokensvc_step_seconds",
+		Help: "Time that a step of a request took, also one at which it was refused: verify, until the caller is known; directory, until their credential is; mint, until there is a token, wherever it came from.",
+		// A step that finds what was kept takes microseconds.
+		Buckets: []float64{.00001, .0001, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15},
+	}, []string{"step"})
+	registry.MustRegister(seconds)
+	return stepSeconds{
+		verify: seconds.WithLabelValues("verify"), directory: seconds.WithLabelValues("directory"), mint: seconds.WithLabelValues("mint"),
+	}
+}
+
+func (s stepSeconds) observe(took steps) {
+	observe(s.verify, took.verify)
+	observe(s.directory, took.directory)
+	observe(s.mint, took.mint)
+}
+
+func observe(seconds prometheus.Observer, took time.Duration) {
+	if took > 0 {
+		seconds.Observe(took.Seconds())
+	}
 }
 
 // administered has what usually becomes of a route of the admin API be 0 at first.
@@ -79,6 +109,7 @@ func (m *Metrics) request(ev *event, took time.Duration) {
 	}
 	requests.Inc()
 	seconds.Observe(took.Seconds())
+	m.steps.observe(ev.steps)
 	if ev.reason != "" {
 		m.invalid.WithLabelValues(string(ev.reason)).Inc()
 	}

@@ -32,7 +32,7 @@ const timingHeader = "Server-Timing"
 // long the directory takes over the id that Telnyx's way has in its path is nobody's
 // business.
 func (ev *event) tellSteps(h http.Header) {
-	if ev.route != tokenRoute || ev.steps.verify == 0 {
+	if ev.route != tokenRoute || ev.who == nil {
 		return
 	}
 	var room [96]byte

@@ -36,7 +36,7 @@ func (m *Machine) fly(ctx context.Context, id telnyx.CredentialID, held *kept, w
 func (m *Machine) land(ctx context.Context, id telnyx.CredentialID, held *kept, why reason) (v Vended, err error) {
 	defer crash.Into(&err)
 	// A flight that landed since the caller looked has left another token.
-	if now := m.local(id); why != forced && now != held && m.fresh(now) {
+	if now := m.landed(id); why != forced && now != held && m.fresh(now) {
 		return Vended{LoginToken: now.LoginToken, Source: Cached}, nil
 	}
 	going, room := &m.minting, m.room

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/maypok86/otter/v2"
+	"github.com/maypok86/otter/v2/stats"
 
 	"github.com/tokensvc/tokensvc/internal/telnyx"
 )
@@ -35,6 +36,7 @@ const keptOverhead = 512
 func newKept(cfg Config) (*otter.Cache[telnyx.CredentialID, *kept], error) {
 	share := (cfg.MaxBytes + int64(cfg.MaxTokens) - 1) / int64(cfg.MaxTokens)
 	return otter.New(&otter.Options[telnyx.CredentialID, *kept]{
+		StatsRecorder: stats.NewCounter(),
 		MaximumWeight: uint64(cfg.MaxBytes), //nolint:gosec // positive
 		Weigher: func(_ telnyx.CredentialID, k *kept) uint32 {
 			return uint32(max(int64(k.JWT.Len()+keptOverhead), share)) //nolint:gosec // neither is more than MaxMaxBytes
@@ -43,6 +45,29 @@ func newKept(cfg Config) (*otter.Cache[telnyx.CredentialID, *kept], error) {
 			return max(e.Value.ExpiresAt.Sub(cfg.Now()), 0)
 		}),
 	})
+}
+
+// Stock is what a Machine keeps, and what has come of keeping it.
+type Stock struct {
+	Tokens int    // kept at this moment, or about so many
+	Bytes  uint64 // that they take, as Config.MaxBytes counts them
+	// Hits and Misses are callers for whose credential a token was kept, with however
+	// much life left, or none.
+	Hits, Misses uint64
+	// Evicted are tokens that had to make room for others, not those that expired.
+	Evicted uint64
+}
+
+// Stock says how it stands with what is kept.
+func (m *Machine) Stock() Stock {
+	if m.kept == nil {
+		return Stock{}
+	}
+	counted := m.kept.Stats()
+	return Stock{
+		Tokens: m.kept.EstimatedSize(), Bytes: m.kept.WeightedSize(),
+		Hits: counted.Hits, Misses: counted.Misses, Evicted: counted.Evictions,
+	}
 }
 
 // keep keeps a token that was asked for at began, unless it is one to forget, and

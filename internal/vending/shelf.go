@@ -39,6 +39,16 @@ func (m *Machine) local(id telnyx.CredentialID) *kept {
 	return held
 }
 
+// landed is local for a flight, which looks for a caller who has looked: it is not
+// counted once more.
+func (m *Machine) landed(id telnyx.CredentialID) *kept {
+	if m.kept == nil {
+		return nil
+	}
+	held, _ := m.kept.GetEntryQuietly(id)
+	return held.Value
+}
+
 // recall returns the credential's token, kept here or left by another replica, and
 // where it was; or nil.
 func (m *Machine) recall(ctx context.Context, id telnyx.CredentialID) (*kept, Source) {

@@ -214,6 +214,24 @@ func (s *Store) pools() []*sql.DB {
 	return []*sql.DB{s.lists, s.reads, s.writes} // SQLite's last to close tidies up, and the others only read
 }
 
+// Connections are those to the database.
+type Connections struct {
+	InUse, Idle int   // at this moment
+	Most        int   // that there may be, at work or idle
+	Waits       int64 // how often somebody had to wait for one, since the start
+}
+
+// Connections says how it stands with the connections to the database.
+func (s *Store) Connections() Connections {
+	var all Connections
+	for _, pool := range s.pools() {
+		now := pool.Stats()
+		all.InUse, all.Idle = all.InUse+now.InUse, all.Idle+now.Idle
+		all.Most, all.Waits = all.Most+now.MaxOpenConnections, all.Waits+now.WaitCount
+	}
+	return all
+}
+
 func (s *Store) closePools() (err error) {
 	for _, pool := range s.pools() {
 		err = errors.Join(err, pool.Close())
