@@ -149,7 +149,7 @@ func (w *world) must(err error) {
 // limitFiles has the running service write no file beyond a size.
 func (w *world) limitFiles(most string) {
 	w.t.Helper()
-	out, err := exec.CommandContext(w.t.Context(), "prlimit", fmt.Sprint("--pid=", w.Pid()), "--fsize="+most+":unlimited").CombinedOutput() //nolint:gosec // ours
+	out, err := exec.CommandContext(w.t.Context(), "prlimit", fmt.Sprint("--pid=", w.Pid()), "--fsize="+most+":unlimited").CombinedOutput()
 	if err != nil {
 		w.t.Fatalf("prlimit: %v: %s", err, out)
 	}
@@ -160,7 +160,7 @@ func (w *world) tells() string {
 	w.t.Helper()
 	var told strings.Builder
 	for _, path := range []string{"/readyz", "/metrics"} {
-		out, err := exec.CommandContext(w.t.Context(), "curl", "-sS", w.Ops+path).Output() //nolint:gosec // ours
+		out, err := exec.CommandContext(w.t.Context(), "curl", "-sS", w.Ops+path).Output()
 		w.must(err)
 		for line := range strings.Lines(string(out)) {
 			if strings.Contains(line, "audit") && !strings.HasPrefix(line, "#") {
