@@ -53,6 +53,18 @@ build: ## build bin/tokensvc
 test: need lint build $(PROVIDER) $(WEBTEST) $(DEMO) ## check everything, as CI does; a skipped test is a failure
 	@go build -o bin/gotest ./tools/gotest
 	NO_SKIP=1 bin/gotest -race -count=1 -timeout=14m ./...
+	@$(MAKE) --no-print-directory chart
+
+# A module of its own, because Helm's and Kubernetes' packages are none of ours. They
+# are compiled once, and so without the race detector, for which they would be again.
+.PHONY: chart
+chart: ## check the Helm chart
+	@go build -o bin/gotest ./tools/gotest
+	cd deploy/charttest && NO_SKIP=1 ../../bin/gotest -count=1 -timeout=10m ./...
+
+.PHONY: chart-schema
+chart-schema: ## have the chart's schema know the keys of docs/configuration.md
+	cd deploy/charttest && go test -count=1 -run TestSchemaKnowsEveryKeyOfTheConfiguration . -write
 
 .PHONY: verify-docs
 verify-docs: need ## run what README.md and docs have one run, and compare what appears
@@ -63,6 +75,12 @@ lint: ## gofmt, go vet, golangci-lint
 	@bad=$$(gofmt -l $(GOFILES)); [[ -z $$bad ]] || { printf 'gofmt would change:\n%s\n' "$$bad"; exit 1; }
 	go vet ./...
 	$(GOLANGCI) run
+
+# The database of what is known to be vulnerable is asked for over the network, or
+# read from a folder: GOVULNDB=file:///path/to/it
+.PHONY: vuln
+vuln: ## look for known vulnerabilities in what this uses; GOVULNDB=file:///folder without a network
+	go tool -modfile=tools/vuln.mod govulncheck $(if $(GOVULNDB),-db '$(GOVULNDB)') $(or $(ARGS),./...)
 
 # The hash by which a page can say that it runs this module and no other.
 .PHONY: integrity
@@ -89,8 +107,8 @@ bench-storm: ## have 10,000 users log in within 10 s; ARGS="-replicas 2"
 	go run ./bench/storm -plot $(PLOTS)/storm.svg $(ARGS)
 
 .PHONY: dashboard
-dashboard: ## draw docs/img/dashboard.png, the dashboard on the data of a storm; ARGS="-postgres"
-	@tools/need redis-server:redis-server chromium:chromium prometheus:prometheus
+dashboard: ## draw docs/img/dashboard.png, the dashboard on the data of a storm; ARGS="-replicas 4"
+	@tools/need redis-server:redis-server chromium:chromium prometheus:prometheus '/usr/lib/postgresql/*/bin/initdb:postgresql'
 	go run ./bench/dashboard $(ARGS)
 
 .PHONY: bench-flood
@@ -130,6 +148,8 @@ need-image:
 # own, and those of what replicas share a Redis.
 .PHONY: need
 need: need-image
+	@tools/need gcc:gcc curl:curl /usr/include/stdlib.h:libc6-dev chromium:chromium \
+		'/usr/lib/postgresql/*/bin/initdb:postgresql' redis-server:redis-server promtool:prometheus sqlite3:sqlite3
 	@tools/need gcc:gcc curl:curl openssl:openssl /usr/include/stdlib.h:libc6-dev chromium:chromium \
 		'/usr/lib/postgresql/*/bin/initdb:postgresql' redis-server:redis-server promtool:prometheus
 

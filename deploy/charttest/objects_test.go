@@ -153,6 +153,16 @@ func TestEveryObjectIsAsItsKindIs(t *testing.T) {
 	}
 }
 
+// TestNumbersArriveAsTheyAre, though Helm reads them as JSON's.
+func TestNumbersArriveAsTheyAre(t *testing.T) {
+	text := only[*corev1.ConfigMap](t, rendered(t, "ci/full-values.yaml"), service).Data["tokensvc.yaml"]
+	for _, want := range []string{"in_flight: 1000000\n", "at_least: 9007199254740991\n", `connection_id: "1234567890123456789"`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s is not in the configuration:\n%s", want, text)
+		}
+	}
+}
+
 // TestAnUnknownFieldIsAMistake holds the tests themselves to what they are for.
 func TestAnUnknownFieldIsAMistake(t *testing.T) {
 	for _, m := range mustRender(t, "ci/full-values.yaml") {

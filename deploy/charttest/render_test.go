@@ -50,6 +50,11 @@ type manifest struct {
 // render is `helm template phones` with a values file and, over it, more values.
 func render(t *testing.T, file string, over ...string) ([]manifest, error) {
 	t.Helper()
+	return renderAs(t, "phones", file, over...)
+}
+
+func renderAs(t *testing.T, name, file string, over ...string) ([]manifest, error) {
+	t.Helper()
 	loaded, err := loader.LoadDir(chart)
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +67,7 @@ func render(t *testing.T, file string, over ...string) ([]manifest, error) {
 		}
 		given = loader.MergeMaps(given, more)
 	}
-	release := common.ReleaseOptions{Name: "phones", Namespace: "phones", Revision: 1, IsInstall: true}
+	release := common.ReleaseOptions{Name: name, Namespace: "phones", Revision: 1, IsInstall: true}
 	values, err := util.ToRenderValues(loaded, given, release, common.DefaultCapabilities)
 	if err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
@@ -92,7 +97,7 @@ func documents(files map[string]string) []manifest {
 		}
 		for part := range strings.SplitSeq(text, "\n---\n") {
 			if strings.TrimSpace(part) != "" {
-				all = append(all, manifest{template: filepath.Base(name), text: part})
+				all = append(all, manifest{template: filepath.Base(name), text: part + "\n"})
 			}
 		}
 	}
@@ -100,7 +105,7 @@ func documents(files map[string]string) []manifest {
 	return all
 }
 
-// valuesFiles are the chart's examples, one for each way of running it.
+// valuesFiles are the chart's examples, one for each way of running it, and that of its manual.
 func valuesFiles(t *testing.T) []string {
 	t.Helper()
 	found, err := filepath.Glob(chart + "/ci/*-values.yaml")
@@ -110,12 +115,17 @@ func valuesFiles(t *testing.T) []string {
 	for i, path := range found {
 		found[i] = "ci/" + filepath.Base(path)
 	}
-	return found
+	return append(found, "README.md")
 }
 
 func valuesOf(t *testing.T, file string) map[string]any {
 	t.Helper()
-	values, err := loader.LoadValues(strings.NewReader(string(read(t, filepath.Join(chart, file)))))
+	text := string(read(t, filepath.Join(chart, file)))
+	if file == "README.md" {
+		_, text, _ = strings.Cut(text, "```yaml\n")
+		text, _, _ = strings.Cut(text, "```")
+	}
+	values, err := loader.LoadValues(strings.NewReader(text))
 	if err != nil {
 		t.Fatalf("%s: %v", file, err)
 	}

@@ -148,6 +148,25 @@ data:
 {{- end }}
 {{- end }}
 
+{{/* Names, and the ports that may be reached, but nowhere where a cloud tells its machines' secrets. */}}
+{{- define "tokensvc.egress" -}}
+egress:
+  - ports:
+      - {port: 53, protocol: UDP}
+      - {port: 53, protocol: TCP}
+  - ports:
+      {{- range .Values.networkPolicy.egressPorts }}
+      - {port: {{ . }}}
+      {{- end }}
+    to:
+      - ipBlock:
+          cidr: 0.0.0.0/0
+          except: [169.254.0.0/16]
+      - ipBlock:
+          cidr: ::/0
+          except: ["fd00:ec2::254/128"]
+{{- end }}
+
 {{/* What a schema cannot say. */}}
 {{- define "tokensvc.checks" -}}
 {{- $secrets := .Values.secrets }}
