@@ -131,13 +131,13 @@ func (b builder) makeGoImage(dockerfile string) error {
 	}
 	dir := filepath.Join(b.dir, "go-image")
 	err = errors.Join(
-		os.MkdirAll(filepath.Join(dir, "rootfs/usr"), 0o755), //nolint:gosec // as in any image
+		os.MkdirAll(filepath.Join(dir, "rootfs/usr"), 0o755),
 		os.MkdirAll(filepath.Join(dir, "rootfs/etc/ssl/certs"), 0o755),
 		os.MkdirAll(filepath.Join(dir, "rootfs/tmp"), 0o755),
 		os.Symlink("usr/bin", filepath.Join(dir, "rootfs/bin")),
 		os.Symlink("usr/lib", filepath.Join(dir, "rootfs/lib")),
 		os.Symlink("usr/lib64", filepath.Join(dir, "rootfs/lib64")),
-		os.WriteFile(filepath.Join(dir, "rootfs/etc/ssl/certs/ca-certificates.crt"), []byte(authorities), 0o644), //nolint:gosec // as in any image
+		os.WriteFile(filepath.Join(dir, "rootfs/etc/ssl/certs/ca-certificates.crt"), []byte(authorities), 0o644),
 		os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(goImage), 0o600),
 	)
 	if err != nil {
@@ -160,7 +160,7 @@ ENV PATH=/usr/local/go/bin:/usr/bin GOPATH=/go GOCACHE=/cache GOTOOLCHAIN=local 
 func tell(dir, name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), buildLimit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // ours
+	cmd := exec.CommandContext(ctx, name, args...)
 	var out, complaint strings.Builder
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &out, &complaint
 	if err := cmd.Run(); err != nil {

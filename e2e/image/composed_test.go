@@ -56,7 +56,7 @@ func elsewhere(value, secrets, postgres, redis string) string {
 // runOurs runs the program with these variables alone.
 func runOurs(t *testing.T, env map[string]string, args ...string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), shipped.binary, args...) //nolint:gosec // ours
+	cmd := exec.CommandContext(t.Context(), shipped.binary, args...)
 	cmd.Env = []string{"SSL_CERT_DIR=/nonexistent"}                  // none of the machine's
 	for name, value := range env {
 		cmd.Env = append(cmd.Env, name+"="+value)
@@ -105,7 +105,7 @@ func startRedis(t *testing.T, s composed, secrets string) string {
 		words = append(words, here(word))
 	}
 	// The test's context is done before its clean-up, and would kill.
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), words[0], words[1:]...) //nolint:gosec // ours
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), words[0], words[1:]...)
 	cmd.Dir = t.TempDir()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

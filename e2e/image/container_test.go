@@ -131,7 +131,7 @@ func (s setup) linux() map[string]any {
 func (c *container) run(t *testing.T, bundle string) {
 	t.Helper()
 	// The test's context is done before its clean-up, and would kill.
-	c.command = exec.CommandContext(context.WithoutCancel(t.Context()), "runc", "--root", c.state, "run", "--bundle", bundle, c.id) //nolint:gosec // ours
+	c.command = exec.CommandContext(context.WithoutCancel(t.Context()), "runc", "--root", c.state, "run", "--bundle", bundle, c.id)
 	file, err := os.Create(c.output)
 	if err != nil {
 		t.Fatal(err)
@@ -175,7 +175,7 @@ func (c *container) exec(t *testing.T, args ...string) (output string, status in
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), askLimit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "runc", slices.Concat([]string{"--root", c.state, "exec", c.id}, args)...) //nolint:gosec // ours
+	cmd := exec.CommandContext(ctx, "runc", slices.Concat([]string{"--root", c.state, "exec", c.id}, args)...)
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
