@@ -60,7 +60,9 @@ var mayImport = map[string][]string{
 	"e2e":             {},
 	"e2e/process":     {},
 
+	"e2e/manual":      {},
 	"e2e/phone":       {},
+	"e2e/image":       {},
 	"e2e/reliability": {},
 	"e2e/rolling":     {},
 	"tools/gotest":    {},

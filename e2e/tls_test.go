@@ -43,7 +43,13 @@ func startSecured(t *testing.T, l *lab, clients *authority, settings ...setting)
 	s.service = launchService(t, l.env)
 	s.Listen, s.Ops = overTLS(s.Listen), overTLS(s.Ops)
 	s.client = checked(t, s.transport(t, s.trust()))
-	s.AwaitReady(t)
+	process.Eventually(t, process.StartLimit, "tokensvc serve ready", func() error {
+		answer, err := from(t.Context(), s.transport(t, s.trust()), http.MethodGet, s.Ops+"/readyz", "")
+		if err == nil && answer.status != http.StatusOK {
+			err = fmt.Errorf("/readyz answers %d", answer.status)
+		}
+		return err
+	})
 	return s
 }
 

@@ -17,7 +17,7 @@ func main() {
 	var r run
 	flag.StringVar(&r.picture, "picture", "docs/img/dashboard.png", "`file` for the picture")
 	flag.IntVar(&r.replicas, "replicas", 2, "how many `replicas` there are")
-	flag.BoolVar(&r.postgres, "postgres", false, "have a PostgreSQL for a directory instead of a users file")
+	flag.BoolVar(&r.postgres, "postgres", true, "have a PostgreSQL for a directory instead of a users file")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -61,15 +61,15 @@ func (s *storm) run(ctx context.Context) (err error) {
 	if err := s.showTargets(ctx); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, giveUp)
+	during, cancel := context.WithTimeout(ctx, giveUp)
 	defer cancel()
 	watched, watching := make(chan []sample, 1), make(chan struct{})
 	s.began = time.Now()
-	go func() { watched <- s.watch(ctx, watching) }()
-	visits := s.everybody(ctx, users)
+	go func() { watched <- s.watch(during, watching) }()
+	visits := s.everybody(during, users)
 	close(watching)
 	samples := <-watched
-	counts, err := s.upstream.Counts(context.WithoutCancel(ctx))
+	counts, err := s.upstream.Counts(ctx)
 	if err != nil {
 		return err
 	}

@@ -117,6 +117,7 @@ func (p parts) check(ctx context.Context) []checked {
 		looks = append(looks, func() []checked { return []checked{p.checkTelnyx(ctx, i)} })
 	}
 	looks = append(looks,
+		func() []checked { return p.checkCertificates(now()) },
 		func() []checked { return p.checkListeners(ctx) },
 		func() []checked { return []checked{p.cfg.Audit.check()} },
 	)

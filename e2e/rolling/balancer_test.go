@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -21,9 +22,11 @@ const probeEvery = 100 * time.Millisecond
 // A balancer sends each request to the next replica that was ready when it was
 // last asked. It sends no request twice: what a replica loses is lost, and seen.
 type balancer struct {
-	addr   string // host:port
-	client *http.Client
+	addr   string       // host:port
+	client *http.Client // what it reaches its replicas with
 	t      *testing.T
+
+	protocol atomic.Int64 // of the last answer: 1 or 2
 
 	mu       sync.Mutex
 	replicas []*backend
@@ -49,6 +52,10 @@ func startBalancer(t *testing.T, transport *http.Transport) *balancer {
 			}
 		},
 		Transport: transport,
+		ModifyResponse: func(res *http.Response) error {
+			b.protocol.Store(int64(res.ProtoMajor))
+			return nil
+		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			t.Logf("the balancer got no answer: %v", err)
 			w.Header().Set("Content-Length", "0")

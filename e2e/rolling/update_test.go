@@ -17,7 +17,23 @@ import (
 // credential is made at Telnyx.
 func TestAnUpdateLosesNoRequest(t *testing.T) {
 	t.Parallel()
+	update(t, newWorld(t))
+}
+
+// Nor does it where the balancer has one connection for many requests at once,
+// which each replica must end when none of them is left.
+func TestAnUpdateOverTLSAndHTTP2LosesNoRequest(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
+	w.secure(t)
+	update(t, w)
+	if got := w.balancer.protocol.Load(); got != 2 {
+		t.Errorf("the replicas answered over HTTP/%d", got)
+	}
+}
+
+func update(t *testing.T, w *world) {
+	t.Helper()
 	w.env["TOKENSVC_DIRECTORY"] = pgtest.StartT(t).NewDatabase(t)
 	w.env["TOKENSVC_PROVISION_CONNECTION_ID"] = "1234567890"
 	w.env["TOKENSVC_PROVISION_INSTANCE"] = "rolling"

@@ -2,11 +2,15 @@ package rolling_test
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,6 +36,7 @@ type world struct {
 	balancer *balancer
 	folder   string
 	env      map[string]string
+	secured  bool   // they speak TLS
 	config   string // path of a configuration file, or none
 	replicas []*replica
 }
@@ -66,6 +71,29 @@ func newWorld(t *testing.T) *world {
 		"TOKENSVC_LIMITS_ADDRESS_PER_MINUTE": "0",
 	}
 	return w
+}
+
+// secure has the replicas started from now on speak TLS to the balancer, which
+// then prefers HTTP/2.
+func (w *world) secure(t *testing.T) {
+	t.Helper()
+	// The standard library's own certificate for 127.0.0.1.
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	pair := server.TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.write(t, "cert.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]})))
+	w.write(t, "key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
+	w.env["TOKENSVC_TLS_CERT_FILE"], w.env["TOKENSVC_TLS_KEY_FILE"] = w.path("cert.pem"), w.path("key.pem")
+
+	trust := x509.NewCertPool()
+	trust.AddCert(server.Certificate())
+	w.secured, w.balancer = true, startBalancer(t, &http.Transport{
+		MaxIdleConnsPerHost: connections, ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: trust, MinVersion: tls.VersionTLS12},
+	})
 }
 
 func (w *world) path(name string) string { return filepath.Join(w.folder, name) }
@@ -106,6 +134,9 @@ func (w *world) start(t *testing.T, version string) *replica {
 		args = []string{"-config", w.config}
 	}
 	p := process.Start(t, binaries[version], w.env, args...)
+	if w.secured {
+		p.Listen = strings.Replace(p.Listen, "http:", "https:", 1)
+	}
 	r := &replica{p, w.balancer.add(p.Listen, p.Ops)}
 	process.Eventually(t, patience, "requests going to a new replica", func() error {
 		if !w.balancer.sendsTo(r.backend) {
