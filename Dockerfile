@@ -23,6 +23,8 @@ RUN mkdir -p /out/data && CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
     go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$VERSION \
         -X main.defaultListen=:8080 -X main.defaultOpsListen=:9090 \
         -X main.defaultDirectory=sqlite:/var/lib/tokensvc/tokensvc.db" -o /out/tokensvc ./cmd/tokensvc
+# Made by the copy of the folder itself, they would be its owner's.
+RUN mkdir -p /out/parents/var/lib
 
 FROM scratch
 ARG VERSION=dev
@@ -35,6 +37,7 @@ LABEL org.opencontainers.image.title="tokensvc" \
 
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /out/tokensvc /tokensvc
+COPY --from=build /out/parents/ /
 COPY --from=build --chown=65532:65532 /out/data /var/lib/tokensvc
 
 # A number, so that Kubernetes can see that it is not root.

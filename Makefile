@@ -53,12 +53,34 @@ build: ## build bin/tokensvc
 test: need lint build $(PROVIDER) $(WEBTEST) $(DEMO) ## check everything, as CI does; a skipped test is a failure
 	@go build -o bin/gotest ./tools/gotest
 	NO_SKIP=1 bin/gotest -race -count=1 -timeout=14m ./...
+	@$(MAKE) --no-print-directory chart
+
+# A module of its own, because Helm's and Kubernetes' packages are none of ours. They
+# are compiled once, and so without the race detector, for which they would be again.
+.PHONY: chart
+chart: ## check the Helm chart
+	@go build -o bin/gotest ./tools/gotest
+	cd deploy/charttest && NO_SKIP=1 ../../bin/gotest -count=1 -timeout=10m ./...
+
+.PHONY: chart-schema
+chart-schema: ## have the chart's schema know the keys of docs/configuration.md
+	cd deploy/charttest && go test -count=1 -run TestSchemaKnowsEveryKeyOfTheConfiguration . -write
+
+.PHONY: verify-docs
+verify-docs: need ## run what README.md and docs have one run, and compare what appears
+	NO_SKIP=1 go test -count=1 ./e2e/manual
 
 .PHONY: lint
 lint: ## gofmt, go vet, golangci-lint
 	@bad=$$(gofmt -l $(GOFILES)); [[ -z $$bad ]] || { printf 'gofmt would change:\n%s\n' "$$bad"; exit 1; }
 	go vet ./...
 	$(GOLANGCI) run
+
+# The database of what is known to be vulnerable is asked for over the network, or
+# read from a folder: GOVULNDB=file:///path/to/it
+.PHONY: vuln
+vuln: ## look for known vulnerabilities in what this uses; GOVULNDB=file:///folder without a network
+	go tool -modfile=tools/vuln.mod govulncheck $(if $(GOVULNDB),-db '$(GOVULNDB)') $(or $(ARGS),./...)
 
 # The hash by which a page can say that it runs this module and no other.
 .PHONY: integrity
@@ -83,6 +105,11 @@ bench: $(HANDWRITTEN) ## measure what a token costs, beside bare net/http and se
 bench-storm: ## have 10,000 users log in within 10 s; ARGS="-replicas 2"
 	@tools/need redis-server:redis-server
 	go run ./bench/storm -plot $(PLOTS)/storm.svg $(ARGS)
+
+.PHONY: dashboard
+dashboard: ## draw docs/img/dashboard.png, the dashboard on the data of a storm; ARGS="-replicas 4"
+	@tools/need redis-server:redis-server chromium:chromium prometheus:prometheus '/usr/lib/postgresql/*/bin/initdb:postgresql'
+	go run ./bench/dashboard $(ARGS)
 
 .PHONY: bench-flood
 bench-flood: ## flood the service with forged bearers while somebody logs in
@@ -111,13 +138,21 @@ soak: need ## run the service for SOAK (1h) at a moderate load, and see whether 
 bench-scale: ## count what a login costs Telnyx, Redis, PostgreSQL and the service, with 1, 2 and 4 replicas
 	go run ./bench/scale $(ARGS)
 
+# Images are built and run by buildah and runc, which want no daemon.
+.PHONY: need-image
+need-image:
+	@tools/need buildah:buildah runc:runc systemd-analyze:systemd
+
 # The race detector wants a C compiler, what dev prints for people is pasted by a
 # test, the end-to-end tests want a browser, the directory's a PostgreSQL of their
 # own, and those of what replicas share a Redis.
 .PHONY: need
-need:
+need: need-image
 	@tools/need gcc:gcc curl:curl /usr/include/stdlib.h:libc6-dev chromium:chromium \
-		'/usr/lib/postgresql/*/bin/initdb:postgresql' redis-server:redis-server
+		'/usr/lib/postgresql/*/bin/initdb:postgresql' redis-server:redis-server promtool:prometheus sqlite3:sqlite3
+	@tools/need gcc:gcc curl:curl openssl:openssl /usr/include/stdlib.h:libc6-dev chromium:chromium \
+		'/usr/lib/postgresql/*/bin/initdb:postgresql' redis-server:redis-server promtool:prometheus
+		'/usr/lib/postgresql/*/bin/initdb:postgresql' redis-server:redis-server promtool:prometheus prlimit:util-linux
 
 $(PROVIDER): e2e/provider/package.json e2e/provider/package-lock.json
 	npm ci --prefix e2e/provider --no-audit --no-fund

@@ -24,6 +24,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/tokensvc/tokensvc/e2e/process"
 	"github.com/tokensvc/tokensvc/internal/authz/oidctest"
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
 )
@@ -179,7 +180,7 @@ func TestAttacksAreRefused(t *testing.T) {
 	}
 	t.Run("what is for operators only", func(t *testing.T) {
 		for _, path := range []string{"/livez", "/readyz", "/metrics"} {
-			wantRefusal(t, do(t, httpClient, newRequest(t, http.MethodGet, s.URL+path, nil)), notFound)
+			wantRefusal(t, do(t, httpClient, newRequest(t, http.MethodGet, s.Listen+path, nil)), notFound)
 		}
 	})
 	t.Run("a header that is too large", func(t *testing.T) {
@@ -231,7 +232,7 @@ type begun struct{ conn net.Conn }
 
 func begin(t *testing.T, s *service, text string) begun {
 	t.Helper()
-	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.URL, "http://"))
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.Listen, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -431,7 +432,7 @@ func TestBasePath(t *testing.T) {
 	s := startService(t, l.with(setting{"TOKENSVC_BASE_PATH", "/phone/tokens"}))
 	c := call(t, s)
 	alice := bearing(l.issuer.Bearer("alice", nil))
-	below := &caller{t, checked(t, prefixed{"/phone/tokens", &http.Transport{DisableKeepAlives: true}}), s.URL}
+	below := &caller{t, checked(t, prefixed{"/phone/tokens", &http.Transport{DisableKeepAlives: true}}), s.Listen}
 
 	l.wantToken(t, "alice", below.send(alice))
 	wantRefusal(t, below.send(), unauthenticated)
@@ -448,7 +449,7 @@ func TestBasePath(t *testing.T) {
 	for _, path := range []string{"/phone/tokens", "/phone/tokens/", "/phone/v1/token", "/"} {
 		wantRefusal(t, c.send(alice, asking("POST", path)), notFound)
 	}
-	above := newRequest(t, http.MethodPost, s.URL+"/v1/token", nil) // where the contract knows no 404
+	above := newRequest(t, http.MethodPost, s.Listen+"/v1/token", nil) // where the contract knows no 404
 	alice(above)
 	wantRefusal(t, do(t, httpClient, above), notFound)
 }
@@ -579,7 +580,7 @@ func TestIssuerThatIsDown(t *testing.T) {
 	}
 	wantRefusal(t, c.send(bearing(l.issuer.Bearer("alice", map[string]any{"aud": "billing"}))), invalid("audience")) // needs no key
 	l.issuer.Break(nil)
-	s.awaitReady(t)
+	s.AwaitReady(t)
 	l.wantToken(t, "alice", c.send(alice))
 }
 
@@ -631,7 +632,7 @@ func TestOneUsersShare(t *testing.T) {
 		t.Fatalf("Retry-After %q, want 1 or 2", got.header.Get("Retry-After"))
 	}
 	due := told.Add(time.Duration(wait) * time.Second)
-	eventually(t, 10*time.Second, "another share", func() error {
+	process.Eventually(t, 10*time.Second, "another share", func() error {
 		kept := time.Now().After(due) // whoever comes after that has waited as told
 		got := alice()
 		if got.status != http.StatusOK {

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tokensvc/tokensvc/e2e/process"
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
 )
 
@@ -25,9 +26,9 @@ func inShell(first string) []string { return []string{"/bin/sh", "-c", first + `
 // openDescriptors is how many the service has.
 func (s *service) openDescriptors(t *testing.T) int {
 	t.Helper()
-	all, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.cmd.Process.Pid))
+	all, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.Pid()))
 	if err != nil {
-		skip(t, "there is no /proc")
+		process.Skip(t, "there is no /proc")
 	}
 	return len(all)
 }
@@ -44,7 +45,7 @@ func (s *service) crowd(t *testing.T, connections int) (leave func()) {
 	}
 	t.Cleanup(leave)
 	for range connections {
-		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.URL, "http://"))
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.Listen, "http://"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -66,9 +67,9 @@ func TestAThousandDescriptors(t *testing.T) {
 	}
 	l := newLab(t, telnyxtest.Options{}, users...)
 	s := launchUnder(t, inShell(fmt.Sprintf("ulimit -n %d", limit)), l.env)
-	s.awaitReady(t)
+	s.AwaitReady(t)
 	const warning = "fewer connections than limits.connections are accepted: the limit on open files is too low for it; raise that (ulimit -n, LimitNOFILE, --ulimit nofile) or lower limits.connections"
-	warned := s.logged(warning)
+	warned := s.Logged(warning)
 	if len(warned) != 1 || warned[0]["open_files"] != float64(limit) || warned[0]["level"] != "warn" {
 		t.Errorf("the log warns %v, want once, of %d", warned, limit)
 	}
@@ -79,7 +80,7 @@ func TestAThousandDescriptors(t *testing.T) {
 	}
 	leave := s.crowd(t, idle)
 	full := 0
-	eventually(t, 10*time.Second, "as many connections as there may be", func() error {
+	process.Eventually(t, 10*time.Second, "as many connections as there may be", func() error {
 		before := full
 		if full = s.openDescriptors(t); full != before || full < limit/2 {
 			return fmt.Errorf("%d descriptors are open", full)
@@ -110,13 +111,13 @@ func TestAThousandDescriptors(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Error("a caller who came last is not served when the others have left")
 	}
-	eventually(t, 10*time.Second, "few descriptors again", func() error {
+	process.Eventually(t, 10*time.Second, "few descriptors again", func() error {
 		if n := s.openDescriptors(t); n > 100 {
 			return fmt.Errorf("%d descriptors are open", n)
 		}
 		return nil
 	})
-	if out := s.output.String(); strings.Contains(out, "too many open files") {
+	if out := s.Output(); strings.Contains(out, "too many open files") {
 		t.Error("the service ran out of descriptors")
 	}
 }
@@ -134,7 +135,7 @@ func memoryCgroup(t *testing.T, bytes int) (command []string, env setting) {
 		return nil, setting{"GOMEMLIMIT", strconv.Itoa(bytes / 10 * 9)}
 	}
 	t.Cleanup(func() { // before that, the service has ended
-		eventually(t, 5*time.Second, "the end of the cgroup", func() error { return os.Remove(group) })
+		process.Eventually(t, 5*time.Second, "the end of the cgroup", func() error { return os.Remove(group) })
 	})
 	for _, file := range []string{"memory.limit_in_bytes", "memory.memsw.limit_in_bytes"} {
 		if err := os.WriteFile(filepath.Join(group, file), []byte(strconv.Itoa(bytes)), 0o600); err != nil && file == "memory.limit_in_bytes" {
@@ -148,9 +149,9 @@ func memoryCgroup(t *testing.T, bytes int) (command []string, env setting) {
 // drop.
 func (s *service) memory(t *testing.T) int {
 	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.Pid()))
 	if err != nil {
-		skip(t, "there is no /proc")
+		process.Skip(t, "there is no /proc")
 	}
 	_, line, _ := strings.Cut(string(status), "RssAnon:")
 	kib, err := strconv.Atoi(strings.TrimSpace(strings.SplitN(line, "kB", 2)[0]))
@@ -171,8 +172,8 @@ func TestMoreTokensThanMemory(t *testing.T) {
 		credentials[i] = l.telnyx.AddCredential(telnyxtest.Credential{})
 	}
 	s := launchUnder(t, command, l.with(env, setting{"TOKENSVC_DIRECTORY", "claim:credential"}))
-	s.awaitReady(t)
-	limits := s.logged("memory limit")
+	s.AwaitReady(t)
+	limits := s.Logged("memory limit")
 	if len(limits) != 1 || math.Abs(limits[0]["bytes"].(float64)-memory*9/10) > 10 {
 		t.Errorf("the log has %v, want a limit of nine tenths", limits)
 	}
@@ -184,7 +185,7 @@ func TestMoreTokensThanMemory(t *testing.T) {
 		}
 		return len(got.token()), err
 	}
-	c := &caller{t, &http.Client{Timeout: 30 * time.Second, Transport: newTransport(t)}, s.URL} // 9,000 answers held to the contract take their time
+	c := &caller{t, &http.Client{Timeout: 30 * time.Second, Transport: newTransport(t)}, s.Listen} // 9,000 answers held to the contract take their time
 	var next, bytes atomic.Int64
 	var asking sync.WaitGroup
 	for range workers {

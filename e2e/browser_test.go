@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tokensvc/tokensvc/e2e/process"
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
 )
 
@@ -78,7 +79,7 @@ func (p *page) signIn(t *testing.T, user string) visit {
 	t.Helper()
 	chromium, err := exec.LookPath("chromium")
 	if err != nil {
-		skip(t, "chromium is not installed: a person signs in with it")
+		process.Skip(t, "chromium is not installed: a person signs in with it")
 	}
 	browser := startProgram(t, "browser.mjs", chromium, p.origin+"/", user)
 	var seen visit
@@ -109,7 +110,7 @@ func TestAPersonSignsInWithABrowser(t *testing.T) {
 	w := newWorld(t, p.Issuer)
 	w.env["TOKENSVC_CORS_ORIGINS"] = site.origin
 	s := startService(t, w.env)
-	site.calls(s.URL, false)
+	site.calls(s.Listen, false)
 
 	seen := site.signIn(t, "alice")
 	s.hide(seen.Bearer)
@@ -132,7 +133,7 @@ func TestAPageOfAnotherOriginGetsNothing(t *testing.T) {
 	w := newWorld(t, p.Issuer)
 	w.env["TOKENSVC_CORS_ORIGINS"] = site.origin
 	s := startService(t, w.env)
-	other.calls(s.URL, false)
+	other.calls(s.Listen, false)
 
 	seen := other.signIn(t, "alice") // which is between the page and the provider
 	s.hide(seen.Bearer)

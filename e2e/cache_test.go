@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tokensvc/tokensvc/e2e/process"
 	"github.com/tokensvc/tokensvc/internal/shared/redistest"
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
 )
@@ -55,8 +56,8 @@ func (l *sharedLab) replica(t *testing.T, settings ...setting) *service {
 	s := startService(t, l.with(settings...))
 	s.hide(sealingKey)
 	s.hide(redisPassword)
-	eventually(t, 10*time.Second, "the Redis reached", func() error {
-		if n := len(s.logged("the shared cache answers")); n == 0 {
+	process.Eventually(t, 10*time.Second, "the Redis reached", func() error {
+		if n := len(s.Logged("the shared cache answers")); n == 0 {
 			return fmt.Errorf("the log does not say so")
 		}
 		return nil

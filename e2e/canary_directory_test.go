@@ -36,7 +36,7 @@ func TestADatabaseShowsNoSecret(t *testing.T) {
 	wantDone(t, s.manage(t, http.MethodPut, "/users/bob", "{}"))
 	taken := s.manage(t, http.MethodPut, "/users/bob/devices/default", `{"credential_id":"`+credential+`"}`)
 	wantProblem(t, taken, http.StatusConflict, "conflict")
-	changed := (&caller{t, s.client, s.OpsURL}).send(asking(http.MethodDelete, "/admin/v1/users/bob"), bearing(adminToken), header("If-Match", `"999"`))
+	changed := (&caller{t, s.client, s.Ops}).send(asking(http.MethodDelete, "/admin/v1/users/bob"), bearing(adminToken), header("If-Match", `"999"`))
 	wantProblem(t, changed, http.StatusPreconditionFailed, "precondition_failed")
 	for _, args := range [][]string{
 		{"users", "export"}, {"users", "show", "alice"}, {"users", "list", "-json"}, {"users", "events"},
@@ -51,7 +51,7 @@ func TestADatabaseShowsNoSecret(t *testing.T) {
 	wantProblem(t, away, http.StatusServiceUnavailable, "directory_unavailable")
 	show(l.run(t, 1, "users", "list"))
 	show(l.run(t, 1, "reconcile"))
-	shown = append(shown, s.output.String(), metrics(t, s), taken.body, changed.body, away.body, filesIn(t, server.Dir()))
+	shown = append(shown, s.Output(), metrics(t, s), taken.body, changed.body, away.body, filesIn(t, server.Dir()))
 	for _, text := range shown {
 		for _, secret := range []string{sip, adminToken, alice, bob} {
 			if strings.Contains(text, secret) {

@@ -114,6 +114,6 @@ issuers:
 	}
 	hidden.wantNone(t, "the answer when the issuer fails", fmt.Sprint(got.header, got.body))
 	hidden.wantNone(t, "the metrics", metrics(t, s))
-	s.stop(t)
-	hidden.wantNone(t, "the log", s.output.String())
+	s.Stop(t)
+	hidden.wantNone(t, "the log", s.Output())
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tokensvc/tokensvc/e2e/process"
 	"github.com/tokensvc/tokensvc/internal/authz/oidctest"
 	"github.com/tokensvc/tokensvc/internal/handler/contracttest"
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
@@ -214,11 +215,11 @@ func TestNoOutcomeShowsASecret(t *testing.T) {
 				t.Errorf("got %v, want to have left", err)
 			}
 		})
-		eventually(t, 5*time.Second, "dave's mint", func() error { return wantRequests(l, before+1) })
+		process.Eventually(t, 5*time.Second, "dave's mint", func() error { return wantRequests(l, before+1) })
 		refused("overloaded", good("alice"))
 		leave()
 		waiting.Wait()
-		eventually(t, 5*time.Second, "canceled in the metrics", func() error { return wantCounted(t, s, "canceled") })
+		process.Eventually(t, 5*time.Second, "canceled in the metrics", func() error { return wantCounted(t, s, "canceled") })
 		l.telnyx.ClearFaults()
 	})
 	t.Run("issuer_unavailable", func(t *testing.T) { // last: for half a minute nobody asks the issuer again
@@ -261,15 +262,15 @@ func TestNoOutcomeShowsASecret(t *testing.T) {
 	}
 
 	hidden.wantNone(t, "/metrics", metrics(t, s))
-	hidden.wantNone(t, "/readyz", do(t, s.client, newRequest(t, http.MethodGet, s.OpsURL+"/readyz", nil)).body)
+	hidden.wantNone(t, "/readyz", do(t, s.client, newRequest(t, http.MethodGet, s.Ops+"/readyz", nil)).body)
 	hidden.wantNone(t, "/openapi.yaml", c.send(asking("GET", "/openapi.yaml")).body)
-	s.signal(t, syscall.SIGHUP)
-	s.signal(t, syscall.SIGTERM)
-	if err := s.awaitExit(t); err != nil {
+	s.Signal(t, syscall.SIGHUP)
+	s.Signal(t, syscall.SIGTERM)
+	if err := s.AwaitExit(t); err != nil {
 		t.Errorf("%v, want exit status 0", err)
 	}
-	hidden.wantNone(t, "the log", s.output.String())
-	if lines := len(s.logged("request")); lines < 40 {
+	hidden.wantNone(t, "the log", s.Output())
+	if lines := len(s.Logged("request")); lines < 40 {
 		t.Errorf("%d requests in the log, so it proves nothing", lines)
 	}
 }
@@ -296,18 +297,17 @@ func TestACrashShowsNoSecret(t *testing.T) {
 		held := bearing(bearer(user))
 		waiting.Go(func() { _, _ = c.try(t.Context(), held) }) // in flight when it ends, so never answered
 	}
-	eventually(t, 5*time.Second, "two mints", func() error { return wantRequests(l, 3) })
-	s.signal(t, syscall.SIGQUIT)
-	if err := s.awaitExit(t); err == nil || err.Error() != "exit status 2" {
+	process.Eventually(t, 5*time.Second, "two mints", func() error { return wantRequests(l, 3) })
+	s.Signal(t, syscall.SIGQUIT)
+	if err := s.AwaitExit(t); err == nil || err.Error() != "exit status 2" {
 		t.Errorf("after SIGQUIT: %v, want the exit status of a crash", err)
 	}
-	<-s.exited
-	s.exited <- nil // as it should
+	s.AwaitAnyExit()
 	waiting.Wait()
-	if !strings.Contains(s.output.String(), "goroutine ") || !strings.Contains(s.output.String(), "vending.(*Machine)") {
+	if !strings.Contains(s.Output(), "goroutine ") || !strings.Contains(s.Output(), "vending.(*Machine)") {
 		t.Error("no goroutines in the output, so it proves nothing")
 	}
-	hidden.wantNone(t, "the crash", s.output.String())
+	hidden.wantNone(t, "the crash", s.Output())
 }
 
 func flipped(hidden *canaries, jwt string) string {
@@ -321,7 +321,7 @@ func flipped(hidden *canaries, jwt string) string {
 func metrics(t *testing.T, s *service) string {
 	t.Helper()
 	client := checked(t, &http.Transport{DisableKeepAlives: true})
-	return do(t, client, newRequest(t, http.MethodGet, s.OpsURL+"/metrics", nil)).body
+	return do(t, client, newRequest(t, http.MethodGet, s.Ops+"/metrics", nil)).body
 }
 
 var counter = regexp.MustCompile(`(?m)^tokensvc_requests_total\{outcome="(\w+)",route="[^"]+"\} ([1-9]\d*)$`)
@@ -347,7 +347,7 @@ func wantCounted(t *testing.T, s *service, outcome string) error {
 // sendRaw sends what no client of ours would, and returns all that comes back.
 func sendRaw(t *testing.T, s *service, raw string) (status int, text string) {
 	t.Helper()
-	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.URL, "http://"))
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.Listen, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}

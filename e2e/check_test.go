@@ -119,6 +119,7 @@ func TestCheckWhenAllIsWell(t *testing.T) {
 		"telnyx accepts the API key; credentials in the account: 2",
 		"ops_listen 127.0.0.1:0: a free port is chosen at the start",
 		"listen 127.0.0.1:0: a free port is chosen at the start",
+		"audit to standard output",
 	}
 	if diff := cmp.Diff(want, got); diff != "" || !r.OK || r.status != 0 {
 		t.Errorf("status %d: %s", r.status, diff)
@@ -320,14 +321,14 @@ func TestCheckBesideTheService(t *testing.T) {
 	c := newCheckup(t)
 	s := startService(t, nil, "-config", c.config)
 	address := func(url string) string { return strings.TrimPrefix(url, "http://") }
-	replaceIn(c, "listen: 127.0.0.1:0\nops_listen: 127.0.0.1:0", "listen: "+address(s.URL)+"\nops_listen: "+address(s.OpsURL))
+	replaceIn(c, "listen: 127.0.0.1:0\nops_listen: 127.0.0.1:0", "listen: "+address(s.Listen)+"\nops_listen: "+address(s.Ops))
 	if r := c.check(); !r.OK || r.status != 0 {
 		t.Errorf("%+v", r.amiss())
 	}
 	// That one runs is no excuse for who else is in another place.
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok")) }))
 	defer other.Close()
-	replaceIn(c, "listen: "+address(s.URL), "listen: "+address(other.URL))
+	replaceIn(c, "listen: "+address(s.Listen), "listen: "+address(other.URL))
 	if r := c.check(); r.OK || len(r.amiss()) != 1 || !strings.Contains(r.amiss()["listen"], "the address is taken") {
 		t.Errorf("%+v", r.amiss())
 	}

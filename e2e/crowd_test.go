@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tokensvc/tokensvc/e2e/process"
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
 )
 
@@ -68,13 +69,13 @@ func TestWhoeverLeavesTakesNobodyWithThem(t *testing.T) {
 	var waiting sync.WaitGroup
 	first, leave := context.WithCancel(t.Context())
 	waiting.Go(ask(first, context.Canceled))
-	eventually(t, 5*time.Second, "the first caller's mint", func() error { return wantRequests(l, 1) })
+	process.Eventually(t, 5*time.Second, "the first caller's mint", func() error { return wantRequests(l, 1) })
 	for range 8 {
 		waiting.Go(ask(t.Context(), nil))
 	}
 	leave()
-	eventually(t, 5*time.Second, "log line of who left", func() error {
-		for _, line := range s.logged("request") {
+	process.Eventually(t, 5*time.Second, "log line of who left", func() error {
+		for _, line := range s.Logged("request") {
 			if line["outcome"] == "canceled" {
 				return nil
 			}
@@ -130,7 +131,7 @@ func TestNobodyIsHandedAnothersToken(t *testing.T) {
 	}
 	working.Wait()
 	sources := map[any]int{}
-	for _, line := range s.logged("request") {
+	for _, line := range s.Logged("request") {
 		sources[line["source"]]++
 	}
 	if sources["mint"] < people || sources["cache"] < people {
@@ -177,7 +178,7 @@ func TestAFloodOfForgeries(t *testing.T) {
 							return
 						}
 					}
-					last := &caller{t, checked(t, f), s.URL} // is held to the contract too
+					last := &caller{t, checked(t, f), s.Listen} // is held to the contract too
 					got, err := last.try(t.Context(), bearing(row.forge(0)))
 					if err != nil {
 						t.Error(err)
@@ -217,7 +218,7 @@ type flood struct {
 }
 
 func dialFlood(ctx context.Context, s *service) (*flood, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", strings.TrimPrefix(s.URL, "http://"))
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", strings.TrimPrefix(s.Listen, "http://"))
 	if err != nil {
 		return nil, err
 	}

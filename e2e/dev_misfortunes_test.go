@@ -14,6 +14,8 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/coder/websocket/wsjson"
+
+	"github.com/tokensvc/tokensvc/e2e/process"
 )
 
 // misfortuneLimit is how long what a misfortune leads to may take. After Telnyx was
@@ -60,7 +62,7 @@ var fresh = header("Cache-Control", "no-cache")
 // be over.
 func (d *devRun) untilToken(t *testing.T, user string, changes ...change) (token string) {
 	t.Helper()
-	eventually(t, misfortuneLimit, "a token for "+user, func() error {
+	process.Eventually(t, misfortuneLimit, "a token for "+user, func() error {
 		got := d.ask(t, user, changes...)
 		if got.status != http.StatusOK {
 			return errors.New(got.String())
@@ -175,7 +177,7 @@ func TestDevsMisfortunes(t *testing.T) {
 		t.Errorf("while Telnyx is down: got %v", got)
 	}
 	d.switched(t, "telnyx-down", "alice", false)
-	eventually(t, misfortuneLimit, "Telnyx's own word on dave", func() error {
+	process.Eventually(t, misfortuneLimit, "Telnyx's own word on dave", func() error {
 		if got := d.ask(t, "dave"); got.problem().Code != "credential_rejected" {
 			return errors.New(got.String())
 		}

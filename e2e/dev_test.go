@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tokensvc/tokensvc/e2e/process"
 )
 
 // anywhere makes dev listen on free ports.
@@ -55,7 +57,7 @@ func startDevIn(t *testing.T, env []string, args ...string) *devRun {
 			t.Logf("tokensvc dev wrote:\n%s%s", stdout.String(), stderr.String())
 		}
 	})
-	eventually(t, startLimit, "tokensvc dev's welcome", func() error {
+	process.Eventually(t, startLimit, "tokensvc dev's welcome", func() error {
 		if d.welcome = stdout.String(); !strings.Contains(d.welcome, "Ctrl-C") {
 			return errors.New("it is not there yet")
 		}
@@ -73,7 +75,13 @@ func startDevIn(t *testing.T, env []string, args ...string) *devRun {
 			d.oidc = match[2]
 		}
 	}
-	(&service{OpsURL: d.ops, client: checked(t, newTransport(t))}).awaitReady(t)
+	client := checked(t, newTransport(t))
+	process.Eventually(t, startLimit, "tokensvc dev ready", func() error {
+		if got := do(t, client, newRequest(t, http.MethodGet, d.ops+"/readyz", nil)); got.status != http.StatusOK {
+			return fmt.Errorf("/readyz answers %v", got)
+		}
+		return nil
+	})
 	return d
 }
 
@@ -81,7 +89,7 @@ func startDevIn(t *testing.T, env []string, args ...string) *devRun {
 func TestDevsLinesCanBePasted(t *testing.T) {
 	for _, program := range []string{"bash", "curl"} {
 		if _, err := exec.LookPath(program); err != nil {
-			skip(t, program+" is not installed: dev's lines are for a terminal that has it")
+			process.Skip(t, program+" is not installed: dev's lines are for a terminal that has it")
 		}
 	}
 	d := startDev(t, anywhere...)
@@ -190,8 +198,8 @@ func (d *devRun) interrupt(t *testing.T) {
 		if err != nil {
 			t.Errorf("%v, want exit status 0", err)
 		}
-	case <-time.After(shutdownLimit):
-		t.Errorf("still running %v after SIGINT", shutdownLimit)
+	case <-time.After(process.StopLimit):
+		t.Errorf("still running %v after SIGINT", process.StopLimit)
 	}
 }
 

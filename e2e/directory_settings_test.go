@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tokensvc/tokensvc/e2e/process"
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
 )
 
@@ -34,7 +35,7 @@ func TestOneDeviceTooMany(t *testing.T) {
 			alice := bearing(l.issuer.Bearer("alice", nil))
 			first := l.wantIssued(t, c.send(alice))
 			wantProblem(t, c.send(alice, sendingJSON(`{"device":"mobile"}`)), http.StatusForbidden, "no_credential") // the first is in use
-			s.stop(t)
+			s.Stop(t)
 			executeInFile(t, database, "UPDATE credentials SET created_at = 1, vended_at = 1")
 			s = startService(t, l.env)
 			c = call(t, s)
@@ -66,7 +67,7 @@ func TestTheDirectoryIsComparedWithTelnyxBySchedule(t *testing.T) {
 	gone := l.wantIssued(t, s.ask(t, l.issuer.Bearer("alice", nil)))
 	l.wantIssued(t, s.ask(t, l.issuer.Bearer("bob", nil))) // so that it is the right account
 	l.telnyx.RemoveCredential(gone)
-	s.stop(t)
+	s.Stop(t)
 	env := l.with(setting{"TOKENSVC_RECONCILE_EVERY", "1h"}, setting{"TOKENSVC_RECONCILE_MODE", "apply"})
 	s = startService(t, env)
 	if line := s.awaitLogged(t, 0, "directory compared with Telnyx"); fmt.Sprint(line["gone"]) != "1" {
@@ -80,11 +81,11 @@ func TestACredentialIsRenewedAheadOfItsExpiry(t *testing.T) {
 	l := newBooks(t, ready, database, setting{"TOKENSVC_PROVISION_EXPIRES_AFTER", "1h"})
 	s := startService(t, l.env)
 	credential := l.wantIssued(t, s.ask(t, l.issuer.Bearer("alice", nil)))
-	s.stop(t)
+	s.Stop(t)
 	soon := time.Now().Add(5 * time.Minute)
 	executeInFile(t, database, fmt.Sprintf("UPDATE credentials SET expires_at = %d", soon.UnixMilli()))
 	s = startService(t, l.env)
-	eventually(t, 20*time.Second, "the renewal", func() error {
+	process.Eventually(t, 20*time.Second, "the renewal", func() error {
 		for _, c := range l.telnyx.Credentials() {
 			if c.ID == credential && l.telnyx.Requests(telnyxtest.Update) == 1 && c.ExpiresAt.After(time.Now().Add(50*time.Minute)) {
 				return nil
@@ -100,7 +101,7 @@ func TestACredentialIsRenewedAheadOfItsExpiry(t *testing.T) {
 func TestPeopleOfAnIssuerMayManageTheDirectory(t *testing.T) {
 	l := newBooks(t, ready, inFile(t), setting{"TOKENSVC_ADMIN_ISSUER", "main"}, setting{"TOKENSVC_ADMIN_REQUIRE", "{groups: admins}"})
 	s := startService(t, l.env)
-	ops := &caller{t, s.client, s.OpsURL}
+	ops := &caller{t, s.client, s.Ops}
 	admin := bearing(l.issuer.Bearer("root", map[string]any{"groups": []string{"admins"}}))
 	put := []change{asking(http.MethodPut, "/admin/v1/users/alice"), sendingJSON(`{"name":"Alice"}`)}
 	if got := ops.send(append(put, admin)...); got.status != http.StatusCreated {
@@ -121,7 +122,7 @@ func TestAKeptTokenGoesWithItsOwner(t *testing.T) {
 	credential := l.wantIssued(t, first)
 	l.run(t, 0, "users", "remove", "alice", "-device", "default", "-keep-credentials")
 	l.run(t, 0, "users", "add", "bob", "-credential", credential)
-	eventually(t, seconds, "a token of bob's own", func() error {
+	process.Eventually(t, seconds, "a token of bob's own", func() error {
 		got := s.ask(t, l.issuer.Bearer("bob", nil))
 		if of := l.wantIssued(t, got); of != credential {
 			t.Fatalf("it is of %s, want %s", of, credential)

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	_ "modernc.org/sqlite" // the driver
 
+	"github.com/tokensvc/tokensvc/e2e/process"
 	"github.com/tokensvc/tokensvc/internal/directory/store/pgtest"
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
 )
@@ -79,7 +80,7 @@ func (l *lab) run(t *testing.T, status int, args ...string) done {
 func (s *service) manage(t *testing.T, method, path, body string) answer {
 	t.Helper()
 	s.hide(adminToken)
-	c := &caller{t, s.client, s.OpsURL}
+	c := &caller{t, s.client, s.Ops}
 	changes := []change{asking(method, "/admin/v1"+path), bearing(adminToken)}
 	if body != "" {
 		changes = append(changes, sendingJSON(body))
@@ -108,7 +109,7 @@ func (l *lab) wantIssued(t *testing.T, got answer) string {
 // issuedWithin wants a bearer to be given a token within a time.
 func (l *lab) issuedWithin(t *testing.T, limit time.Duration, s *service, bearer string) {
 	t.Helper()
-	eventually(t, limit, "a token", func() error {
+	process.Eventually(t, limit, "a token", func() error {
 		if got := s.ask(t, bearer); got.status != http.StatusOK {
 			return fmt.Errorf("got %v", got)
 		}
@@ -120,7 +121,7 @@ func (l *lab) issuedWithin(t *testing.T, limit time.Duration, s *service, bearer
 func (l *lab) refusedWithin(t *testing.T, limit time.Duration, s *service, user, code string) {
 	t.Helper()
 	c := call(t, s)
-	eventually(t, limit, user+" to be refused", func() error {
+	process.Eventually(t, limit, user+" to be refused", func() error {
 		if got := c.send(bearing(l.issuer.Bearer(user, nil))); got.problem().Code != code {
 			return fmt.Errorf("got %d %s", got.status, got.problem().Code)
 		}
@@ -131,7 +132,7 @@ func (l *lab) refusedWithin(t *testing.T, limit time.Duration, s *service, user,
 // goneWithin wants a credential to be gone at Telnyx within a time.
 func (l *lab) goneWithin(t *testing.T, limit time.Duration, credential string) {
 	t.Helper()
-	eventually(t, limit, "the credential to be gone at Telnyx", func() error {
+	process.Eventually(t, limit, "the credential to be gone at Telnyx", func() error {
 		for _, c := range l.telnyx.Credentials() {
 			if c.ID == credential {
 				return errors.New("it is there")
@@ -247,9 +248,9 @@ func TestOneReplicaFinishesWhatAnotherBegan(t *testing.T) {
 	one, other := startService(t, l.env), startService(t, l.env)
 	credential := l.wantIssued(t, one.ask(t, l.issuer.Bearer("alice", nil)))
 	l.telnyx.Inject(telnyxtest.Fault{Op: telnyxtest.Delete, Shape: telnyxtest.Hang})
-	other.signal(t, syscall.SIGSTOP) // so that it is the first that begins
+	other.Signal(t, syscall.SIGSTOP) // so that it is the first that begins
 	wantDone(t, one.manage(t, http.MethodPost, "/users/alice/disable", ""))
-	eventually(t, 10*time.Second, "the deletion to begin", func() error {
+	process.Eventually(t, 10*time.Second, "the deletion to begin", func() error {
 		if l.telnyx.Requests(telnyxtest.Delete) == 0 {
 			return errors.New("there is none")
 		}
@@ -257,7 +258,7 @@ func TestOneReplicaFinishesWhatAnotherBegan(t *testing.T) {
 	})
 	one.kill(t)
 	l.telnyx.ClearFaults()
-	other.signal(t, syscall.SIGCONT)
+	other.Signal(t, syscall.SIGCONT)
 	l.refusedWithin(t, seconds, other, "alice", "denied")
 	l.goneWithin(t, 30*time.Second, credential)
 }
@@ -265,9 +266,7 @@ func TestOneReplicaFinishesWhatAnotherBegan(t *testing.T) {
 // kill ends the service as a power cut does.
 func (s *service) kill(t *testing.T) {
 	t.Helper()
-	s.signal(t, syscall.SIGKILL)
-	<-s.exited
-	s.exited <- nil // as it should
+	s.Kill(t)
 }
 
 // A restart begins where the last run was killed.
@@ -322,7 +321,7 @@ func TestTenReplicasStartAtOnce(t *testing.T) {
 		all = append(all, launchService(t, l.env))
 	}
 	for _, s := range all {
-		s.awaitReady(t)
+		s.AwaitReady(t)
 	}
 	credential := l.wantIssued(t, all[0].ask(t, l.issuer.Bearer("alice", nil)))
 	for _, s := range all[1:] {
@@ -418,7 +417,7 @@ func TestAKillBetweenTelnyxAndTheDirectoryLeavesOneCredential(t *testing.T) {
 		defer close(asked)
 		_, _ = call(t, s).try(context.WithoutCancel(t.Context()), bearing(l.issuer.Bearer("alice", nil))) // it is killed
 	}()
-	eventually(t, 10*time.Second, "the credential at Telnyx", func() error {
+	process.Eventually(t, 10*time.Second, "the credential at Telnyx", func() error {
 		if len(l.telnyx.Credentials()) == 0 {
 			return errors.New("there is none")
 		}
@@ -458,7 +457,7 @@ func TestReconcileTellsWhatIsAmissAndRepairsIt(t *testing.T) {
 // refreshed wants a user to have another credential than the old one soon.
 func (l *lab) refreshed(t *testing.T, s *service, user, old string) {
 	t.Helper()
-	eventually(t, seconds, "another credential of "+user, func() error {
+	process.Eventually(t, seconds, "another credential of "+user, func() error {
 		if of := l.wantIssued(t, s.ask(t, l.issuer.Bearer(user, nil))); of == old {
 			return errors.New("it is the old one")
 		}

@@ -85,7 +85,7 @@ func startFront(t *testing.T) *front {
 // to sends requests to s from now on.
 func (f *front) to(t *testing.T, s *service) {
 	t.Helper()
-	target, err := url.Parse(s.URL)
+	target, err := url.Parse(s.Listen)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +235,7 @@ func TestABoundTokenWhereDPoPIsOff(t *testing.T) {
 	s := startService(t, w.env)
 	s.hide(a.token)
 	for _, manner := range []string{"good", "bearer"} {
-		for _, got := range a.try(t, manner, s.URL, a.token) {
+		for _, got := range a.try(t, manner, s.Listen, a.token) {
 			if got.status != http.StatusUnauthorized {
 				t.Errorf("%s: %v, want 401", manner, got)
 			}

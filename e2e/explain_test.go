@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -20,7 +19,6 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/tokensvc/tokensvc/internal/authz/oidctest"
-	"github.com/tokensvc/tokensvc/internal/shared/redistest"
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
 )
 
@@ -468,36 +466,4 @@ func TestExplainWithAWrongConfiguration(t *testing.T) {
 	if got.status != 2 || !strings.Contains(got.stderr, "no such file") {
 		t.Errorf("no keys: %+v", got)
 	}
-}
-
-// What docs/troubleshooting.md shows is what is printed, but for what differs
-// from place to place.
-func TestTheManualsExamples(t *testing.T) {
-	l := newLab(t, telnyxtest.Options{}, "alice", "carol")
-	manual, err := os.ReadFile("../docs/troubleshooting.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	listen, ops := freeAddress(t), freeAddress(t)
-	standIn := strings.NewReplacer(l.issuer.URL(), "https://login.example.com", l.credentials["carol"], "5c7ac7d0-db65-4f11-98e1-eec0d1d5c6ae",
-		listen, "127.0.0.1:8080", ops, "127.0.0.1:9090")
-	moments := regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`)
-	wantShown := func(command string, got done) {
-		t.Helper()
-		shown := "```console\n$ " + command + "\n" + moments.ReplaceAllString(standIn.Replace(got.stdout), "2026-01-02T15:04:05Z") + "```\n"
-		if !strings.Contains(string(manual), shown) || got.status != 1 {
-			t.Errorf("status %d; the manual should have\n%s%s", got.status, shown, got.stderr)
-		}
-	}
-	x := l.explainer(t, setting{"TOKENSVC_OIDC_REQUIRE", "{groups: [agents]}"})
-	wantShown("tokensvc explain -config tokensvc.yaml < bearer.txt", x.text(l.issuer.Bearer("carol", aVisitor)))
-	file := func(name, content string) string {
-		path := filepath.Join(t.TempDir(), name)
-		writeFile(t, path, content)
-		return path
-	}
-	x = l.explainer(t, setting{"TOKENSVC_LISTEN", listen}, setting{"TOKENSVC_OPS_LISTEN", ops},
-		setting{"TELNYX_API_KEY", ""}, setting{"TELNYX_API_KEY_FILES", file("old", "KEYother") + "," + file("new", apiKey)},
-		setting{"TOKENSVC_CACHE", redistest.StartT(t).URL()}, setting{"TOKENSVC_CACHE_KEY_FILE", file("sealing.key", sealingKey)})
-	wantShown("tokensvc check -config tokensvc.yaml", feed(t, x.env, "", "check"))
 }

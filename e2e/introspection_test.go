@@ -23,6 +23,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/tokensvc/tokensvc/e2e/process"
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
 )
 
@@ -175,7 +176,7 @@ func TestARevokedTokenIsRefused(t *testing.T) {
 	wantIssued(t, s, w, bob, "bob")
 
 	p.revoke(t, alice)
-	eventually(t, 10*time.Second, "alice refused", func() error {
+	process.Eventually(t, 10*time.Second, "alice refused", func() error {
 		if got := s.ask(t, alice); got.status == http.StatusOK {
 			return errors.New("she still gets a token")
 		}
@@ -284,7 +285,7 @@ func allAtOnce(t *testing.T, callers int, duration time.Duration, ask func() err
 // eventuallyIssues waits until that bearer is good for a token.
 func (s *service) eventuallyIssues(t *testing.T, bearer, when string) {
 	t.Helper()
-	eventually(t, 30*time.Second, "a token "+when, func() error {
+	process.Eventually(t, 30*time.Second, "a token "+when, func() error {
 		if got := s.ask(t, bearer); got.status != http.StatusOK {
 			return fmt.Errorf("%v", got)
 		}

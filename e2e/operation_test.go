@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tokensvc/tokensvc/e2e/process"
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
 )
 
@@ -51,12 +52,12 @@ func withSDK(t *testing.T, s *service, bearer string, ids []string, args ...stri
 	t.Helper()
 	node, err := exec.LookPath("node")
 	if err != nil {
-		skip(t, "node is not installed: Telnyx's SDK runs in it")
+		process.Skip(t, "node is not installed: Telnyx's SDK runs in it")
 	}
 	if _, err := os.Stat(filepath.Join(webTest, "node_modules", "telnyx")); err != nil {
-		skip(t, "web/test/node_modules is missing: run `npm ci` in web/test")
+		process.Skip(t, "web/test/node_modules is missing: run `npm ci` in web/test")
 	}
-	wanted, err := json.Marshal(map[string]any{"baseURL": s.URL + "/v2", "apiKey": bearer, "ids": ids})
+	wanted, err := json.Marshal(map[string]any{"baseURL": s.Listen + "/v2", "apiKey": bearer, "ids": ids})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +118,7 @@ func TestTelnyxsOwnSDK(t *testing.T) {
 			}
 		}
 	}
-	if n := len(s.logged("request")); n != 11 { // the SDK tries nothing again that is not worth it
+	if n := len(s.Logged("request")); n != 11 { // the SDK tries nothing again that is not worth it
 		t.Errorf("%d requests, want 11", n)
 	}
 }
@@ -127,7 +128,7 @@ func TestTelnyxsOwnSDK(t *testing.T) {
 func TestTelnyxsOwnSDKTriesAgainWhatIsWorthIt(t *testing.T) {
 	l := newLab(t, telnyxtest.Options{}, "alice", "bob")
 	s := startService(t, l.with(setting{"TELNYX_TIMEOUT", "2s"}))
-	asked := func() int { return len(s.logged("request")) }
+	asked := func() int { return len(s.Logged("request")) }
 
 	l.telnyx.RemoveCredential(l.credentials["bob"])
 	got := withSDK(t, s, l.issuer.Bearer("bob", nil), []string{"me"})[0]
@@ -145,7 +146,7 @@ func TestTelnyxsOwnSDKTriesAgainWhatIsWorthIt(t *testing.T) {
 func TestTelnyxsOwnSDKInABrowser(t *testing.T) {
 	chromium, err := exec.LookPath("chromium")
 	if err != nil {
-		skip(t, "chromium is not installed: the SDK runs in it")
+		process.Skip(t, "chromium is not installed: the SDK runs in it")
 	}
 	files := http.NewServeMux()
 	files.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) {

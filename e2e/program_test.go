@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tokensvc/tokensvc/e2e/process"
 )
 
 const programPatience = 20 * time.Second // node starts slowly on a busy machine
@@ -31,10 +33,10 @@ func startProgram(t *testing.T, name string, args ...string) *program {
 	t.Helper()
 	node, err := exec.LookPath("node")
 	if err != nil {
-		skip(t, "node is not installed: "+name+" is a Node program")
+		process.Skip(t, "node is not installed: "+name+" is a Node program")
 	}
 	if _, err := os.Stat(filepath.Join("provider", "node_modules")); err != nil {
-		skip(t, "e2e/provider/node_modules is missing: run `npm ci` in e2e/provider")
+		process.Skip(t, "e2e/provider/node_modules is missing: run `npm ci` in e2e/provider")
 	}
 
 	// The test's context is done before its clean-up, and would kill.

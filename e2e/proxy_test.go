@@ -58,7 +58,7 @@ issuers:
 	}
 	s := startService(t, env, "-config", filepath.Join(folder, "tokensvc.yaml"))
 	s.hide(proxySecret)
-	listener, _ := s.logged("serving")[0]["proxy_listen"].(string)
+	listener, _ := s.Logged("serving")[0]["proxy_listen"].(string)
 	return &proxied{l, s, listener, folder}
 }
 
@@ -205,11 +205,16 @@ func (a authority) pool() *x509.CertPool {
 // issue returns a certificate for a name, and its key, in PEM.
 func (a authority) issue(t *testing.T, name string) (cert, key string) {
 	t.Helper()
+	return a.issueUntil(t, name, time.Now().Add(time.Hour))
+}
+
+func (a authority) issueUntil(t *testing.T, name string, end time.Time) (cert, key string) {
+	t.Helper()
 	private := newECKey(t)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore:   time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		NotBefore:   time.Now().Add(-time.Hour), NotAfter: end,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, private.Public(), a.key)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tokensvc/tokensvc/e2e/process"
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
 )
 
@@ -21,8 +22,8 @@ const reloadLimit = 20 * time.Second // from a file's change to its effect
 func (s *service) awaitLogged(t *testing.T, before int, message string) map[string]any {
 	t.Helper()
 	var last map[string]any
-	eventually(t, reloadLimit, "the log line "+message, func() error {
-		lines := s.logged(message)
+	process.Eventually(t, reloadLimit, "the log line "+message, func() error {
+		lines := s.Logged(message)
 		if len(lines) <= before {
 			return fmt.Errorf("there are %d of them", len(lines))
 		}
@@ -36,7 +37,7 @@ func (s *service) awaitLogged(t *testing.T, before int, message string) map[stri
 // it, in these words.
 func (s *service) whenChanged(t *testing.T, message string, change func()) map[string]any {
 	t.Helper()
-	before := len(s.logged(message))
+	before := len(s.Logged(message))
 	change()
 	return s.awaitLogged(t, before, message)
 }
@@ -104,7 +105,7 @@ func TestUsersFileIsFollowed(t *testing.T) {
 
 	s.whenChanged(t, usersTaken, func() { writeFile(t, l.users, l.usersFile("alice", "bob", "carol")) })
 	have("alice", "bob", "carol")
-	if strings.Contains(s.output.String(), marked) {
+	if strings.Contains(s.Output(), marked) {
 		t.Error("the log shows what a broken file holds")
 	}
 }
@@ -199,7 +200,7 @@ func TestHangupReadsFilesAgain(t *testing.T) {
 	delete(l.env, "TELNYX_API_KEY")
 	s := startService(t, l.with(setting{"TELNYX_API_KEY_FILE", key}))
 	s.hide(apiKey)
-	hangUp := func() { s.signal(t, syscall.SIGHUP) }
+	hangUp := func() { s.Signal(t, syscall.SIGHUP) }
 
 	s.whenChanged(t, "API key unchanged", hangUp)
 	s.whenChanged(t, "users file unchanged", hangUp)
@@ -214,7 +215,7 @@ func TestHangupWithoutFiles(t *testing.T) {
 	l := newLab(t, telnyxtest.Options{})
 	s := startService(t, l.with(setting{"TOKENSVC_DIRECTORY", "claim:telnyx"}))
 	for range 2 {
-		s.whenChanged(t, "there is nothing to read again: no file is in use", func() { s.signal(t, syscall.SIGHUP) })
+		s.whenChanged(t, "there is nothing to read again: no file is in use", func() { s.Signal(t, syscall.SIGHUP) })
 	}
 }
 
@@ -226,8 +227,8 @@ func TestARefusedFileIsSeen(t *testing.T) {
 	current := func(want string) {
 		t.Helper()
 		line := `tokensvc_file_current{file="users file"} ` + want
-		eventually(t, reloadLimit, line, func() error {
-			metrics := do(t, httpClient, newRequest(t, http.MethodGet, s.OpsURL+"/metrics", nil)).body
+		process.Eventually(t, reloadLimit, line, func() error {
+			metrics := do(t, httpClient, newRequest(t, http.MethodGet, s.Ops+"/metrics", nil)).body
 			if !strings.Contains(metrics, line+"\n") {
 				return errors.New("it is not in the metrics")
 			}
@@ -243,7 +244,7 @@ func TestARefusedFileIsSeen(t *testing.T) {
 	}
 	s.whenChanged(t, usersTaken, func() { writeFile(t, l.users, valid) }) // though it is what was in force all along
 	current("1")
-	if n := len(s.logged(usersRefused)); n != 1 {
+	if n := len(s.Logged(usersRefused)); n != 1 {
 		t.Errorf("the refusal is logged %d times, want once", n)
 	}
 }
@@ -360,14 +361,14 @@ func TestRulesDoNotWaitForOtherKeys(t *testing.T) {
 
 	r.s.whenChanged(t, rulesTaken, func() { replaceFile(t, r.file, r.configured("clock_skew: 1m\n  require: "+agents, limits)) })
 	r.wantAlice(t, true)
-	if n := len(r.s.logged(others)); n != 1 {
+	if n := len(r.s.Logged(others)); n != 1 {
 		t.Errorf("other keys are warned of %d times, want once", n)
 	}
-	keys(r.s.whenChanged(t, others, func() { r.s.signal(t, syscall.SIGHUP) }), "limits.in_flight, issuers[0].clock_skew")
+	keys(r.s.whenChanged(t, others, func() { r.s.Signal(t, syscall.SIGHUP) }), "limits.in_flight, issuers[0].clock_skew")
 
 	r.s.whenChanged(t, rulesTaken, func() { replaceFile(t, r.file, r.configured("require: "+leads, "")) }) // as it runs
-	r.s.whenChanged(t, "rules unchanged", func() { r.s.signal(t, syscall.SIGHUP) })
-	if n := len(r.s.logged(others)); n != 2 || len(r.s.logged(rulesRefused)) != 0 {
+	r.s.whenChanged(t, "rules unchanged", func() { r.s.Signal(t, syscall.SIGHUP) })
+	if n := len(r.s.Logged(others)); n != 2 || len(r.s.Logged(rulesRefused)) != 0 {
 		t.Errorf("other keys are warned of %d times, want twice, and nothing is refused", n)
 	}
 }

@@ -2,27 +2,20 @@ package e2e_test
 
 import (
 	"bytes"
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
-	"os/exec"
-	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tokensvc/tokensvc/e2e/process"
 )
 
 const (
-	startLimit    = 15 * time.Second // from exec to listening
-	readyLimit    = 30 * time.Second // from listening to ready
-	shutdownLimit = 20 * time.Second // from SIGTERM to the end
+	startLimit    = 30 * time.Second // from exec to a welcome, on a busy machine
 	responseLimit = 1 << 20          // bytes
 )
 
@@ -32,12 +25,9 @@ var httpClient = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transp
 
 // service is a running `tokensvc serve`.
 type service struct {
-	URL, OpsURL string
+	*process.Process
 
 	client *http.Client // holds every answer to openapi.yaml
-	cmd    *exec.Cmd
-	output output
-	exited chan error // how the process ended; whoever takes it puts it back
 
 	mu      sync.Mutex
 	secrets []string // must not be in the output
@@ -50,7 +40,7 @@ type service struct {
 func startService(t *testing.T, env map[string]string, args ...string) *service {
 	t.Helper()
 	s := launchService(t, env, args...)
-	s.awaitReady(t)
+	s.AwaitReady(t)
 	return s
 }
 
@@ -63,75 +53,27 @@ func launchService(t *testing.T, env map[string]string, args ...string) *service
 // launchUnder has a command of its own end in running the service.
 func launchUnder(t *testing.T, command []string, env map[string]string, args ...string) *service {
 	t.Helper()
-	s := &service{exited: make(chan error, 1), client: checked(t, newTransport(t))}
-	all := slices.Concat(command, []string{binary, "serve"}, args)
-	// The test's context is done before its clean-up, and would kill.
-	s.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), all[0], all[1:]...)
-	s.cmd.Dir = t.TempDir()
-	s.cmd.Env = []string{"TOKENSVC_LISTEN=127.0.0.1:0", "TOKENSVC_OPS_LISTEN=127.0.0.1:0"}
-	for name, value := range env {
-		s.cmd.Env = append(s.cmd.Env, name+"="+value)
-	}
-	s.cmd.Stdout, s.cmd.Stderr = &s.output, &s.output
+	s := &service{client: checked(t, newTransport(t))}
 	s.hide(env["TELNYX_API_KEY"])
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() { s.exited <- s.cmd.Wait() }()
-	t.Cleanup(func() { s.stop(t) })
-
-	eventually(t, startLimit, "tokensvc serve listening", func() error {
-		select {
-		case err := <-s.exited:
-			s.exited <- err
-			t.Fatalf("tokensvc serve ended before it listened: %v", err)
-		default:
-		}
-		listen, ops, err := s.output.addresses()
-		s.URL, s.OpsURL = "http://"+listen, "http://"+ops
-		return err
-	})
+	t.Cleanup(func() { s.wantNoSecrets(t) }) // when it has stopped
+	s.Process = process.Command{Binary: binary, Env: env, Args: args, Behind: command}.Launch(t)
 	return s
 }
 
-// stop asks the service to end, as a container runtime does.
-func (s *service) stop(t *testing.T) {
+// wantNoSecrets wants none in what the service wrote. There is nothing if it did
+// not start.
+func (s *service) wantNoSecrets(t *testing.T) {
 	t.Helper()
-	s.signal(t, syscall.SIGTERM)
-	if err := s.awaitExit(t); err != nil {
-		t.Errorf("tokensvc serve after SIGTERM: %v, want exit status 0", err)
+	if s.Process == nil {
+		return
 	}
-	written := s.output.String()
+	written := s.Output()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, secret := range s.secrets {
 		if strings.Contains(written, secret) {
 			t.Errorf("tokensvc serve wrote a secret that begins with %.8q", secret)
 		}
-	}
-	if t.Failed() {
-		t.Logf("tokensvc serve wrote:\n%s", written)
-	}
-}
-
-func (s *service) signal(t *testing.T, sig os.Signal) {
-	t.Helper()
-	if err := s.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		t.Errorf("sending %v to tokensvc serve: %v", sig, err)
-	}
-}
-
-// awaitExit returns how the process ended after a signal, nil for status 0.
-func (s *service) awaitExit(t *testing.T) error {
-	t.Helper()
-	select {
-	case err := <-s.exited:
-		s.exited <- err
-		return err
-	case <-time.After(shutdownLimit):
-		_ = s.cmd.Process.Kill()
-		t.Errorf("tokensvc serve still ran %v after a signal to stop, and was killed", shutdownLimit)
-		return nil
 	}
 }
 
@@ -145,26 +87,16 @@ func (s *service) hide(secret string) {
 	s.secrets = append(s.secrets, secret)
 }
 
-func (s *service) awaitReady(t *testing.T) {
-	t.Helper()
-	eventually(t, readyLimit, "tokensvc serve ready", func() error {
-		if status := s.ready(t); status != http.StatusOK {
-			return fmt.Errorf("/readyz answers %d", status)
-		}
-		return nil
-	})
-}
-
 func (s *service) ready(t *testing.T) int {
 	t.Helper()
-	return do(t, s.client, newRequest(t, http.MethodGet, s.OpsURL+"/readyz", nil)).status
+	return do(t, s.client, newRequest(t, http.MethodGet, s.Ops+"/readyz", nil)).status
 }
 
 // wantLive wants the process to say that it serves, which it does whether or not
 // it is ready.
 func (s *service) wantLive(t *testing.T) {
 	t.Helper()
-	if got := do(t, s.client, newRequest(t, http.MethodGet, s.OpsURL+"/livez", nil)); got.status != http.StatusOK {
+	if got := do(t, s.client, newRequest(t, http.MethodGet, s.Ops+"/livez", nil)); got.status != http.StatusOK {
 		t.Errorf("/livez answers %v, want 200", got)
 	}
 }
@@ -173,7 +105,7 @@ func (s *service) wantLive(t *testing.T) {
 func (s *service) ask(t *testing.T, bearer string) answer {
 	t.Helper()
 	s.hide(bearer)
-	req := newRequest(t, http.MethodPost, s.URL+"/v1/token", nil)
+	req := newRequest(t, http.MethodPost, s.Listen+"/v1/token", nil)
 	req.Header.Set("Authorization", "Bearer "+bearer)
 	return do(t, s.client, req)
 }
@@ -236,19 +168,4 @@ func (o *output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.buf.String()
-}
-
-// addresses returns where the service listens, from its log line that says so.
-func (o *output) addresses() (listen, ops string, err error) {
-	for line := range strings.Lines(o.String()) {
-		var entry struct {
-			Message   string `json:"message"`
-			Listen    string `json:"listen"`
-			OpsListen string `json:"ops_listen"`
-		}
-		if json.Unmarshal([]byte(line), &entry) == nil && entry.Message == "serving" {
-			return entry.Listen, entry.OpsListen, nil
-		}
-	}
-	return "", "", fmt.Errorf(`no log line with the message "serving" in:%s%s`, "\n", o.String())
 }

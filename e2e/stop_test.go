@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tokensvc/tokensvc/e2e/process"
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
 )
 
@@ -44,11 +45,11 @@ func TestStopKeepsItsWord(t *testing.T) {
 					l.wantToken(t, user, got)
 				})
 			}
-			eventually(t, 5*time.Second, "all requests in flight", func() error { return wantRequests(l, len(users)) })
+			process.Eventually(t, 5*time.Second, "all requests in flight", func() error { return wantRequests(l, len(users)) })
 
-			s.signal(t, row.sig)
+			s.Signal(t, row.sig)
 			told := time.Now()
-			eventually(t, 5*time.Second, "not ready", func() error { return s.wantUnready(t) })
+			process.Eventually(t, 5*time.Second, "not ready", func() error { return s.wantUnready(t) })
 			late := 0
 			if row.delay > 0 {
 				late = 1
@@ -66,7 +67,7 @@ func TestStopKeepsItsWord(t *testing.T) {
 				s.wantLive(t)
 			}
 			serving.Wait()
-			if err := s.awaitExit(t); err != nil {
+			if err := s.AwaitExit(t); err != nil {
 				t.Errorf("%v, want exit status 0", err)
 			}
 			if took := time.Since(told); took < row.delay {
@@ -83,7 +84,7 @@ func (s *service) wantUnready(t *testing.T) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.OpsURL+"/readyz", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Ops+"/readyz", nil)
 	if err != nil {
 		return err
 	}
@@ -109,8 +110,8 @@ func TestStopUnderLoadLosesNothingBehindABalancer(t *testing.T) {
 	elsewhere := make(chan struct{})
 	load := startLoad(t, l, s, elsewhere)
 
-	s.signal(t, syscall.SIGTERM)
-	eventually(t, 5*time.Second, "not ready", func() error { return s.wantUnready(t) })
+	s.Signal(t, syscall.SIGTERM)
+	process.Eventually(t, 5*time.Second, "not ready", func() error { return s.wantUnready(t) })
 	close(elsewhere)
 	ends := load.wait()
 	t.Logf("how requests ended after the signal: %v", ends)
@@ -122,7 +123,7 @@ func TestStopUnderLoadLosesNothingBehindABalancer(t *testing.T) {
 	if ends["200 close"] == 0 {
 		t.Error("no connection was closed politely")
 	}
-	if err := s.awaitExit(t); err != nil {
+	if err := s.AwaitExit(t); err != nil {
 		t.Errorf("%v, want exit status 0", err)
 	}
 	s.wantIssued(t, load.received())
@@ -136,7 +137,7 @@ func TestStopUnderRelentlessLoad(t *testing.T) {
 			l := newLab(t, telnyxtest.Options{}, "alice")
 			s := startService(t, l.with(setting{"TOKENSVC_LIMITS_DRAIN_DELAY", delay}))
 			load := startLoad(t, l, s, nil)
-			s.signal(t, syscall.SIGTERM)
+			s.Signal(t, syscall.SIGTERM)
 			ends := load.wait()
 			t.Logf("how requests ended after the signal: %v", ends)
 			lost := 0
@@ -153,7 +154,7 @@ func TestStopUnderRelentlessLoad(t *testing.T) {
 			if lost > 2*load.workers {
 				t.Errorf("%d requests lost by %d workers", lost, load.workers)
 			}
-			if err := s.awaitExit(t); err != nil {
+			if err := s.AwaitExit(t); err != nil {
 				t.Errorf("%v, want exit status 0", err)
 			}
 			s.wantIssued(t, load.received())
@@ -166,7 +167,7 @@ func TestStopUnderRelentlessLoad(t *testing.T) {
 func (s *service) wantIssued(t *testing.T, received int) {
 	t.Helper()
 	issued := 0
-	for _, line := range s.logged("request") {
+	for _, line := range s.Logged("request") {
 		if line["outcome"] == "issued" {
 			issued++
 		}

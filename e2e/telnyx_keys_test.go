@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tokensvc/tokensvc/e2e/process"
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
 )
 
@@ -62,7 +63,7 @@ func (r *rotated) wantCold(t *testing.T, status int, code string) {
 // wantTelnyx wants /readyz to say how Telnyx is, and the service to be ready.
 func (r *rotated) wantTelnyx(t *testing.T, want string) {
 	t.Helper()
-	got := do(t, r.s.client, newRequest(t, http.MethodGet, r.s.OpsURL+"/readyz", nil))
+	got := do(t, r.s.client, newRequest(t, http.MethodGet, r.s.Ops+"/readyz", nil))
 	var said struct{ Parts map[string]string }
 	if err := json.Unmarshal([]byte(got.body), &said); err != nil || got.status != http.StatusOK || said.Parts["telnyx"] != want {
 		t.Errorf("/readyz says %v, want 200 and telnyx %q", got, want)
@@ -71,7 +72,7 @@ func (r *rotated) wantTelnyx(t *testing.T, want string) {
 
 func (s *service) wantMetrics(t *testing.T, lines ...string) {
 	t.Helper()
-	metrics := do(t, httpClient, newRequest(t, http.MethodGet, s.OpsURL+"/metrics", nil)).body
+	metrics := do(t, httpClient, newRequest(t, http.MethodGet, s.Ops+"/metrics", nil)).body
 	for _, line := range lines {
 		if !strings.Contains(metrics, "\n"+line+"\n") {
 			t.Errorf("the metrics do not say %s", line)
@@ -108,7 +109,7 @@ func TestAKeyIsRotatedInMidLoad(t *testing.T) {
 	more := func(n int) {
 		t.Helper()
 		until := r.telnyx.Requests(telnyxtest.Token) + n
-		eventually(t, 20*time.Second, "more logins", func() error {
+		process.Eventually(t, 20*time.Second, "more logins", func() error {
 			if t.Failed() || r.telnyx.Requests(telnyxtest.Token) >= until {
 				return nil
 			}
@@ -124,7 +125,7 @@ func TestAKeyIsRotatedInMidLoad(t *testing.T) {
 	}
 	r.wantTelnyx(t, "ok")
 	r.s.wantMetrics(t, "tokensvc_telnyx_key_in_use 1", `tokensvc_telnyx_key_accepted{key="0"} 0`, `tokensvc_telnyx_key_accepted{key="1"} 1`)
-	if n := len(r.s.logged("Telnyx does not accept API key 0 of 0 to 1; another is used")); n != 1 {
+	if n := len(r.s.Logged("Telnyx does not accept API key 0 of 0 to 1; another is used")); n != 1 {
 		t.Errorf("the log says so %d times, want once", n)
 	}
 
@@ -149,7 +150,7 @@ func TestARejectedKeyIsNoOutage(t *testing.T) {
 	r.wantToken(t, alice, r.c.send(hers))
 	r.wantTelnyx(t, "does not accept any of the API keys")
 	r.s.wantMetrics(t, "tokensvc_telnyx_key_in_use -1", `tokensvc_telnyx_key_accepted{key="0"} 0`, `tokensvc_telnyx_key_accepted{key="1"} 0`)
-	if n := len(r.s.logged("Telnyx does not accept any of the API keys")); n != 1 {
+	if n := len(r.s.Logged("Telnyx does not accept any of the API keys")); n != 1 {
 		t.Errorf("the log says so %d times, want once", n)
 	}
 

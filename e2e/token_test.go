@@ -231,7 +231,7 @@ func TestStartedWhileTheProviderIsAway(t *testing.T) {
 	}
 
 	p = startProvider(t, p.port(t)) // the same issuer, with new keys
-	s.awaitReady(t)
+	s.AwaitReady(t)
 	wantIssued(t, s, w, p.clientCredentials(t, "lobby"), "lobby")
 	wantRefused(t, s, before, http.StatusUnauthorized, "invalid_token")
 }

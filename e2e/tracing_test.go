@@ -21,6 +21,7 @@ import (
 	pb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/tokensvc/tokensvc/e2e/process"
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
 )
 
@@ -60,7 +61,7 @@ func (c *collector) setting() setting { return setting{"TOKENSVC_TRACING_ENDPOIN
 // trace returns the spans of a trace once its request's own has come.
 func (c *collector) trace(t *testing.T, id string) (spans []*pb.Span) {
 	t.Helper()
-	eventually(t, 10*time.Second, "trace "+id, func() error {
+	process.Eventually(t, 10*time.Second, "trace "+id, func() error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		spans = nil
@@ -194,8 +195,8 @@ func TestHistogramsNameATrace(t *testing.T) {
 	l := newLab(t, telnyxtest.Options{}, "alice")
 	s := startService(t, l.with(startCollector(t).setting()))
 	call(t, s).send(bearing(l.issuer.Bearer("alice", nil)), header("traceparent", "00-"+ourTrace+"-"+callerSpan+"-01"))
-	eventually(t, 5*time.Second, "exemplars", func() error {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.OpsURL+"/metrics", nil)
+	process.Eventually(t, 5*time.Second, "exemplars", func() error {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.Ops+"/metrics", nil)
 		if err != nil {
 			return err
 		}
@@ -263,7 +264,7 @@ func TestTracesNameNobody(t *testing.T) {
 	l.telnyx.Inject(telnyxtest.Fault{Op: telnyxtest.Token, Status: 422, Mark: markAnswer})
 	send("credential_rejected", bearing(bearer("unlucky", "agents")))
 	l.telnyx.ClearFaults()
-	s.stop(t) // which sends what waits
+	s.Stop(t) // which sends what waits
 
 	to.mu.Lock()
 	defer to.mu.Unlock()
@@ -299,7 +300,7 @@ func TestWhoDecidesWhatIsTraced(t *testing.T) {
 			if id := s.request(t, got.header.Get("X-Request-Id"))["trace_id"]; id != ourTrace {
 				t.Errorf("trace_id %v in the log, want the caller's all the same", id)
 			}
-			s.stop(t)
+			s.Stop(t)
 			to.mu.Lock()
 			defer to.mu.Unlock()
 			if traced := len(to.spans) > 0; traced != row.traced {
@@ -344,7 +345,7 @@ func TestNobodyWaitsForTheCollector(t *testing.T) {
 			}
 			s.wantMetrics(t, `tokensvc_spans_total{result="sent"} 0`)
 			began := time.Now()
-			s.stop(t)
+			s.Stop(t)
 			if took := time.Since(began); took > 5*time.Second {
 				t.Errorf("the stop took %v", took)
 			}

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/tokensvc/tokensvc/e2e/process"
 )
 
 // trap listens where nobody should come, and hangs up on whoever does.
@@ -51,7 +53,7 @@ func (p *trap) wantNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	eventually(t, 5*time.Second, "the test's own connection", func() error {
+	process.Eventually(t, 5*time.Second, "the test's own connection", func() error {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if !slices.Contains(p.came, conn.LocalAddr().String()) {

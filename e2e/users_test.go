@@ -1,112 +1,14 @@
 package e2e_test
 
 import (
-	"bytes"
-	"context"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
 )
-
-const usersGuide = "../docs/users.md"
-
-// guideBlock is what a guide has one paste, and what then appears.
-type guideBlock struct{ pasted, shows string }
-
-var guideFence = regexp.MustCompile("(?ms)^```(sh|text)\n(.*?)^```$")
-
-func guideBlocks(t *testing.T, path string) (blocks []guideBlock) {
-	t.Helper()
-	guide, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, fence := range guideFence.FindAllStringSubmatch(string(guide), -1) {
-		if fence[1] == "sh" {
-			blocks = append(blocks, guideBlock{pasted: fence[2]})
-		} else {
-			blocks[len(blocks)-1].shows = fence[2]
-		}
-	}
-	if len(blocks) < 2 {
-		t.Fatalf("%s has nothing to paste", path)
-	}
-	return blocks
-}
-
-// pasteAll pastes the blocks into a bash, from which they may start another, with
-// addresses that are free in place of the guide's and the binary that is tested in
-// place of what would be built, and returns what appeared after each.
-func pasteAll(t *testing.T, blocks []guideBlock) []string {
-	t.Helper()
-	const mark = "--- the next block ---"
-	var script strings.Builder
-	for _, b := range blocks {
-		script.WriteString(b.pasted + "\necho '" + mark + "'\n")
-	}
-	elsewhere := strings.NewReplacer(
-		"make build\n", "", "127.0.0.1:8088", freeAddress(t), "127.0.0.1:9098", freeAddress(t), "tokensvc dev >", "tokensvc "+strings.Join(anywhere, " ")+" >")
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "bash")
-	cmd.Stdin = strings.NewReader(elsewhere.Replace(script.String()))
-	cmd.Dir = t.TempDir()
-	cmd.Env = []string{"PATH=" + filepath.Dir(binary) + ":" + os.Getenv("PATH"), "TMPDIR=" + cmd.Dir}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // what it started, too
-	cmd.WaitDelay = time.Second
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil || errs.Len() > 0 {
-		t.Errorf("%v, and on standard error:\n%s", err, errs.String())
-	}
-	if t.Failed() {
-		for _, log := range []string{"dev.txt", "serve.txt"} {
-			found, _ := filepath.Glob(filepath.Join(cmd.Dir, "*", log)) // in the guide's folder
-			for _, path := range found {
-				text, _ := os.ReadFile(path)
-				t.Logf("%s:\n%s", log, text)
-			}
-		}
-	}
-	return strings.Split(out.String(), mark+"\n")
-}
-
-// shown turns what a guide shows into a pattern: … is whatever is another each
-// time.
-func shown(text string) *regexp.Regexp {
-	var parts []string
-	for _, part := range strings.Split(text, "…") {
-		parts = append(parts, regexp.QuoteMeta(part))
-	}
-	return regexp.MustCompile("^" + strings.Join(parts, "[^\n]*") + "$")
-}
-
-// What docs/users.md has one paste does what it shows.
-func TestTheGuideToPeopleCanBePasted(t *testing.T) {
-	for _, program := range []string{"bash", "curl"} {
-		if _, err := exec.LookPath(program); err != nil {
-			skip(t, program+" is not installed: the guide is for a terminal that has it")
-		}
-	}
-	blocks := guideBlocks(t, usersGuide)
-	for i, appeared := range pasteAll(t, blocks) {
-		if i == len(blocks) || blocks[i].shows == "" {
-			continue
-		}
-		if !shown(strings.TrimSpace(blocks[i].shows)).MatchString(strings.TrimSpace(appeared)) {
-			t.Errorf("%s\nshows\n%s\nand not\n%s", blocks[i].pasted, appeared, blocks[i].shows)
-		}
-	}
-}
 
 // loginLimit is far more than a login takes while others change the directory, and
 // less than the store's own limit, or the import of TestPeopleAreImportedWhileOthersLogIn.

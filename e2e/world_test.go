@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tokensvc/tokensvc/e2e/process"
 	"github.com/tokensvc/tokensvc/internal/authz/oidctest"
 	"github.com/tokensvc/tokensvc/internal/handler/contracttest"
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
@@ -102,7 +103,7 @@ type caller struct {
 // call makes a caller of the public listener.
 func call(t *testing.T, s *service) *caller {
 	t.Helper()
-	return &caller{t, checked(t, newTransport(t)), s.URL}
+	return &caller{t, checked(t, newTransport(t)), s.Listen}
 }
 
 func newTransport(t *testing.T) *http.Transport {
@@ -235,24 +236,12 @@ func wantProblem(t *testing.T, got answer, status int, code string) {
 	}
 }
 
-// logged returns the service's log lines with that message.
-func (s *service) logged(message string) []map[string]any {
-	var all []map[string]any
-	for line := range strings.Lines(s.output.String()) {
-		var entry map[string]any
-		if json.Unmarshal([]byte(line), &entry) == nil && entry["message"] == message {
-			all = append(all, entry)
-		}
-	}
-	return all
-}
-
 // request returns the log line of the request with that id.
 func (s *service) request(t *testing.T, id string) map[string]any {
 	t.Helper()
 	var found map[string]any
-	eventually(t, 5*time.Second, "log line of request "+id, func() error {
-		for _, entry := range s.logged("request") {
+	process.Eventually(t, 5*time.Second, "log line of request "+id, func() error {
+		for _, entry := range s.Logged("request") {
 			if entry["request_id"] == id {
 				found = entry
 				return nil

@@ -22,6 +22,7 @@ func main() {
 	flag.IntVar(&s.replicas, "replicas", 1, "how many `replicas` there are; several share a Redis")
 	flag.BoolVar(&s.postgres, "postgres", false, "have a PostgreSQL for a directory instead of a users file")
 	flag.StringVar(&s.plot, "plot", "bin/storm.svg", "`file` for the plot; none if empty")
+	flag.StringVar(&s.targets, "targets", "", "`file` by which a Prometheus finds the replicas (file_sd); they then run some seconds longer before and after")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

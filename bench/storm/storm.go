@@ -20,7 +20,7 @@ const giveUp = 3 * time.Minute
 type storm struct {
 	users, limit, replicas int
 	within, latency        time.Duration
-	plot                   string
+	plot, targets          string
 	postgres               bool
 
 	lab      *lab.Lab
@@ -58,16 +58,22 @@ func (s *storm) run(ctx context.Context) (err error) {
 	if err := s.start(ctx, users, directory); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, giveUp)
+	if err := s.showTargets(ctx); err != nil {
+		return err
+	}
+	during, cancel := context.WithTimeout(ctx, giveUp)
 	defer cancel()
 	watched, watching := make(chan []sample, 1), make(chan struct{})
 	s.began = time.Now()
-	go func() { watched <- s.watch(ctx, watching) }()
-	visits := s.everybody(ctx, users)
+	go func() { watched <- s.watch(during, watching) }()
+	visits := s.everybody(during, users)
 	close(watching)
 	samples := <-watched
-	counts, err := s.upstream.Counts(context.WithoutCancel(ctx))
+	counts, err := s.upstream.Counts(ctx)
 	if err != nil {
+		return err
+	}
+	if err := s.calm(ctx); err != nil {
 		return err
 	}
 	lab.PrintMachine(ctx, os.Stdout)

@@ -117,7 +117,9 @@ func (p parts) check(ctx context.Context) []checked {
 		looks = append(looks, func() []checked { return []checked{p.checkTelnyx(ctx, i)} })
 	}
 	looks = append(looks,
+		func() []checked { return p.checkCertificates(now()) },
 		func() []checked { return p.checkListeners(ctx) },
+		func() []checked { return []checked{p.cfg.Audit.check()} },
 	)
 	found := make([][]checked, len(looks))
 	var looking sync.WaitGroup
@@ -221,10 +223,14 @@ func (p parts) adviceOnTelnyx(err error) string {
 func (p parts) checkListeners(ctx context.Context) []checked {
 	contract := p.cfg.BasePath + "/openapi.yaml"
 	var all []checked
-	for _, l := range []struct{ setting, address, path, says string }{
-		{"ops_listen", p.cfg.OpsListen, "/livez", "ok"},
-		{"listen", p.cfg.Listen, contract, "title: tokensvc"},
-		{"proxy_listen", p.cfg.ProxyListen, contract, "title: tokensvc"},
+	for _, l := range []struct {
+		setting, address string
+		tls              TLSConfig
+		path, says       string
+	}{
+		{"ops_listen", p.cfg.OpsListen, p.cfg.OpsTLS, "/livez", "ok"},
+		{"listen", p.cfg.Listen, p.cfg.TLS, contract, "title: tokensvc"},
+		{"proxy_listen", p.cfg.ProxyListen, p.cfg.ProxyTLS, contract, "title: tokensvc"},
 	} {
 		if l.address == "" {
 			continue
@@ -234,10 +240,10 @@ func (p parts) checkListeners(ctx context.Context) []checked {
 			all = append(all, inOrder(l.setting, l.address+": a free port is chosen at the start"))
 		case err == nil:
 			all = append(all, inOrder(l.setting, l.address+" is free"))
-		case errors.Is(err, errTaken) && answers(ctx, l.address, l.path, l.says):
+		case errors.Is(err, errTaken) && neighbour{dialable(l.address), l.tls}.answers(ctx, l.path, l.says):
 			all = append(all, inOrder(l.setting, l.address+" is taken by a tokensvc that runs"))
-		case errors.Is(err, errTaken) && l.setting == "proxy_listen" && p.cfg.ProxyTLS.CertFile != "":
-			all = append(all, inOrder(l.setting, l.address+" is taken; who answers there with TLS is not asked"))
+		case errors.Is(err, errTaken) && l.tls.ClientCAFile != "":
+			all = append(all, inOrder(l.setting, l.address+" is taken; who answers there wants a client certificate, and is not asked"))
 		default:
 			all = append(all, amiss(l.setting, l.address+": "+err.Error(), "choose an address of this machine that nobody else listens on"))
 		}
@@ -253,8 +259,8 @@ func tryListen(ctx context.Context, address string) error {
 	return l.Close()
 }
 
-// answers reports whether an address answers as a tokensvc would.
-func answers(ctx context.Context, address, path, says string) bool {
-	status, body, err := get(ctx, "http://"+dialable(address)+path)
+// answers reports whether whoever is there answers as a tokensvc would.
+func (n neighbour) answers(ctx context.Context, path, says string) bool {
+	status, body, err := n.get(ctx, path)
 	return err == nil && status == http.StatusOK && strings.Contains(body, says)
 }

@@ -16,12 +16,15 @@ import (
 // The table in config_settings.go says how each field is spelled.
 type Config struct {
 	// Listen is the host:port of the public listener. Default 127.0.0.1:8080, and
-	// :8080 in the image; port 0 lets the kernel choose.
+	// :8080 in the image; port 0 lets the kernel choose. TLS is for that listener.
 	Listen string
+	TLS    TLSConfig
 	// OpsListen is the host:port of the listener for health and metrics. Default
 	// 127.0.0.1:9090, and :9090 in the image. It must differ from Listen: what it
-	// serves is not for the public.
+	// serves is not for the public. OpsTLS is for that listener; whoever asks it
+	// for /livez and /readyz needs no client certificate, whatever OpsTLS says.
 	OpsListen string
+	OpsTLS    TLSConfig
 	// ProxyListen is the host:port of the listener on which the trusted proxy,
 	// and nobody else, is listened to; "", the default, for none: then the proxy
 	// uses Listen. ProxyTLS is for that listener.
@@ -67,6 +70,7 @@ type Config struct {
 	Limits  LimitsConfig
 	Tracing TracingConfig
 	Log     LogConfig
+	Audit   AuditConfig
 }
 
 // TelnyxConfig says how Telnyx is reached.
@@ -170,6 +174,14 @@ type LogConfig struct {
 	// Format is json, console, or "" (the default): console on a terminal,
 	// else json.
 	Format string
+}
+
+// AuditConfig says where records of decisions go. There is no way to have none.
+type AuditConfig struct {
+	// File is a path, or - for standard output, the default.
+	File string
+	// OnFailure is refuse, the default: no token that cannot be recorded; or vend.
+	OnFailure string
 }
 
 // A Problem is one thing wrong with the configuration. It holds no value from

@@ -19,6 +19,7 @@ func (l *configLoader) check() {
 	l.checkIssuers()
 	l.checkListeners()
 	l.checkProxyListener()
+	l.checkPairs()
 	l.checkDPoP()
 	l.checkTimes()
 	l.checkDirectory()
@@ -122,10 +123,18 @@ func (l *configLoader) checkProxyListener() {
 		l.refuse("proxy_listen", l.at("proxy_listen"), "has nobody to listen to: no issuer has proxy.networks")
 	case l.config.ProxyListen == "" && files != (TLSConfig{}):
 		l.refuse(cert, l.at("proxy_listen"), "is required with proxy_tls: it is that listener's")
-	case (files.CertFile == "") != (files.KeyFile == ""), files.CertFile == "" && files.ClientCAFile != "":
-		l.refuse(cert, l.at(cert), "goes together with proxy_tls.key_file, and both are required for client_ca_file")
+	case files.isHalf(): // which checkPairs says
 	case files.ClientCAFile == "" && certified:
 		l.refuse(authorities, l.at(authorities), "is required for proxy.client_names: it says whose certificates count")
+	}
+}
+
+// checkPairs wants a certificate and its key together.
+func (l *configLoader) checkPairs() {
+	for prefix, files := range l.config.certificates() {
+		if files.isHalf() && !(prefix == "proxy_tls." && l.config.ProxyListen == "") {
+			l.refuse(prefix+"cert_file", l.at(prefix+"cert_file"), "goes together with "+prefix+"key_file, and both are required for client_ca_file")
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,7 +23,7 @@ func (l *configLoader) openFiles() {
 	l.openSecret("admin.token_file", l.config.Admin.TokenFile, readAdminToken)
 	l.openSecret("tracing.headers_file", l.config.Tracing.HeadersFile, readTracingHeaders)
 	l.checkIssuerFiles()
-	l.openCertificate()
+	l.openCertificates()
 	l.openUsers()
 }
 
@@ -96,9 +97,13 @@ func checkKeyFile(path string) error {
 	return err
 }
 
-func (l *configLoader) openCertificate() {
-	const prefix = "proxy_tls."
-	files := l.config.ProxyTLS
+func (l *configLoader) openCertificates() {
+	for prefix, files := range l.config.certificates() {
+		l.openCertificate(prefix, files)
+	}
+}
+
+func (l *configLoader) openCertificate(prefix string, files TLSConfig) {
 	for _, f := range files.files() {
 		if l.broken[prefix+f.field] {
 			return
@@ -107,7 +112,7 @@ func (l *configLoader) openCertificate() {
 	if files.CertFile == "" {
 		return
 	}
-	_, err := newCertificate(files)
+	_, err := newCertificate(files, tls.RequireAndVerifyClientCert)
 	for _, err := range eachOf(err) {
 		if wrong, ok := errors.AsType[*certificateError](err); ok {
 			l.refuse(prefix+wrong.field, l.at(prefix+wrong.field), wrong.err.Error())

@@ -63,36 +63,54 @@ var (
 // settings is the table of everything that can be set, bound to the Config
 // and, for the keys under issuers[], to the issuer that they are to change.
 func settings(c *Config, issuer *IssuerConfig) []setting {
-	return slices.Concat(listenerSettings(c), issuerSettings(issuer), directorySettings(c), cacheSettings(c), serviceSettings(c), tracingSettings(c))
+	return slices.Concat(listenerSettings(c), callerSettings(c), issuerSettings(issuer), directorySettings(c), cacheSettings(c), serviceSettings(c), tracingSettings(c))
 }
 
 func listenerSettings(c *Config) []setting {
-	return []setting{
-		{
+	return slices.Concat(
+		[]setting{{
 			key: "listen", variable: "TOKENSVC_LISTEN", byDefault: defaultListen,
 			field: asAddress(&c.Listen),
 			help:  "Address of the public listener. Port 0 lets the system choose.",
-		}, {
+		}},
+		tlsSettings("tls.", "TOKENSVC_TLS_", "the public listener", "connects to it", &c.TLS),
+		[]setting{{
 			key: "ops_listen", variable: "TOKENSVC_OPS_LISTEN", byDefault: defaultOpsListen,
 			field: asAddress(&c.OpsListen),
 			help:  "Address of the listener for health, metrics and the admin API. Not for the public.",
-		}, {
+		}},
+		tlsSettings("ops_tls.", "TOKENSVC_OPS_TLS_", "the ops listener", "asks it for more than `/livez` and `/readyz`", &c.OpsTLS),
+		[]setting{{
 			key: "proxy_listen", variable: "TOKENSVC_PROXY_LISTEN", unset: "none",
 			field: asAddress(&c.ProxyListen),
 			help:  "Address of a listener of its own for the trusted proxy of `issuers[].proxy`, which is then believed only there.",
+		}},
+		tlsSettings("proxy_tls.", "TOKENSVC_PROXY_TLS_", "the proxy's listener", "connects to the proxy's listener", &c.ProxyTLS),
+	)
+}
+
+// tlsSettings are those of one listener. who must show a client certificate.
+func tlsSettings(prefix, variable, listener, who string, c *TLSConfig) []setting {
+	return []setting{
+		{
+			key: prefix + "cert_file", variable: variable + "CERT_FILE", unset: "none: plain HTTP",
+			field: asPath(&c.CertFile),
+			help:  "Certificate, with its chain, of " + listener + ", in PEM.",
 		}, {
-			key: "proxy_tls.cert_file", variable: "TOKENSVC_PROXY_TLS_CERT_FILE", unset: "none: plain HTTP",
-			field: asPath(&c.ProxyTLS.CertFile),
-			help:  "Certificate, with its chain, of the proxy's listener, in PEM.",
-		}, {
-			key: "proxy_tls.key_file", variable: "TOKENSVC_PROXY_TLS_KEY_FILE", unset: "required with the previous",
-			field: asPath(&c.ProxyTLS.KeyFile),
+			key: prefix + "key_file", variable: variable + "KEY_FILE", unset: "required with the previous",
+			field: asPath(&c.KeyFile),
 			help:  "Private key of that certificate, in PEM.",
 		}, {
-			key: "proxy_tls.client_ca_file", variable: "TOKENSVC_PROXY_TLS_CLIENT_CA_FILE", unset: "no client certificates",
-			field: asPath(&c.ProxyTLS.ClientCAFile),
-			help:  "Authorities, in PEM, of which whoever connects to the proxy's listener must show a certificate.",
-		}, {
+			key: prefix + "client_ca_file", variable: variable + "CLIENT_CA_FILE", unset: "no client certificates",
+			field: asPath(&c.ClientCAFile),
+			help:  "Authorities, in PEM, of which whoever " + who + " must show a certificate.",
+		},
+	}
+}
+
+func callerSettings(c *Config) []setting {
+	return []setting{
+		{
 			key: "public_url", variable: "TOKENSVC_PUBLIC_URL", unset: "required for `dpop`",
 			field: asBaseURL(&c.PublicURL),
 			help:  "Address under which callers reach the public listener: all of it before `/v1/token`. DPoP proofs are made for it.",
@@ -234,6 +252,9 @@ func issuerSettings(issuer *IssuerConfig) []setting {
 	}
 }
 
+// The values of audit.on_failure.
+const onFailureRefuse, onFailureVend = "refuse", "vend"
+
 // The values of limits.scope.
 const scopeReplica, scopeShared = "replica", "shared"
 
@@ -291,6 +312,14 @@ func serviceSettings(c *Config) []setting {
 			key: "log.format", variable: "TOKENSVC_LOG_FORMAT", unset: "`console` on a terminal, else `json`",
 			field: asOneOf(&c.Log.Format, "json", "console"),
 			help:  "How lines are logged.",
+		}, {
+			key: "audit.file", variable: "TOKENSVC_AUDIT_FILE", byDefault: standardOutput,
+			field: asAuditFile(&c.Audit.File),
+			help:  "File to which a record of every decision is appended.",
+		}, {
+			key: "audit.on_failure", variable: "TOKENSVC_AUDIT_ON_FAILURE", byDefault: onFailureRefuse,
+			field: asOneOf(&c.Audit.OnFailure, onFailureRefuse, onFailureVend),
+			help:  "Whether tokens are refused or handed out while they cannot be recorded.",
 		},
 	}
 }

@@ -125,6 +125,7 @@ func TestConfigVariablesAloneSuffice(t *testing.T) {
 		},
 		Tracing: TracingConfig{Sample: 1, TrustParent: "proxies"},
 		Log:     LogConfig{Level: "info"},
+		Audit:   AuditConfig{File: "-", OnFailure: "refuse"},
 	}
 	if diff := cmp.Diff(want, mustLoad(t, "", enough...), compareConfigs...); diff != "" {
 		t.Error(diff)
@@ -201,7 +202,8 @@ func everything(folder string) Config {
 		Tracing: TracingConfig{
 			Endpoint: "https://collector.example.com/otlp", Sample: 0, HeadersFile: filepath.Join(folder, "headers"), TrustParent: "anybody",
 		},
-		Log: LogConfig{Level: "debug", Format: "console"},
+		Log:   LogConfig{Level: "debug", Format: "console"},
+		Audit: AuditConfig{File: filepath.Join(folder, "audit.jsonl"), OnFailure: "vend"},
 	}
 }
 
@@ -239,6 +241,7 @@ cache_password_file: password
 vending: {min_life: 0.25}
 limits: {user_per_minute: 60, user_burst: 20, address_per_minute: 0, address_burst: 9, scope: shared, in_flight: 12, connections: 13, request_timeout: 6s, drain_timeout: 7s, drain_delay: 8s}
 log: {level: debug, format: console}
+audit: {file: audit.jsonl, on_failure: vend}
 tracing: {endpoint: https://collector.example.com/otlp, sample: 0, headers_file: headers, trust_parent: anybody}
 `)
 	folder := filepath.Dir(path)
@@ -313,6 +316,8 @@ func TestConfigEveryVariable(t *testing.T) {
 		"TOKENSVC_LIMITS_DRAIN_DELAY=8s",
 		"TOKENSVC_LOG_LEVEL=debug",
 		"TOKENSVC_LOG_FORMAT=console",
+		"TOKENSVC_AUDIT_FILE="+filepath.Join(folder, "audit.jsonl"),
+		"TOKENSVC_AUDIT_ON_FAILURE=vend",
 		"TOKENSVC_TRACING_ENDPOINT=https://collector.example.com/otlp",
 		"TOKENSVC_TRACING_SAMPLE=0",
 		"TOKENSVC_TRACING_HEADERS_FILE="+filepath.Join(folder, "headers"),

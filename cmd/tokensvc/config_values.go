@@ -148,6 +148,19 @@ func asPath(into *string) field {
 	return f
 }
 
+// standardOutput is what is written for it in the place of a path.
+const standardOutput = "-"
+
+func asAuditFile(into *string) field {
+	f := asText(into, "the path of a file, or - for standard output")
+	f.resolve = func(folder string) {
+		if *into != standardOutput {
+			*into = inFolder(folder, *into)
+		}
+	}
+	return f
+}
+
 func inFolder(folder, path string) string {
 	if path == "" || filepath.IsAbs(path) {
 		return path

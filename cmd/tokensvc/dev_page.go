@@ -63,7 +63,7 @@ type pagePerson struct {
 
 // newPage makes the softphone of a service that listens.
 func (w *world) newPage(s *service) (*devPage, error) {
-	books, err := openServer(urlOf(s.operators), w.adminToken())
+	books, err := openServer(urlOf(s.operators), w.adminToken(), serverTrust{})
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func (w *world) newPage(s *service) (*devPage, error) {
 	// is a page of, and to nobody else.
 	p.policy = fmt.Sprintf("default-src 'none'; script-src 'self' %[1]s; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; "+
 		"connect-src 'self' %[1]s %[2]s %[3]s; base-uri 'none'; form-action 'none'; frame-ancestors 'none'", p.said.Service, p.said.Issuer, p.said.Gateway)
-	p.server = s.newServer(p.guarded(p.routes()))
+	p.server = s.newServer("page", p.guarded(p.routes()))
 	return p, nil
 }
 

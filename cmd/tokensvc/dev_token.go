@@ -46,7 +46,7 @@ func isWebAddress(s string) bool {
 }
 
 func fetchBearer(ctx context.Context, issuer, name string) (string, error) {
-	status, body, err := get(ctx, strings.TrimSuffix(issuer, "/")+"/bearer/"+url.PathEscape(name))
+	status, body, err := get(ctx, strings.TrimSuffix(issuer, "/")+"/bearer/"+url.PathEscape(name), nil)
 	switch refused := (*net.OpError)(nil); {
 	case errors.As(err, &refused):
 		return "", fmt.Errorf("nobody answers at %s: is `tokensvc dev` running there?", issuer)

@@ -83,6 +83,7 @@ func (w *world) close() {
 }
 
 func (w *world) pageURL() string    { return "http://" + w.page.Addr().String() }
+func (w *world) records() string    { return filepath.Join(w.folder, "audit.jsonl") }
 func (w *world) adminToken() string { return filepath.Join(w.folder, "admin.token") }
 
 // variables configure a service of this world, as anybody would.
@@ -114,6 +115,7 @@ func (w *world) own() []string {
 		"TOKENSVC_PROVISION_USERS=listed",
 		"TOKENSVC_PROVISION_READY_AFTER="+devReadyAfter.String(),
 		"TOKENSVC_ADMIN_TOKEN_FILE="+w.adminToken(),
+		"TOKENSVC_AUDIT_FILE="+w.records(),
 	)
 }
 
@@ -127,7 +129,7 @@ func (w *world) serve(ctx context.Context, t terminal) error {
 	if err := enroll(ctx, cfg); err != nil {
 		return err
 	}
-	s, err := newService(cfg, log)
+	s, err := newService(cfg, log, t.out)
 	if err != nil {
 		return err
 	}
@@ -168,6 +170,7 @@ func (w *world) welcome(out io.Writer, service, ops string) {
 	}
 	say(out, "\nA fresh bearer, for scripts:  %s dev token%s alice\n", os.Args[0], w.tokenFlag())
 	say(out, "The people, and what may be done with them:  %s users list -server %s -token-file %s\n", os.Args[0], ops, w.adminToken())
+	say(out, "What is decided, a line each:  %s\n", w.records())
 	say(out, "\nTo run `tokensvc serve` against these:\n")
 	for _, v := range w.variables("127.0.0.1:0", "127.0.0.1:0") {
 		name, value, _ := strings.Cut(v, "=")

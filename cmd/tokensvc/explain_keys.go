@@ -146,11 +146,11 @@ func keepKeys(i authz.Issuer, published []byte, now time.Time) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return withoutPath(err)
 	}
-	return replace(path, text)
+	return replace(path, text, 0o600)
 }
 
-// replace writes a file that only we can read, whole or not at all.
-func replace(path string, content []byte) (err error) {
+// replace writes a file of that mode, whole or not at all.
+func replace(path string, content []byte, mode os.FileMode) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
 	if err != nil {
 		return err
@@ -161,7 +161,7 @@ func replace(path string, content []byte) (err error) {
 		}
 	}()
 	_, err = f.Write(content)
-	if err := errors.Join(err, f.Close()); err != nil {
+	if err := errors.Join(err, f.Chmod(mode), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), path)

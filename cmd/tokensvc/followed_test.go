@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/pem"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -68,7 +69,7 @@ func openProxied(t *testing.T) *proxied {
 	p.put(t, "key", p.pair.privateKey)
 	p.put(t, "ca", p.pair.certificate)
 	var err error
-	if p.service, err = newService(mustLoad(t, path, enough[0]), zerolog.New(&p.log)); err != nil {
+	if p.service, err = newService(mustLoad(t, path, enough[0]), zerolog.New(&p.log), io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	return p
@@ -237,14 +238,15 @@ func der(certificate string) string {
 
 // The full look at a configuration is one into its files, and names them all.
 func TestConfigOpensEveryFile(t *testing.T) {
-	path := configFile(t, "telnyx: {api_key_file: telnyx}\ndpop_nonce_key_file: nonces\n"+strings.Replace(proxiedYAML, "claim:telnyx", "file:users.yaml", 1)+
+	path := configFile(t, "telnyx: {api_key_file: telnyx}\ntls: {cert_file: tc, key_file: tk, client_ca_file: ta}\nops_tls: {cert_file: oc, key_file: ok, client_ca_file: oa}\ndpop_nonce_key_file: nonces\n"+strings.Replace(proxiedYAML, "claim:telnyx", "file:users.yaml", 1)+
 		"- {name: a, issuer: https://a.example.com, audience: x, introspection: {client_id: x, client_secret_file: a}}\n"+
 		"- {name: b, issuer: https://b.example.com, audience: x, source: 'header:X-B', introspection: {client_id: x, private_key_file: b}}\n")
 	if _, problems := loadAlone(path, nil); len(problems) > 0 {
 		t.Errorf("without a look: %v", problems)
 	}
 	want := []string{
-		"telnyx.api_key_file", "dpop_nonce_key_file", "directory", "proxy_tls.cert_file", "proxy_tls.key_file", "proxy_tls.client_ca_file",
+		"telnyx.api_key_file", "tls.cert_file", "tls.key_file", "tls.client_ca_file", "ops_tls.cert_file", "ops_tls.key_file", "ops_tls.client_ca_file",
+		"dpop_nonce_key_file", "directory", "proxy_tls.cert_file", "proxy_tls.key_file", "proxy_tls.client_ca_file",
 		"issuers[0].proxy.secret_file", "issuers[1].introspection.client_secret_file", "issuers[2].introspection.private_key_file",
 	}
 	got := problemLines(t, path, nil)

@@ -108,6 +108,11 @@ type standIns struct{ certificate, privateKey string }
 
 func newStandIns(t *testing.T) standIns {
 	t.Helper()
+	return newStandInsUntil(t, time.Now().Add(time.Hour))
+}
+
+func newStandInsUntil(t *testing.T, end time.Time) standIns {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -117,7 +122,7 @@ func newStandIns(t *testing.T) standIns {
 		Subject:               pkix.Name{CommonName: "stand-in"},
 		DNSNames:              []string{"tokensvc.internal"},
 		NotBefore:             time.Now().Add(-time.Hour),
-		NotAfter:              time.Now().Add(time.Hour),
+		NotAfter:              end,
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 	}

@@ -3,19 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
-	"net"
 	"net/http"
 	"slices"
-	"strings"
 	"syscall"
-	"time"
-)
-
-// Bounds of a question to a process on this machine.
-const (
-	askTimeout = 3 * time.Second
-	askBytes   = 64 << 10
 )
 
 // healthcheck is `tokensvc healthcheck`: status 0 if the service at the ops
@@ -32,19 +22,20 @@ func healthcheck(ctx context.Context, t terminal, args []string) int {
 		say(t.err, "-ops-listen %s\n", flaw)
 		return exitUsage
 	}
-	if *address == "" {
-		ours, problems := opsListen(*path, t.environ)
-		if len(problems) > 0 {
-			sayError(t.err, joined(problems))
-			return exitUsage
-		}
-		*address = ours
+	service, problems := opsListener(*path, t.environ)
+	switch {
+	case *address != "":
+		service.address = dialable(*address)
+	case len(problems) > 0:
+		sayError(t.err, joined(problems))
+		return exitUsage
 	}
-	return askReady(ctx, t, dialable(*address))
+	return askReady(ctx, t, service)
 }
 
-func askReady(ctx context.Context, t terminal, address string) int {
-	status, body, err := get(ctx, "http://"+address+"/readyz")
+func askReady(ctx context.Context, t terminal, service neighbour) int {
+	address := service.address
+	status, body, err := service.get(ctx, "/readyz")
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		say(t.err, "nobody listens at %s\n", address)
@@ -61,44 +52,13 @@ func askReady(ctx context.Context, t terminal, address string) int {
 	return exitOK
 }
 
-// opsListen is where a service listens that is configured so. What else is wrong
-// with its configuration is its own affair.
-func opsListen(path string, environ []string) (string, []Problem) {
+// opsListener is the ops listener of a service that is configured so. What else is
+// wrong with its configuration is its own affair.
+func opsListener(path string, environ []string) (neighbour, []Problem) {
 	l := newConfigLoader(path)
 	l.load(environ)
 	l.findings = slices.DeleteFunc(l.findings, func(f configFinding) bool {
 		return f.key != "" && (f.key != "ops_listen" || !l.broken["ops_listen"]) // a clash with listen is not broken
 	})
-	return l.config.OpsListen, l.problems()
-}
-
-// dialable is where to reach somebody who listens on the address: whoever
-// listens everywhere does so here too.
-func dialable(address string) string {
-	host, port, _ := net.SplitHostPort(address)
-	if isAnyHost(host) {
-		host = "127.0.0.1"
-	}
-	return net.JoinHostPort(host, port)
-}
-
-// get asks a process on this machine, and returns a short answer.
-func get(ctx context.Context, address string) (status int, body string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return 0, "", err
-	}
-	client := &http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // who answers here is asked, and nobody else
-	}
-	res, err := client.Do(req)
-	if err != nil {
-		return 0, "", err
-	}
-	defer res.Body.Close()
-	content, err := io.ReadAll(io.LimitReader(res.Body, askBytes))
-	return res.StatusCode, strings.TrimSpace(string(content)), err
+	return neighbour{dialable(l.config.OpsListen), l.config.OpsTLS}, l.problems()
 }

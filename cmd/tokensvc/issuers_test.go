@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -161,7 +162,7 @@ func openService(t *testing.T, log *bytes.Buffer, environ ...string) *service {
 	t.Helper()
 	users := filepath.Join(t.TempDir(), "users.yaml")
 	writeKey(t, users, "users: {}\n")
-	s, err := newService(mustLoad(t, "", withEnviron(append(environ, "TOKENSVC_DIRECTORY=file:"+users)...)...), zerolog.New(log))
+	s, err := newService(mustLoad(t, "", withEnviron(append(environ, "TOKENSVC_DIRECTORY=file:"+users)...)...), zerolog.New(log), io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +244,7 @@ func TestTheFileOfKeysIsFollowed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	publish := func() {
 		t.Helper()
-		status, body, err := get(t.Context(), issuer.URL()+"/keys")
+		status, body, err := get(t.Context(), issuer.URL()+"/keys", nil)
 		if err != nil || status != http.StatusOK || !json.Valid([]byte(body)) {
 			t.Fatalf("status %d, %v", status, err)
 		}

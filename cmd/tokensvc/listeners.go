@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"slices"
@@ -25,6 +27,21 @@ const (
 	// A header holds a bearer, and whatever else browsers and proxies add.
 	// Beyond it net/http itself answers 431.
 	maxHeaderBytes = authz.MaxBearerBytes + 16<<10
+
+	// Of HTTP/2, which is spoken over TLS only. A proxy sends what many people ask
+	// over one connection; more streams than that wait in the client. How many
+	// requests are served at once is limits.in_flight, however they come.
+	maxStreams = 100
+	// A connection on which nothing came for a while is asked whether it is there,
+	// so that one whose peer is gone ends before idleTimeout, and one that stands
+	// still in the middle of a header does at all.
+	pingAfter   = 30 * time.Second
+	pingTimeout = 10 * time.Second
+	// What is sent to us at once and not read yet: bodies are at most a few KiB,
+	// but for the admin API's imports.
+	maxFrame      = 16 << 10
+	streamBuffer  = 64 << 10
+	connectBuffer = 256 << 10
 )
 
 // A listener is an address and who answers there.
@@ -34,42 +51,69 @@ type listener struct {
 	most    int // connections at once
 	server  *http.Server
 	tls     *certificate // nil for plain HTTP
+	free    []string     // paths at which nobody needs a client certificate
+	judges  bool         // the handler looks at client certificates itself
 	open    net.Listener // once it listens
 }
+
+// probes are the paths of the ops listener at which nobody needs a client
+// certificate: those who look after processes have none, in a cluster or a container.
+var probes = []string{"/livez", "/readyz"}
 
 // openListeners makes the listeners, and reads and follows their certificates.
 // They do not listen yet.
 func (s *service) openListeners() error {
-	public := &listener{setting: "listen", address: s.cfg.Listen, most: s.files.callers, server: s.newServer(s.lastAnswer(s.handler))}
-	s.callers = []*listener{public}
-	s.operators = &listener{setting: "ops_listen", address: s.cfg.OpsListen, most: s.files.operators, server: s.newServer(s.ops)}
+	s.callers = []*listener{s.newListener("listen", s.cfg.Listen, s.files.callers, s.lastAnswer(s.handler))}
+	s.operators = s.newListener("ops_listen", s.cfg.OpsListen, s.files.operators, s.ops)
+	s.operators.free = probes
+	if err := s.certify(s.callers[0], s.cfg.TLS, tls.RequireAndVerifyClientCert); err != nil {
+		return err
+	}
+	if err := s.certify(s.operators, s.cfg.OpsTLS, tls.VerifyClientCertIfGiven); err != nil {
+		return err
+	}
 	if s.cfg.ProxyListen == "" {
 		return nil
 	}
-	proxy := &listener{
-		setting: "proxy_listen", address: s.cfg.ProxyListen, most: s.files.callers,
-		server: s.newServer(s.lastAnswer(s.handler.ProxyListener())),
-	}
+	proxy := s.newListener("proxy_listen", s.cfg.ProxyListen, s.files.callers, s.lastAnswer(s.handler.ProxyListener()))
+	proxy.judges = true
 	s.callers = append(s.callers, proxy)
-	if s.cfg.ProxyTLS.CertFile == "" {
+	return s.certify(proxy, s.cfg.ProxyTLS, tls.RequireAndVerifyClientCert)
+}
+
+func (s *service) newListener(setting, address string, most int, h http.Handler) *listener {
+	return &listener{setting: setting, address: address, most: most, server: s.newServer(setting, h)}
+}
+
+// certify has a listener prove who it is, and ask clients to, as the files say now
+// and whenever they change.
+func (s *service) certify(l *listener, files TLSConfig, clients tls.ClientAuthType) error {
+	if files.CertFile == "" {
 		return nil
 	}
 	var err error
-	if proxy.tls, err = newCertificate(s.cfg.ProxyTLS); err != nil {
-		return err
+	if l.tls, err = newCertificate(files, clients); err != nil {
+		return fmt.Errorf("TLS of %s: %w", l.setting, err)
 	}
-	proxy.server.TLSConfig = proxy.tls.config()
-	proxy.server.ConnContext = proxy.tls.admit
-	proxy.server.Handler = proxy.tls.asOfNow(proxy.server.Handler)
-	for n, f := range s.cfg.ProxyTLS.files() {
+	l.server.TLSConfig = l.tls.config()
+	l.server.ConnContext = l.tls.admit
+	if !l.judges {
+		l.server.Handler = l.tls.certified(l.server.Handler, l.free...)
+	}
+	l.server.Handler = l.tls.asOfNow(l.server.Handler)
+	s.tls.ends(l.setting, l.tls.end())
+	for n, f := range files.files() {
 		if f.path != "" {
-			s.follow(f.what+" of proxy_listen", f.path, func() outcome { return proxy.tls.readAgain(n) })
+			s.follow(f.what+" of "+l.setting, f.path, func() outcome {
+				defer func() { s.tls.ends(l.setting, l.tls.end()) }()
+				return l.tls.readAgain(n)
+			})
 		}
 	}
 	return nil
 }
 
-func (s *service) newServer(h http.Handler) *http.Server {
+func (s *service) newServer(setting string, h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: headerTimeout,
@@ -77,12 +121,21 @@ func (s *service) newServer(h http.Handler) *http.Server {
 		WriteTimeout:      bodyTimeout + s.cfg.Limits.RequestTimeout + writeMargin,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          newErrorLog(s.log),
+		HTTP2:             http2Bounds(),
+		ErrorLog:          newErrorLog(s.log, func() { s.tls.failed(setting) }),
+	}
+}
+
+func http2Bounds() *http.HTTP2Config {
+	return &http.HTTP2Config{
+		MaxConcurrentStreams: maxStreams, SendPingTimeout: pingAfter, PingTimeout: pingTimeout, WriteByteTimeout: bodyTimeout,
+		MaxReadFrameSize: maxFrame, MaxReceiveBufferPerStream: streamBuffer, MaxReceiveBufferPerConnection: connectBuffer,
 	}
 }
 
 // lastAnswer closes connections politely while the service is stopping: with the
-// answer, not under the next request.
+// answer, not under the next request. In HTTP/2, which has no such header, net/http
+// says it by GOAWAY, and goes on with the streams that it has begun.
 func (s *service) lastAnswer(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.draining.Load() {

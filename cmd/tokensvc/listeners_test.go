@@ -40,6 +40,9 @@ func TestBoundsOnConnections(t *testing.T) {
 		if server.MaxHeaderBytes != 80<<10 {
 			t.Errorf("%s: a header may have %d bytes, want 80 KiB", listener, server.MaxHeaderBytes)
 		}
+		if h := server.HTTP2; h == nil || h.MaxConcurrentStreams != 100 || h.SendPingTimeout != 30*time.Second || h.PingTimeout != 10*time.Second || h.WriteByteTimeout != 10*time.Second {
+			t.Errorf("%s: the bounds of HTTP/2 are %+v", listener, h)
+		}
 		if server.ErrorLog == nil {
 			t.Errorf("%s: net/http's own complaints go past the log", listener)
 		}

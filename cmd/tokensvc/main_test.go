@@ -161,7 +161,7 @@ func TestConnectionsAreLimited(t *testing.T) {
 	answered := make(chan error, callers)
 	for range callers {
 		go func() {
-			_, _, err := get(t.Context(), "http://"+l.Addr().String())
+			_, _, err := get(t.Context(), "http://"+l.Addr().String(), nil)
 			answered <- err
 		}()
 	}

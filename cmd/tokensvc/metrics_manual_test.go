@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"github.com/tokensvc/tokensvc/internal/audit"
 	"github.com/tokensvc/tokensvc/internal/handler"
 	"github.com/tokensvc/tokensvc/internal/pacing"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
@@ -49,10 +50,12 @@ func TestMetricsManualHasEveryMetric(t *testing.T) {
 func registeredMetrics() map[string][]string {
 	registry := newRegistry()
 	newObserver(zerolog.Nop(), registry)
+	newTLSObserver(registry)
 	newSharedObserver(zerolog.Nop(), registry)
 	measurePace(registry, func() pacing.State { return pacing.State{} })
 	registry.MustRegister(newKeyCollector(func() telnyx.State { return telnyx.State{} }))
 	registry.MustRegister(newKeptCollector(measured{}))
+	registry.MustRegister(newAuditCollector(func() audit.State { return audit.State{} }))
 	newSpanObserver(zerolog.Nop(), registry)
 	handler.NewMetrics(registry)
 

@@ -2,9 +2,7 @@ package main
 
 import (
 	"errors"
-	"log"
 	"runtime"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -124,16 +122,3 @@ func wasNotSent(err error) bool {
 
 // called is told of every call made of Telnyx.
 func (o *observer) called(a telnyx.Attempt) { o.calls.WithLabelValues(outcomeWord(a.Kind)).Inc() }
-
-// newErrorLog takes what net/http has to say, such as a panic outside every
-// handler of ours, which it prints with its stack.
-func newErrorLog(l zerolog.Logger) *log.Logger {
-	return log.New(lines{l}, "", 0)
-}
-
-type lines struct{ log zerolog.Logger }
-
-func (l lines) Write(p []byte) (int, error) {
-	l.log.Warn().Str("error", strings.TrimSpace(string(p))).Msg("http server")
-	return len(p), nil
-}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 
+	"github.com/tokensvc/tokensvc/internal/audit"
 	"github.com/tokensvc/tokensvc/internal/directory/store"
 	"github.com/tokensvc/tokensvc/internal/provisioning"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
@@ -44,7 +45,11 @@ func reconcile(ctx context.Context, t terminal, args []string) int {
 		sayError(t.err, errNoDatabase)
 		return exitUsage
 	}
-	report, err := cfg.reconcile(ctx, *rate, provisioning.Options{Apply: *apply, Force: *force, Progress: progress(t.err)})
+	var report provisioning.Report
+	err := cfg.Audit.recorded(*apply, audit.Record{Action: "reconcile"}, func() (err error) {
+		report, err = cfg.reconcile(ctx, *rate, provisioning.Options{Apply: *apply, Force: *force, Progress: progress(t.err)})
+		return err
+	})
 	all := newReconciled(report, *apply, err)
 	switch {
 	case report.Pages == 0: // it did not come to that

@@ -70,6 +70,7 @@ func (s *service) keepReloading(ctx context.Context) {
 			return
 		case <-s.hangup:
 			s.log.Info().Msg(s.onHangup())
+			s.trail.Reopen()
 			soon, asked = true, true
 		case err := <-failures: // events were lost
 			s.log.Warn().Err(err).Msg("watching files")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -34,7 +35,7 @@ func TestRulesFollowTheFileOrStay(t *testing.T) {
 	const agents = "  require: {groups: {glob: 'agent*'}}"
 	path := configFile(t, configured(agents))
 	environ := []string{"TELNYX_API_KEY=" + telnyxtest.DefaultAPIKey}
-	s, err := newService(mustLoad(t, path, environ...), zerolog.Nop())
+	s, err := newService(mustLoad(t, path, environ...), zerolog.Nop(), io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +118,7 @@ func TestRulesForAdminsFollowTheFileOrStay(t *testing.T) {
 	const byAdmins = "admin: {issuer: main, require: {groups: [admins, owners]}}"
 	path := configFile(t, configured(issuer.URL(), byAdmins))
 	environ := []string{"TELNYX_API_KEY=" + telnyxtest.DefaultAPIKey}
-	s, err := newService(mustLoad(t, path, environ...), zerolog.Nop())
+	s, err := newService(mustLoad(t, path, environ...), zerolog.Nop(), io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

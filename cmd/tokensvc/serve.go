@@ -34,7 +34,9 @@ func serve(ctx context.Context, t terminal, args []string) int {
 	log, end := newLog(cfg.Log, t.err)
 	defer end()
 	limitMemory(t.environ, memlimit.FromCgroup, log)
-	s, err := newService(cfg, log)
+	// Whoever reads standard output may go. That ends the process unless it is ignored.
+	signal.Ignore(syscall.SIGPIPE)
+	s, err := newService(cfg, log, t.out)
 	if err != nil {
 		sayError(t.err, err)
 		return exitUsage

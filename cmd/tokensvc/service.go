@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/tokensvc/tokensvc"
+	"github.com/tokensvc/tokensvc/internal/audit"
 	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/handler"
 	"github.com/tokensvc/tokensvc/internal/pacing"
@@ -38,6 +40,8 @@ type service struct {
 	ops      *handler.Ops
 	admin    *handler.Admin // nil if nobody may use it
 	observer *observer
+	tls      *tlsObserver
+	trail    *audit.Trail
 	tracer   *tracing.Tracer // nil if nothing is traced
 	followed []*followed
 	hangup   <-chan os.Signal // to read files again; nil where nobody asks so
@@ -53,14 +57,18 @@ type service struct {
 }
 
 // newService builds every part and reads the files that cfg does not hold, but
-// asks nothing of the network.
-func newService(cfg Config, log zerolog.Logger) (*service, error) {
+// asks nothing of the network. out is standard output.
+func newService(cfg Config, log zerolog.Logger, out io.Writer) (*service, error) {
 	limit := openFiles()
 	s := &service{cfg: cfg, log: log, files: cfg.descriptors(limit)}
 	s.files.warn(cfg, limit, log)
 	registry := newRegistry()
 	s.observer = newObserver(log, registry)
+	s.tls = newTLSObserver(registry)
 
+	if err := s.openTrail(registry, out); err != nil {
+		return nil, err
+	}
 	if err := s.openTracer(registry); err != nil {
 		return nil, err
 	}
@@ -91,7 +99,7 @@ func newService(cfg Config, log zerolog.Logger) (*service, error) {
 		AddressPerMinute: cfg.Limits.AddressPerMinute, AddressBurst: cfg.Limits.AddressBurst, SharedRate: s.sharedRate(),
 		InFlight: cfg.Limits.InFlight, Timeout: cfg.Limits.RequestTimeout,
 		Tracer: s.tracer, TrustParent: cfg.Tracing.TrustParent == trustAnybody,
-		Metrics: metrics, Log: log, Issued: s.issued, Now: now,
+		Trail: s.trail, Metrics: metrics, Log: log, Issued: s.issued, Now: now,
 	})
 	if err != nil {
 		return nil, err
@@ -147,10 +155,12 @@ func (s *service) openVerifier() error {
 // have answered once. One that goes away later does not make the service unready:
 // all replicas would be, and callers told nothing in place of what is the matter.
 // Nor does Telnyx, whatever it does or says of our keys: it does so to all replicas,
-// and the tokens that they keep would reach nobody.
+// and the tokens that they keep would reach nobody. What cannot be recorded does, if then
+// no token is handed out: mostly it is one machine's disk.
 func (s *service) readiness() handler.Readiness {
 	directory, opened := s.observer.directory()
-	parts := map[string]string{"directory": directory, "telnyx": s.observer.telnyx(len(s.keys))}
+	records, granting := s.records()
+	parts := map[string]string{"directory": directory, "telnyx": s.observer.telnyx(len(s.keys)), "audit": records}
 	for _, i := range s.cfg.Issuers {
 		parts["issuer "+i.Name] = "ok"
 	}
@@ -160,13 +170,14 @@ func (s *service) readiness() handler.Readiness {
 	if s.shared != nil { // without it, it is only slower
 		parts["shared cache"] = s.sharedObserver.text()
 	}
-	return handler.Readiness{Ready: opened && s.verifier.Ready(), Parts: parts}
+	return handler.Readiness{Ready: opened && granting && s.verifier.Ready(), Parts: parts}
 }
 
 // run serves until ctx is done and every request in flight has been answered.
 // Requests have contexts of their own: a stop does not cancel them.
 func (s *service) run(ctx context.Context) error {
 	var background sync.WaitGroup
+	defer s.closeTrail()
 	defer s.closeBooks()
 	defer s.closeShared()
 	defer background.Wait()
@@ -174,6 +185,8 @@ func (s *service) run(ctx context.Context) error {
 	defer stopWork()
 	background.Go(func() { s.verifier.Run(working) })
 	background.Go(func() { s.keepReloading(working) })
+	background.Go(func() { s.trail.Run(working) })
+	_ = s.trail.Begin() // readiness tells
 	if s.shared != nil {
 		background.Go(func() { s.shared.Run(working) })
 	}

@@ -127,8 +127,8 @@ func (s *service) administer(metrics *handler.Metrics) error {
 	}
 	cfg := handler.AdminConfig{
 		Store: s.database.store, SharedDevices: s.cfg.Devices.Mode == "shared", InFlight: max(s.cfg.Limits.InFlight/8, 8), Timeout: s.cfg.Limits.RequestTimeout,
-		Changed: s.administered,
-		Tracer:  s.tracer, Metrics: metrics, Log: s.log, Now: now,
+		Changed: s.administered, Trail: s.trail,
+		Tracer: s.tracer, Metrics: metrics, Log: s.log, Now: now,
 	}
 	for _, i := range s.cfg.Issuers {
 		cfg.Issuers = append(cfg.Issuers, i.Name)

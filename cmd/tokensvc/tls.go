@@ -2,14 +2,13 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"net"
-	"net/http"
+	"iter"
 	"slices"
 	"sync/atomic"
+	"time"
 )
 
 // TLSConfig says how a listener proves who it is, and who may connect.
@@ -20,6 +19,18 @@ type TLSConfig struct {
 	// ClientCAFile holds the authorities, in PEM, of which every client must
 	// show a certificate. Optional.
 	ClientCAFile string
+}
+
+// isHalf reports whether something is missing without which the rest is of no use.
+func (c TLSConfig) isHalf() bool {
+	return (c.CertFile == "") != (c.KeyFile == "") || c.CertFile == "" && c.ClientCAFile != ""
+}
+
+// certificates are the TLSConfigs of all listeners, each by what its keys begin with.
+func (c Config) certificates() iter.Seq2[string, TLSConfig] {
+	return func(yield func(string, TLSConfig) bool) {
+		_ = yield("tls.", c.TLS) && yield("ops_tls.", c.OpsTLS) && yield("proxy_tls.", c.ProxyTLS)
+	}
 }
 
 // A pemFile is one of the files of a listener.
@@ -42,14 +53,16 @@ const maxPEMFile = 1 << 20 // bytes
 // A certificate is what a listener proves itself with. It follows its files.
 type certificate struct {
 	files   [3]pemFile
+	clients tls.ClientAuthType // if there are authorities
 	current atomic.Pointer[tls.Config]
 	held    [3][]byte // by the files, of what is in force
 	told    [3][]byte // of that, what readAgain has told
 }
 
-// newCertificate reads the files. The error is one or several of certificateError.
-func newCertificate(files TLSConfig) (*certificate, error) {
-	c := &certificate{files: files.files()}
+// newCertificate reads the files. clients says what is asked of those who connect,
+// if there are authorities. The error is one or several of certificateError.
+func newCertificate(files TLSConfig, clients tls.ClientAuthType) (*certificate, error) {
+	c := &certificate{files: files.files(), clients: clients}
 	_, err := c.read()
 	c.told = c.held
 	return c, err
@@ -85,7 +98,7 @@ func (c *certificate) read() (held [3][]byte, err error) {
 	if c.current.Load() != nil && slices.EqualFunc(held[:], c.held[:], bytes.Equal) {
 		return held, nil
 	}
-	next, err := tlsOf(held[0], held[1], held[2])
+	next, err := tlsOf(held[0], held[1], held[2], c.clients)
 	if err != nil {
 		return held, err
 	}
@@ -109,24 +122,47 @@ func (c *certificate) readAgain(n int) outcome {
 
 // tlsOf makes what a server takes. authorities are nil for none: a file that is
 // empty is one that is being written, and no reason to let everybody connect.
-func tlsOf(cert, key, authorities []byte) (*tls.Config, error) {
+func tlsOf(cert, key, authorities []byte, clients tls.ClientAuthType) (*tls.Config, error) {
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil { // whose text could quote the file
 		return nil, &certificateError{"cert_file", errors.New("is not a certificate in PEM that fits the key_file")}
 	}
 	cfg := &tls.Config{
 		MinVersion:   tls.VersionTLS12,
+		CipherSuites: suites(),
 		Certificates: []tls.Certificate{pair},
 		NextProtos:   []string{"h2", "http/1.1"},
 	}
 	if authorities == nil {
 		return cfg, nil
 	}
-	cfg.ClientAuth, cfg.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
+	cfg.ClientAuth, cfg.ClientCAs = clients, x509.NewCertPool()
 	if !cfg.ClientCAs.AppendCertsFromPEM(authorities) {
 		return nil, &certificateError{"client_ca_file", errors.New("holds no certificate in PEM")}
 	}
 	return cfg, nil
+}
+
+// suites are those of TLS 1.2 that encrypt and authenticate in one (AEAD) with a key
+// of this connection alone. Those of TLS 1.3 all do, and cannot be chosen.
+func suites() []uint16 {
+	return []uint16{
+		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+		tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+		tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+	}
+}
+
+// end is when the certificate in force ends to be one, or an earlier one of its chain.
+func (c *certificate) end() time.Time {
+	pair := c.current.Load().Certificates[0]
+	end := pair.Leaf.NotAfter
+	for _, der := range pair.Certificate[1:] {
+		if cert, err := x509.ParseCertificate(der); err == nil && cert.NotAfter.Before(end) {
+			end = cert.NotAfter
+		}
+	}
+	return end
 }
 
 // config is for a server, which asks for every connection what holds now.
@@ -134,40 +170,4 @@ func (c *certificate) config() *tls.Config {
 	cfg := c.current.Load().Clone()
 	cfg.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return c.current.Load(), nil }
 	return cfg
-}
-
-type admittedBy struct{}
-
-// admit remembers what a connection is admitted by.
-func (c *certificate) admit(ctx context.Context, _ net.Conn) context.Context {
-	return context.WithValue(ctx, admittedBy{}, c.current.Load())
-}
-
-// asOfNow ends connections that were admitted by what no longer holds, with their
-// next answer, and lets their certificate count for it only if it still would: a
-// proxy keeps its connections for as long as they are used.
-func (c *certificate) asOfNow(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if now := c.current.Load(); r.Context().Value(admittedBy{}) != now {
-			w.Header().Set("Connection", "close")
-			if !admits(now, r.TLS) {
-				r.TLS = nil
-			}
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-func admits(cfg *tls.Config, conn *tls.ConnectionState) bool {
-	if conn == nil || len(conn.PeerCertificates) == 0 || cfg.ClientCAs == nil {
-		return false
-	}
-	between := x509.NewCertPool()
-	for _, cert := range conn.PeerCertificates[1:] {
-		between.AddCert(cert)
-	}
-	_, err := conn.PeerCertificates[0].Verify(x509.VerifyOptions{
-		Roots: cfg.ClientCAs, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	})
-	return err == nil
 }

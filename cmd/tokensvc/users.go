@@ -19,6 +19,7 @@ type usersCommand struct {
 	least    int // arguments
 	most     int
 	fills    bool // an empty directory too
+	changes  bool // something, and so is recorded
 	declare  func(u *usersRun, flags *flag.FlagSet)
 	run      func(ctx context.Context, u *usersRun) error
 }
@@ -30,23 +31,23 @@ var usersCommands = []usersCommand{
 		least: 1, most: 1, run: showUser,
 	}, {
 		name: "add", synopsis: "USER [-name NAME] [-credential UUID [-device LABEL]]",
-		about: "Puts a user into the directory, or gives one that is there a name or a credential.",
-		least: 1, most: 1, fills: true, declare: declareAdd, run: addUser,
+		about:   "Puts a user into the directory, or gives one that is there a name or a credential.",
+		changes: true, least: 1, most: 1, fills: true, declare: declareAdd, run: addUser,
 	}, {
 		name: "disable", synopsis: "USER",
-		about: "Takes a user's access away: no further token, and the user's credentials are deleted at Telnyx.",
-		least: 1, most: 1, run: disableUser,
+		about:   "Takes a user's access away: no further token, and the user's credentials are deleted at Telnyx.",
+		changes: true, least: 1, most: 1, run: disableUser,
 	}, {
 		name: "enable", synopsis: "USER", about: "Lets a disabled user have tokens again, with new credentials.",
-		least: 1, most: 1, run: enableUser,
+		changes: true, least: 1, most: 1, run: enableUser,
 	}, {
 		name: "remove", synopsis: "USER [-device LABEL] [-keep-credentials]",
-		about: "Takes a user, or one of the user's devices, out of the directory. The credentials are deleted at Telnyx.",
-		least: 1, most: 1, declare: declareRemove, run: removeUser,
+		about:   "Takes a user, or one of the user's devices, out of the directory. The credentials are deleted at Telnyx.",
+		changes: true, least: 1, most: 1, declare: declareRemove, run: removeUser,
 	}, {
 		name: "import", synopsis: "FILE [-format csv|ndjson] [-dry-run] [-atomic]",
-		about: "Puts the people of a list into the directory, a line each; FILE may be - for standard input. See docs/users.md.",
-		least: 1, most: 1, fills: true, declare: declareImport, run: importUsers,
+		about:   "Puts the people of a list into the directory, a line each; FILE may be - for standard input. See docs/users.md.",
+		changes: true, least: 1, most: 1, fills: true, declare: declareImport, run: importUsers,
 	}, {
 		name: "export", synopsis: "[-format csv|ndjson]", about: "Writes the list that import reads to standard output.",
 		declare: declareExport, run: exportUsers,
@@ -126,7 +127,7 @@ func (c usersCommand) start(ctx context.Context, t terminal, args []string) int 
 	}
 	if u.books, err = at.open(ctx, t.environ, c.fills); err == nil {
 		defer func() { _ = u.books.close() }() // every change has been answered
-		err = c.run(ctx, u)
+		err = c.runRecorded(ctx, u, at.audit)
 	}
 	return u.status(err)
 }

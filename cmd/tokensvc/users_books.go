@@ -63,12 +63,20 @@ type tally struct {
 }
 
 // whereBooks says where the directory's books are.
-type whereBooks struct{ config, server, tokenFile string }
+type whereBooks struct {
+	config, server, tokenFile string
+	trust                     serverTrust
+
+	audit AuditConfig // zero if a service keeps the records
+}
 
 func (w *whereBooks) declare(flags *flag.FlagSet) {
 	flags.StringVar(&w.config, "config", "", "`file` in YAML that names the directory; without one, environment variables alone")
 	flags.StringVar(&w.server, "server", "", "`URL` of a service's ops listener, to go by its admin API instead of the database")
 	flags.StringVar(&w.tokenFile, "token-file", "", "`file` with the token for the admin API")
+	flags.StringVar(&w.trust.caFile, "ca-file", "", "`file` of authorities in PEM that the service's certificate is of; without one, this machine's")
+	flags.StringVar(&w.trust.certFile, "cert-file", "", "`file` with the client certificate in PEM, for a service that wants one")
+	flags.StringVar(&w.trust.keyFile, "key-file", "", "`file` with its private key")
 }
 
 // open opens the books. Those that there are none of yet are made if they are to
@@ -79,8 +87,10 @@ func (w *whereBooks) open(ctx context.Context, environ []string, fill bool) (boo
 		return nil, misused("either -config or -server: the directory is reached in one way")
 	case (w.server == "") != (w.tokenFile == ""):
 		return nil, misused("-server and -token-file go together")
+	case w.server == "" && w.trust != serverTrust{}:
+		return nil, misused("-ca-file, -cert-file and -key-file are about the -server")
 	case w.server != "":
-		return openServer(w.server, w.tokenFile)
+		return openServer(w.server, w.tokenFile, w.trust)
 	}
 	cfg, problems := loadAlone(w.config, environ)
 	switch {
@@ -89,5 +99,6 @@ func (w *whereBooks) open(ctx context.Context, environ []string, fill bool) (boo
 	case !cfg.Directory.isDatabase():
 		return nil, usageError{errNoDatabase}
 	}
+	w.audit = cfg.Audit
 	return cfg.openBooks(ctx, fill)
 }

@@ -30,24 +30,28 @@ type serverBooks struct {
 	client *http.Client
 }
 
-func openServer(address, tokenFile string) (books, error) {
+func openServer(address, tokenFile string, trust serverTrust) (books, error) {
 	var base string
 	if flaw := flawOf(asBaseURL(&base), address); flaw != "" {
 		return nil, misused("-server %s", flaw)
 	}
-	token, err := readAdminBearer(tokenFile)
+	token, err := readBearerFile(tokenFile)
 	if err != nil {
 		return nil, misused("-token-file: %w", err)
 	}
+	config, err := trust.config()
+	if err != nil {
+		return nil, usageError{err}
+	}
 	return &serverBooks{base + "/admin/v1", token, &http.Client{
-		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment},
+		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: config},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the token is for who was named
 	}}, nil
 }
 
-// readAdminBearer reads the admin token, or the bearer of somebody who may
-// administer.
-func readAdminBearer(path string) (secret.Text, error) {
+// readBearerFile reads what goes after "Bearer": somebody's bearer, or the admin
+// token.
+func readBearerFile(path string) (secret.Text, error) {
 	text, err := readSmallFile(path, authz.MaxBearerBytes+maxAround, "a token")
 	text = strings.TrimSpace(text)
 	switch {

@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"github.com/tokensvc/tokensvc/internal/audit"
 	"github.com/tokensvc/tokensvc/internal/handler"
 	"github.com/tokensvc/tokensvc/internal/secret"
 )
@@ -68,10 +69,14 @@ func adminOf(t *testing.T, environ []string) http.Handler {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
+	trail, err := audit.Open(audit.Config{Out: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
 	registry := prometheus.NewRegistry()
 	admin, err := handler.NewAdmin(handler.AdminConfig{
 		Store: s, SharedDevices: cfg.Devices.Mode == "shared", Issuers: []string{"main"}, Token: func() secret.Text { return secret.New(adminToken) },
-		InFlight: 4, Timeout: cfg.Limits.RequestTimeout, Metrics: handler.NewMetrics(registry), Log: zerolog.Nop(),
+		InFlight: 4, Timeout: cfg.Limits.RequestTimeout, Trail: trail, Metrics: handler.NewMetrics(registry), Log: zerolog.Nop(),
 	})
 	if err != nil {
 		t.Fatal(err)

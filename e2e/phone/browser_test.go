@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/tokensvc/tokensvc/e2e/process"
 )
 
 const (
@@ -52,18 +54,18 @@ func startBrowser(t *testing.T) *browser {
 	t.Helper()
 	chromium, err := exec.LookPath("chromium")
 	if err != nil {
-		skip(t, "chromium is not installed: the softphone runs in it")
+		process.Skip(t, "chromium is not installed: the softphone runs in it")
 	}
 	node, err := exec.LookPath("node")
 	if err != nil {
-		skip(t, "node is not installed: the browser is driven by a Node program")
+		process.Skip(t, "node is not installed: the browser is driven by a Node program")
 	}
 	folder, err := filepath.Abs(modules)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(folder, "node_modules", "playwright-core")); err != nil {
-		skip(t, "web/test/node_modules is missing: run `npm ci` in web/test")
+		process.Skip(t, "web/test/node_modules is missing: run `npm ci` in web/test")
 	}
 	// The test's context is done before its clean-up, and would kill.
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), node, "driver.mjs", folder, chromium)

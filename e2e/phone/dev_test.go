@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tokensvc/tokensvc/e2e/process"
 )
 
 // devRun is a running `tokensvc dev`, and a browser.
@@ -46,7 +48,7 @@ func startDev(t *testing.T, args ...string) *devRun {
 			t.Logf("tokensvc dev wrote:\n%s", d.output.String())
 		}
 	})
-	eventually(t, startLimit, "tokensvc dev's welcome", func() error {
+	process.Eventually(t, process.StartLimit, "tokensvc dev's welcome", func() error {
 		welcome := d.output.String()
 		found := pageAddress.FindStringSubmatch(welcome)
 		if found == nil || !strings.Contains(welcome, "Ctrl-C") {
@@ -161,7 +163,7 @@ func TestDevsTokenRunsDown(t *testing.T) {
 		t.Errorf("at first the token has %v left, and %v of its ring is gone, want almost %v, and nothing", left, ring, lasts)
 	}
 	d.browser.do(order{Do: "jump", Millis: by.Milliseconds()}, nil)
-	eventually(t, patience, "six hours less", func() error {
+	process.Eventually(t, patience, "six hours less", func() error {
 		nowLeft, nowRing := page.life()
 		if fell := left - nowLeft; fell < by || fell > by+patience {
 			return fmt.Errorf("it shows %v, after %v", nowLeft, left)

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/tokensvc/tokensvc/e2e/process"
 )
 
 // Who pins the module as the guide shows runs that of README's hash, or none.
@@ -18,7 +20,7 @@ func TestAPageRunsTheModuleOfItsHashOnly(t *testing.T) {
 
 	w.pins("sha384-" + base64.StdEncoding.EncodeToString(sum[:]))
 	none := w.browser.open("none", w.site.of("alice"))
-	eventually(t, patience, "the browser's refusal", func() error {
+	process.Eventually(t, patience, "the browser's refusal", func() error {
 		said := strings.Join(w.browser.seen().Console, "\n")
 		if !strings.Contains(said, "Failed to find a valid digest") || !strings.Contains(said, "Failed to fetch dynamically imported module") {
 			return errors.New("it says " + said)
@@ -39,8 +41,8 @@ func TestAPageRunsTheModuleOfItsHashOnly(t *testing.T) {
 func (w *world) pins(hash string) {
 	w.t.Helper()
 	html := found(w.t, "../../docs/clients/browser.md", `(?s)<script type="importmap">\n[^<]*"integrity"[^<]*</script>`)
-	pinned := strings.NewReplacer("https://tokens.example.com", w.service.url, "sha384-…", hash).Replace(html)
-	w.site.calls(settings{Service: w.service.url, Gateway: w.telnyx.GatewayURL(), Module: "@tokensvc/client", ImportMap: pinned})
+	pinned := strings.NewReplacer("https://tokens.example.com", w.service.Listen, "sha384-…", hash).Replace(html)
+	w.site.calls(settings{Service: w.service.Listen, Gateway: w.telnyx.GatewayURL(), Module: "@tokensvc/client", ImportMap: pinned})
 }
 
 // found is the first text of a pattern in a file.

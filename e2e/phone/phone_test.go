@@ -8,16 +8,13 @@
 package phone_test
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
-	"time"
+
+	"github.com/tokensvc/tokensvc/e2e/process"
 )
 
 // shots is where to write pictures of the page for people to look at.
@@ -49,59 +46,19 @@ func run(m *testing.M) (code int, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	binary = filepath.Join(dir, "tokensvc")
-	if err := build(dir); err != nil {
+	// As it is shipped, but for the clock of the reliability tests.
+	overlay, err := process.Overlay(dir, "../reliability/testdata/clock.go")
+	if err != nil {
+		return 0, err
+	}
+	if binary, err = process.Build(dir, overlay); err != nil {
 		return 0, err
 	}
 	return m.Run(), nil
 }
 
-// build builds with the flags of `make build`, because that is what is shipped,
-// and the clock of the reliability tests in the place of the real one.
-func build(dir string) error {
-	of, err1 := filepath.Abs(filepath.Join("..", "..", "cmd", "tokensvc", "clock.go"))
-	by, err2 := filepath.Abs(filepath.Join("..", "reliability", "testdata", "clock.go"))
-	text, err3 := json.Marshal(map[string]any{"Replace": map[string]string{of: by}})
-	overlay := filepath.Join(dir, "overlay.json")
-	if err := errors.Join(err1, err2, err3, os.WriteFile(overlay, text, 0o600)); err != nil {
-		return err
-	}
-	cmd := exec.CommandContext(context.Background(), "go", "build", "-trimpath", "-buildvcs=false",
-		"-ldflags", "-s -w -X main.version=phone", "-overlay", overlay, "-o", binary, "../../cmd/tokensvc")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("building cmd/tokensvc: %w\n%s", err, out)
-	}
-	return nil
-}
-
-// skip skips the test for want of something on this machine, or fails it when
-// NO_SKIP is set, as `make test` does: a gate that skips guards nothing.
-func skip(t *testing.T, why string) {
+// startService runs the binary with these variables until the test ends.
+func startService(t *testing.T, env map[string]string) *process.Process {
 	t.Helper()
-	if os.Getenv("NO_SKIP") != "" {
-		t.Fatalf("%s, and NO_SKIP is set", why)
-	}
-	t.Skip(why)
-}
-
-// eventually calls try, at once and then twenty times a second, until it returns
-// nil, and fails the test with its last error when that takes too long.
-func eventually(t *testing.T, limit time.Duration, what string, try func() error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := try()
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%s: not within %v: %v", what, limit, err)
-		case <-tick.C:
-		}
-	}
+	return process.Start(t, binary, env)
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tokensvc/tokensvc/e2e/process"
 )
 
 func TestSomebodySignsInAndThePhoneRings(t *testing.T) {
@@ -35,7 +37,7 @@ func TestATokenIsRefreshedOnTheLiveConnection(t *testing.T) {
 
 	w.pass(phone, 21*time.Hour) // of the 24 that the first token lasts
 	phone.awaitEvents("token", 2)
-	eventually(t, patience, "a login with the new token", func() error {
+	process.Eventually(t, patience, "a login with the new token", func() error {
 		if n := w.telnyx.Gateway().Logins; n != 2 {
 			return fmt.Errorf("there were %d logins, want 2", n)
 		}
@@ -109,7 +111,7 @@ func TestTwoPeopleInTwoTabsGetTheirOwn(t *testing.T) {
 	w.pass(alice, 21*time.Hour)
 	alice.awaitEvents("token", 2)
 	bob.awaitEvents("token", 2)
-	eventually(t, patience, "logins with the new tokens", func() error {
+	process.Eventually(t, patience, "logins with the new tokens", func() error {
 		if n := w.telnyx.Gateway().Logins; n != 4 {
 			return fmt.Errorf("there were %d logins, want 4", n)
 		}
@@ -140,7 +142,7 @@ func TestTwoPeopleInTwoTabsGetTheirOwn(t *testing.T) {
 func TestAPageOfAnotherOriginGetsNothing(t *testing.T) {
 	w := newWorld(t, "alice")
 	foreign := startSite(t, w.issuer)
-	foreign.calls(settings{Service: w.service.url, Gateway: w.telnyx.GatewayURL(), Module: "/client.js"})
+	foreign.calls(settings{Service: w.service.Listen, Gateway: w.telnyx.GatewayURL(), Module: "/client.js"})
 	phone := w.browser.open("foreign", foreign.of("alice"))
 	phone.awaitEvents("retrying", 1)
 	if e := phone.last("retrying").Error; e == nil || e.Outcome != "network" {
@@ -154,7 +156,7 @@ func TestAPageOfAnotherOriginGetsNothing(t *testing.T) {
 	}
 
 	var failed string
-	phone.value(fmt.Sprintf("import(%q).then(() => 'it is there', (err) => err.name)", w.service.url+"/client.js"), &failed)
+	phone.value(fmt.Sprintf("import(%q).then(() => 'it is there', (err) => err.name)", w.service.Listen+"/client.js"), &failed)
 	if failed != "TypeError" {
 		t.Errorf("the page imports the module from the service: %s, want TypeError", failed)
 	}

@@ -6,6 +6,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"github.com/tokensvc/tokensvc/e2e/process"
 )
 
 // What a phone's registration may be in.
@@ -39,7 +41,7 @@ func (w *world) rings(person string, t *tab) {
 // wantRegistered waits until so many phones are registered as that person.
 func (w *world) wantRegistered(person string, phones int) {
 	w.t.Helper()
-	eventually(w.t, patience, person+"'s phones", func() error {
+	process.Eventually(w.t, patience, person+"'s phones", func() error {
 		if n := w.telnyx.Registered(w.credentials[person]); n != phones {
 			return fmt.Errorf("%d are registered, want %d", n, phones)
 		}
@@ -99,9 +101,9 @@ func (w *world) pass(t *tab, by time.Duration) {
 func (w *world) night(by time.Duration) {
 	w.t.Helper()
 	told := w.clock.tell(w.t, by)
-	taken := fmt.Sprint(w.clock.file, ".", w.service.cmd.Process.Pid)
-	eventually(w.t, startLimit, "the service's clock", func() error {
-		if text, err := os.ReadFile(taken); !w.service.gone() && (err != nil || string(text) != told) {
+	taken := fmt.Sprint(w.clock.file, ".", w.service.Pid())
+	process.Eventually(w.t, process.StartLimit, "the service's clock", func() error {
+		if text, err := os.ReadFile(taken); !w.service.Gone() && (err != nil || string(text) != told) {
 			return errors.New("it has not been set")
 		}
 		return nil

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tokensvc/tokensvc/e2e/process"
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
 )
 
@@ -17,7 +18,7 @@ func TestAServiceIsRestartedInMidLife(t *testing.T) {
 	phone := w.opened("alice")
 	w.rings("alice", phone)
 
-	w.service.stop(t)
+	w.service.Stop(t)
 	w.pass(phone, 21*time.Hour)
 	phone.awaitEvents("retrying", 1)
 	w.rings("alice", phone)
@@ -27,7 +28,7 @@ func TestAServiceIsRestartedInMidLife(t *testing.T) {
 
 	w.restart()
 	phone.awaitEvents("token", 2)
-	eventually(t, patience, "a login with the new token", func() error {
+	process.Eventually(t, patience, "a login with the new token", func() error {
 		if n := w.telnyx.Gateway().Logins; n != 2 {
 			return fmt.Errorf("there were %d logins, want 2", n)
 		}
@@ -78,7 +79,7 @@ func TestTheConnectionIsLost(t *testing.T) {
 	w.rings("alice", phone)
 
 	w.telnyx.DropSessions("")
-	eventually(t, patience, "another registration", func() error {
+	process.Eventually(t, patience, "another registration", func() error {
 		if c := w.telnyx.Gateway(); c.Registrations != 2 || c.Live != 1 {
 			return fmt.Errorf("Telnyx's gateway has seen %+v", c)
 		}
@@ -102,8 +103,8 @@ func TestWhoHasLeftIsToldSo(t *testing.T) {
 	w.rings("alice", phone)
 
 	w.employ("bob")
-	eventually(t, patience, "the service reading the users file", func() error {
-		if len(w.service.logged("users file read again")) == 0 {
+	process.Eventually(t, patience, "the service reading the users file", func() error {
+		if len(w.service.Logged("users file read again")) == 0 {
 			return errors.New("it has not")
 		}
 		return nil

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tokensvc/tokensvc/e2e/process"
 	"github.com/tokensvc/tokensvc/internal/authz/oidctest"
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
 )
@@ -31,7 +32,7 @@ type world struct {
 	clock       *clock
 	issuer      *oidctest.Issuer
 	telnyx      *telnyxtest.Server
-	service     *service
+	service     *process.Process
 	site        *site
 	browser     *browser
 	users       string // path of the users file
@@ -67,7 +68,7 @@ func newWorld(t *testing.T, people ...string) *world {
 		"TEST_CLOCK_FILE":        c.file,
 	}
 	w.service = startService(t, w.env)
-	w.site.calls(settings{Service: w.service.url, Gateway: w.telnyx.GatewayURL(), Module: w.service.url + "/client.js"})
+	w.site.calls(settings{Service: w.service.Listen, Gateway: w.telnyx.GatewayURL(), Module: w.service.Listen + "/client.js"})
 	return w
 }
 
@@ -75,7 +76,7 @@ func newWorld(t *testing.T, people ...string) *world {
 func needSDK(t *testing.T) string {
 	t.Helper()
 	if _, err := os.Stat(sdk); err != nil {
-		skip(t, "Telnyx's SDK is missing: run `npm ci` in web/test")
+		process.Skip(t, "Telnyx's SDK is missing: run `npm ci` in web/test")
 	}
 	return sdk
 }
@@ -97,8 +98,8 @@ func (w *world) employ(people ...string) {
 // restart starts the service anew at the addresses where it was.
 func (w *world) restart() {
 	w.t.Helper()
-	_, w.env["TOKENSVC_LISTEN"], _ = strings.Cut(w.service.url, "//")
-	_, w.env["TOKENSVC_OPS_LISTEN"], _ = strings.Cut(w.service.ops, "//")
+	_, w.env["TOKENSVC_LISTEN"], _ = strings.Cut(w.service.Listen, "//")
+	_, w.env["TOKENSVC_OPS_LISTEN"], _ = strings.Cut(w.service.Ops, "//")
 	w.service = startService(w.t, w.env)
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tokensvc/tokensvc/e2e/process"
 	"github.com/tokensvc/tokensvc/internal/telnyx/telnyxtest"
 )
 
@@ -149,7 +150,7 @@ func (w *world) warm(t *testing.T) {
 	slices.Sort(cold)
 	for n := range w.urls {
 		for _, user := range cold {
-			eventually(t, startLimit, "a first token for "+user, func() error {
+			process.Eventually(t, process.StartLimit, "a first token for "+user, func() error {
 				if s := w.ask(t.Context(), client, n, user); s.outcome != issued {
 					return errors.New(s.outcome)
 				}

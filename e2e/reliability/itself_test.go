@@ -17,7 +17,7 @@ func TestItself(t *testing.T) {
 			holders: nobody, agers: nobody, newcomers: nobody, shows: noAnswer, within: soon,
 			unready: true, restarts: true,
 			begin: func(t *testing.T, w *world) func() {
-				w.services[0].kill(t)
+				w.services[0].Kill(t)
 				return func() { w.restart(t, 0) }
 			},
 		}, {
@@ -26,8 +26,8 @@ func TestItself(t *testing.T) {
 			name:    "stopped, and continued",
 			holders: nobody, agers: nobody, newcomers: []string{noAnswer, upstreamLimited}, waits: time.Second, within: soon, unready: true, stops: true,
 			begin: func(t *testing.T, w *world) func() {
-				w.services[0].signal(t, syscall.SIGSTOP)
-				return func() { w.services[0].signal(t, syscall.SIGCONT) }
+				w.services[0].Signal(t, syscall.SIGSTOP)
+				return func() { w.services[0].Signal(t, syscall.SIGCONT) }
 			},
 		}, {
 			name: "clock an hour fast", setup: moved(), within: 0,

@@ -70,7 +70,7 @@ func (w *world) wantCrowded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for line := range strings.Lines(p.written()) {
+	for line := range strings.Lines(p.Log()) {
 		var entry struct{ Connections int }
 		if strings.Contains(line, "the limit on open files is too low") && json.Unmarshal([]byte(line), &entry) == nil {
 			if open < entry.Connections {

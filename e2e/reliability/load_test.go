@@ -191,7 +191,7 @@ func (w *world) askAs(ctx context.Context, client *http.Client, url, user, beare
 }
 
 // processes are all that there are and were.
-func (w *world) processes() []*process { return append(slices.Clone(w.former), w.services...) }
+func (w *world) processes() []*instance { return append(slices.Clone(w.former), w.services...) }
 
 // explain finds in the services' logs where each token came from, or why there is
 // none.
@@ -202,7 +202,7 @@ func (w *world) explain(samples []sample) {
 	}
 	logged := map[string]line{}
 	for _, p := range w.processes() {
-		for text := range bytes.Lines([]byte(p.written())) {
+		for text := range bytes.Lines([]byte(p.Log())) {
 			var entry line
 			if json.Unmarshal(text, &entry) == nil && entry.ID != "" {
 				logged[entry.ID] = entry
@@ -219,7 +219,7 @@ func (w *world) explain(samples []sample) {
 func (w *world) checkOutput(t *testing.T) {
 	t.Helper()
 	for _, p := range w.processes() {
-		written := p.written()
+		written := p.Log()
 		secrets := []string{w.setup.telnyx.APIKey}
 		for _, bearer := range w.bearers {
 			secrets = append(secrets, bearer)

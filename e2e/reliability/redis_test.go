@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tokensvc/tokensvc/e2e/process"
 )
 
 // Whatever becomes of it, nobody goes without a token.
@@ -74,9 +76,9 @@ func must(t *testing.T, err error) {
 func wantLogged(what string) func(*testing.T, *world) {
 	return func(t *testing.T, w *world) {
 		t.Helper()
-		eventually(t, 5*time.Second, "a log line with "+what+", without which nothing was broken", func() error {
+		process.Eventually(t, 5*time.Second, "a log line with "+what+", without which nothing was broken", func() error {
 			for _, p := range w.processes() {
-				if strings.Contains(p.written(), what) {
+				if strings.Contains(p.Log(), what) {
 					return nil
 				}
 			}

@@ -8,17 +8,16 @@
 package reliability_test
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/tokensvc/tokensvc/e2e/process"
 )
 
 // How it is run. The defaults are those of `make test`.
@@ -64,7 +63,6 @@ func run(m *testing.M) (code int, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	binary, movable = filepath.Join(dir, "tokensvc"), filepath.Join(dir, "movable")
 	if err := buildBoth(dir); err != nil {
 		return 0, err
 	}
@@ -75,70 +73,22 @@ func run(m *testing.M) (code int, err error) {
 }
 
 func buildBoth(dir string) error {
-	overlay, err := writeOverlay(dir)
+	overlay, err := process.Overlay(dir, "testdata/clock.go", "testdata/names.go")
 	if err != nil {
+		return err
+	}
+	other := filepath.Join(dir, "movable")
+	if err := os.Mkdir(other, 0o700); err != nil {
 		return err
 	}
 	var building sync.WaitGroup
 	var plainErr, movableErr error
-	building.Go(func() { plainErr = build("-o", binary) })
-	building.Go(func() { movableErr = build("-overlay", overlay, "-o", movable) })
+	building.Go(func() { binary, plainErr = process.Build(dir) })
+	building.Go(func() { movable, movableErr = process.Build(other, overlay) })
 	building.Wait()
 	return errors.Join(plainErr, movableErr)
-}
-
-// build builds with the flags of `make build`, because that is what is shipped.
-func build(flags ...string) error {
-	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X main.version=reliability"}, flags...)
-	cmd := exec.CommandContext(context.Background(), "go", append(args, "../../cmd/tokensvc")...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build %v: %w\n%s", flags, err, out)
-	}
-	return nil
-}
-
-// writeOverlay writes what `go build -overlay` takes: which files of the program
-// are to be read from elsewhere.
-func writeOverlay(dir string) (path string, err error) {
-	replace := map[string]string{}
-	for _, name := range []string{"clock.go", "names.go"} {
-		of, err1 := filepath.Abs(filepath.Join("..", "..", "cmd", "tokensvc", name))
-		by, err2 := filepath.Abs(filepath.Join("testdata", name))
-		if err := errors.Join(err1, err2); err != nil {
-			return "", err
-		}
-		replace[of] = by
-	}
-	text, err := json.Marshal(map[string]any{"Replace": replace})
-	if err != nil {
-		return "", err
-	}
-	path = filepath.Join(dir, "overlay.json")
-	return path, os.WriteFile(path, text, 0o600)
 }
 
 // thorough reports whether faults last long enough for the service's own
 // time-outs to show. Otherwise these are shortened.
 func thorough() bool { return *faultLasts >= 10*time.Second }
-
-// eventually calls try, at once and then twenty times a second, until it returns
-// nil, and fails the test with its last error when that takes too long.
-func eventually(t *testing.T, limit time.Duration, what string, try func() error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := try()
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%s: not within %v: %v", what, limit, err)
-		case <-tick.C:
-		}
-	}
-}

@@ -74,9 +74,9 @@ type world struct {
 	redis       *redistest.Server
 	redisLine   *line
 	names       *names
-	services    []*process
-	former      []*process // that were killed
-	urls        []string   // of the services, and of those in their place later
+	services    []*instance
+	former      []*instance // that were killed
+	urls        []string    // of the services, and of those in their place later
 	credentials map[string]string
 	bearers     map[string]string // of holders and agers
 	vars        map[string]string
@@ -136,19 +136,19 @@ func newWorld(t *testing.T, o setup) *world {
 	maps.Copy(w.vars, o.env)
 	for range max(o.replicas, 1) {
 		p := w.start(t)
-		w.services, w.urls = append(w.services, p), append(w.urls, p.URL)
+		w.services, w.urls = append(w.services, p), append(w.urls, p.Listen)
 	}
 	return w
 }
 
 // start starts one more service.
-func (w *world) start(t *testing.T) *process {
+func (w *world) start(t *testing.T) *instance {
 	t.Helper()
 	program := binary
 	if w.movable || w.tls {
 		program = movable
 	}
-	return startProcess(t, program, w.vars, w.behind...)
+	return startInstance(t, program, w.vars, w.behind...)
 }
 
 // restart starts a service anew in the place, and at the addresses, of one that is gone.
@@ -156,7 +156,7 @@ func (w *world) restart(t *testing.T, n int) {
 	t.Helper()
 	gone := w.services[n]
 	w.former = append(w.former, gone)
-	w.vars["TOKENSVC_LISTEN"], w.vars["TOKENSVC_OPS_LISTEN"] = hostPort(gone.URL), hostPort(gone.OpsURL)
+	w.vars["TOKENSVC_LISTEN"], w.vars["TOKENSVC_OPS_LISTEN"] = hostPort(gone.Listen), hostPort(gone.Ops)
 	w.services[n] = w.start(t)
 }
 

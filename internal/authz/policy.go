@@ -21,6 +21,12 @@ const (
 // issuer.
 var ErrDenied = errors.New("denied by a rule")
 
+// A DeniedError is an ErrDenied that knows the rule.
+type DeniedError struct{ Rule string }
+
+func (e *DeniedError) Error() string { return ErrDenied.Error() + ": " + e.Rule }
+func (e *DeniedError) Unwrap() error { return ErrDenied }
+
 // A Policy is the rules of every issuer. It is pure and immutable, so that a
 // changed configuration is a new Policy, and every request is judged by the
 // Policy of its moment whether its bearer was verified before or not.
@@ -48,7 +54,7 @@ func NewPolicy(issuers []Issuer) *Policy {
 }
 
 // Judge returns nil if the principal may have a token now, and otherwise an
-// error that is ErrDenied and names the first rule that is not met. Where the
+// error that is ErrDenied, a DeniedError of the first rule that is not met. Where the
 // issuer's rules are only observed, the error is nil and observed is that name.
 // A principal of an issuer that the policy does not know is denied.
 //
@@ -65,7 +71,7 @@ func (p *Policy) Judge(who *Principal, now time.Time) (observed string, err erro
 		case of.observe:
 			return r.name, nil
 		default:
-			return "", fmt.Errorf("%w: %s", ErrDenied, r.name)
+			return "", &DeniedError{r.name}
 		}
 	}
 	return "", nil

@@ -11,6 +11,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/rs/zerolog"
 
+	"github.com/tokensvc/tokensvc/internal/audit"
 	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/directory/store"
 	"github.com/tokensvc/tokensvc/internal/secret"
@@ -71,6 +72,9 @@ type AdminConfig struct {
 	InFlight int
 	// Timeout bounds one request. An import has ImportTimeout.
 	Timeout time.Duration
+	// Trail keeps the records of every request for a change. One that cannot be recorded
+	// now is made all the same: it may be to take somebody's access away.
+	Trail trail
 	// Tracer traces the requests, if whoever sends them wants it or by its own
 	// choice. Default nil: none.
 	Tracer  *tracing.Tracer
@@ -105,8 +109,8 @@ func NewAdmin(cfg AdminConfig) (*Admin, error) {
 		cfg.Changed = func(string) {}
 	}
 	switch {
-	case cfg.Store == nil || cfg.Metrics == nil || len(cfg.Issuers) == 0:
-		return nil, errors.New("admin: Store, Metrics and Issuers are required")
+	case cfg.Store == nil || cfg.Metrics == nil || cfg.Trail == nil || len(cfg.Issuers) == 0:
+		return nil, errors.New("admin: Store, Metrics, Trail and Issuers are required")
 	case cfg.InFlight < 1 || cfg.Timeout <= 0:
 		return nil, errors.New("admin: InFlight and Timeout must be positive")
 	case cfg.Token == nil && cfg.Issuer.Name == "":
@@ -114,7 +118,7 @@ func NewAdmin(cfg AdminConfig) (*Admin, error) {
 	}
 	every := func(room int, timeout time.Duration) intake {
 		return intake{
-			metrics: cfg.Metrics, log: cfg.Log, now: cfg.Now, timeout: timeout, room: int64(room),
+			metrics: cfg.Metrics, log: cfg.Log, trail: cfg.Trail, now: cfg.Now, timeout: timeout, room: int64(room),
 			traces: traces{tracer: cfg.Tracer, all: true},
 			client: peer, dpop: cfg.Issuer.UsesDPoP(),
 		}
@@ -171,7 +175,7 @@ const adminRoute = "/admin/v1"
 func (a *Admin) router() chi.Router {
 	r := chi.NewRouter()
 	beside := func(e endpoint) http.HandlerFunc {
-		return func(w http.ResponseWriter, r *http.Request) { a.serve(adminRoute+"/*", e, false, w, r) }
+		return func(w http.ResponseWriter, r *http.Request) { a.serve(place{route: adminRoute + "/*"}, e, w, r) }
 	}
 	r.NotFound(beside(notFound))
 	r.MethodNotAllowed(beside(methodNotAllowed(r)))
@@ -195,10 +199,13 @@ func (a *Admin) router() chi.Router {
 		{http.MethodGet, "/events", &a.intake, a.listEvents},
 		{http.MethodPost, "/import", &a.imports, a.importList},
 	} {
-		e := a.administered(route.answer)
+		e, at := a.administered(route.answer), place{route: adminRoute + route.pattern}
+		if route.method != http.MethodGet {
+			at.decision = audit.Admin
+		}
 		a.metrics.administered(adminRoute + route.pattern)
 		r.MethodFunc(route.method, route.pattern, func(w http.ResponseWriter, r *http.Request) {
-			route.through.serve(adminRoute+route.pattern, e, false, w, r)
+			route.through.serve(at, e, w, r)
 		})
 	}
 	return r

@@ -42,12 +42,13 @@ type office struct {
 	token    atomic.Pointer[string]
 	client   *http.Client
 	log      *log
+	records  *log // of changes
 	registry *prometheus.Registry
 }
 
 func openOffice(t *testing.T, change func(*handler.AdminConfig)) *office {
 	t.Helper()
-	o := &office{t: t, log: &log{}, registry: prometheus.NewRegistry()}
+	o := &office{t: t, log: &log{}, records: &log{}, registry: prometheus.NewRegistry()}
 	o.set(adminToken)
 	var err error
 	o.store, err = store.Open(store.Config{SQLite: filepath.Join(t.TempDir(), "books.db")})
@@ -58,7 +59,7 @@ func openOffice(t *testing.T, change func(*handler.AdminConfig)) *office {
 	cfg := handler.AdminConfig{
 		Store: o.store, Issuers: []string{"main"},
 		Token:    func() secret.Text { return secret.New(*o.token.Load()) },
-		InFlight: 100, Timeout: 10 * time.Second, Metrics: handler.NewMetrics(o.registry), Log: zerolog.New(o.log),
+		InFlight: 100, Timeout: 10 * time.Second, Trail: trailTo(o.records), Metrics: handler.NewMetrics(o.registry), Log: zerolog.New(o.log),
 	}
 	if change != nil {
 		change(&cfg)
@@ -423,7 +424,7 @@ func TestWhatAnAdminNeeds(t *testing.T) {
 		cfg := handler.AdminConfig{
 			Store: o.store, Issuers: []string{"main"}, Token: func() secret.Text { return secret.New(adminToken) },
 			Issuer: authz.Issuer{Name: "main"}, Verifier: verifier, Require: []authz.Requirement{{Claim: "groups", Equals: "admins"}},
-			InFlight: 1, Timeout: time.Second, Metrics: handler.NewMetrics(prometheus.NewRegistry()),
+			InFlight: 1, Timeout: time.Second, Trail: trailTo(io.Discard), Metrics: handler.NewMetrics(prometheus.NewRegistry()),
 		}
 		row.change(&cfg)
 		_, err := handler.NewAdmin(cfg)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/tokensvc/tokensvc/internal/audit"
 	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
@@ -40,7 +41,9 @@ type event struct {
 	err        error
 	status     int
 	steps      steps
-	timing     [1]string // Server-Timing, where it is sent
+	decision   audit.What // what this is a decision on, or ""
+	recorded   bool       // in the audit trail, before it was over
+	timing     [1]string  // Server-Timing, where it is sent
 
 	staleBecause error // why Telnyx gave no new token, though the caller has one
 }
@@ -131,7 +134,7 @@ func plain(err error) bool {
 // error, what may pass by itself a warning, and what callers do is neither.
 func (ev *event) level() zerolog.Level {
 	switch ev.outcome {
-	case Internal, CredentialRejected, UpstreamRejected:
+	case Internal, CredentialRejected, UpstreamRejected, AuditUnavailable:
 		return zerolog.ErrorLevel
 	case IssuerUnavailable, DirectoryUnavailable, UpstreamLimited, UpstreamUnavailable, UpstreamTimeout, Overloaded:
 		return zerolog.WarnLevel

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/tokensvc/tokensvc/internal/audit"
 	"github.com/tokensvc/tokensvc/internal/crash"
 )
 
@@ -19,11 +20,12 @@ import (
 type endpoint func(ctx context.Context, ev *event, w http.ResponseWriter, r *http.Request) error
 
 // An intake is what every request gets, whatever it asks for: a deadline, a bound
-// on how many there are, an answer whatever happens, and one log line and one
-// metric when it is over.
+// on how many there are, an answer whatever happens, and one log line, one
+// metric and, of a decision, one record when it is over.
 type intake struct {
 	metrics  *Metrics
 	log      zerolog.Logger
+	trail    trail
 	now      func() time.Time
 	timeout  time.Duration
 	room     int64 // how many requests may be in flight
@@ -34,16 +36,23 @@ type intake struct {
 	telnyx   string // what is below this path is refused in Telnyx's words; "" for none
 }
 
-// serve has an endpoint answer one request. fromProxy says that the request came
-// in over the trusted proxy's listener.
-func (i *intake) serve(route string, e endpoint, fromProxy bool, w http.ResponseWriter, r *http.Request) {
+// A place is where a request has come to.
+type place struct {
+	route     string
+	decision  audit.What // what is decided there, or ""
+	fromProxy bool       // it is on the trusted proxy's listener
+}
+
+// serve has an endpoint answer one request.
+func (i *intake) serve(at place, e endpoint, w http.ResponseWriter, r *http.Request) {
 	ev := &event{
 		began:     time.Now(), // as deadlines are, whatever the clock says
 		requestID: requestID(w),
 		method:    loggedMethod(r.Method),
-		route:     route,
+		route:     at.route,
+		decision:  at.decision,
 		client:    i.client(r),
-		fromProxy: fromProxy,
+		fromProxy: at.fromProxy,
 		asTelnyx:  i.telnyx != "" && strings.HasPrefix(r.URL.Path, i.telnyx),
 		outcome:   Answered, // unless there is more to say
 	}
@@ -68,6 +77,9 @@ func (i *intake) attempt(ctx context.Context, e endpoint, ev *event, w http.Resp
 }
 
 func (i *intake) finish(ev *event) {
+	if ev.decision != "" && !ev.recorded {
+		i.trail.Note(ev.record())
+	}
 	took := time.Since(ev.began)
 	i.metrics.request(ev, took)
 	ev.told()

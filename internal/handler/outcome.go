@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tokensvc/tokensvc/internal/audit"
 	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
@@ -43,6 +44,7 @@ const (
 	Conflict             Outcome = "conflict"
 	PreconditionFailed   Outcome = "precondition_failed"
 	Overloaded           Outcome = "overloaded"
+	AuditUnavailable     Outcome = "audit_unavailable"
 	Canceled             Outcome = "canceled"
 	Internal             Outcome = "internal"
 )
@@ -81,6 +83,7 @@ var refusals = map[Outcome]refusal{
 	Conflict:             {http.StatusConflict, "Conflict", "What the directory says already does not allow it.", 0},
 	PreconditionFailed:   {http.StatusPreconditionFailed, "Precondition failed", "It is not, or no longer, as the request says: read it again.", 0},
 	Overloaded:           {http.StatusServiceUnavailable, "Overloaded", "Too many requests are being served at this moment.", time.Second},
+	AuditUnavailable:     {http.StatusServiceUnavailable, "Audit unavailable", "This service cannot record what it decides, and so gives no token; an operator must look.", 2 * time.Second},
 	Canceled:             {statusCanceled, "Canceled", "The caller went away.", 0},
 	Internal:             {http.StatusInternalServerError, "Internal error", "Something went wrong in this service.", 0},
 }
@@ -163,6 +166,7 @@ var meanings = []struct {
 	{telnyx.ErrTimeout, UpstreamTimeout},
 	{telnyx.ErrUnavailable, UpstreamUnavailable},
 	{vending.ErrBusy, Overloaded},
+	{audit.ErrUnavailable, AuditUnavailable},
 }
 
 // OutcomeOf is the one place where errors become outcomes. Whatever it does not

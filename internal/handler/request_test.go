@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tokensvc/tokensvc/internal/audit"
 	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
@@ -217,6 +218,7 @@ func TestEveryDeclaredErrorHasAnOutcome(t *testing.T) {
 		telnyx.ErrTimeout:            "upstream_timeout",
 		telnyx.ErrUnavailable:        "upstream_unavailable",
 		vending.ErrBusy:              "overloaded",
+		audit.ErrUnavailable:         "audit_unavailable",
 	}
 	for err, want := range expected {
 		if got := OutcomeOf(err); got != want {

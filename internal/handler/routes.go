@@ -10,6 +10,8 @@ import (
 
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/cors"
+
+	"github.com/tokensvc/tokensvc/internal/audit"
 )
 
 const (
@@ -25,7 +27,7 @@ const (
 // The chain around the routes decides nothing about the user.
 func (s *Service) listener(cfg Config, fromProxy bool) http.Handler {
 	routes := s.routes(cfg, fromProxy)
-	token, path := s.entry(tokenRoute, s.counting(s.token), fromProxy), cfg.BasePath+tokenRoute
+	token, path := s.entry(place{tokenRoute, audit.Token, fromProxy}, s.counting(s.token)), cfg.BasePath+tokenRoute
 	return around(cfg, func(w http.ResponseWriter, r *http.Request) {
 		// What nearly every request is for is found without the router, which makes
 		// a copy of each to note down what it has found.
@@ -40,11 +42,11 @@ func (s *Service) listener(cfg Config, fromProxy bool) http.Handler {
 // routes are all of a listener's.
 func (s *Service) routes(cfg Config, fromProxy bool) chi.Router {
 	r := chi.NewRouter()
-	r.NotFound(s.entry("none", notFound, fromProxy))
-	r.MethodNotAllowed(s.entry("none", methodNotAllowed(r), fromProxy))
-	r.Post(cfg.BasePath+tokenRoute, s.entry(tokenRoute, s.counting(s.token), fromProxy))
-	r.Post(cfg.BasePath+operationRoute, s.entry(operationRoute, s.counting(s.operation), fromProxy))
-	r.Get(cfg.BasePath+whoamiRoute, s.entry(whoamiRoute, s.counting(s.whoami), fromProxy))
+	r.NotFound(s.entry(place{"none", "", fromProxy}, notFound))
+	r.MethodNotAllowed(s.entry(place{"none", "", fromProxy}, methodNotAllowed(r)))
+	r.Post(cfg.BasePath+tokenRoute, s.entry(place{tokenRoute, audit.Token, fromProxy}, s.counting(s.token)))
+	r.Post(cfg.BasePath+operationRoute, s.entry(place{operationRoute, audit.Token, fromProxy}, s.counting(s.operation)))
+	r.Get(cfg.BasePath+whoamiRoute, s.entry(place{whoamiRoute, "", fromProxy}, s.counting(s.whoami)))
 	r.Get(cfg.BasePath+"/openapi.yaml", s.contract)
 	r.Head(cfg.BasePath+"/openapi.yaml", s.contract)
 	r.Get(cfg.BasePath+"/client.js", s.module.serve)
@@ -52,9 +54,9 @@ func (s *Service) routes(cfg Config, fromProxy bool) chi.Router {
 	return r
 }
 
-// entry has requests to a route go through the intake.
-func (s *Service) entry(route string, e endpoint, fromProxy bool) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) { s.serve(route, e, fromProxy, w, r) }
+// entry has requests to a place go through the intake.
+func (s *Service) entry(at place, e endpoint) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) { s.serve(at, e, w, r) }
 }
 
 // around is what every request goes through before it is looked at.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/tokensvc/tokensvc"
+	"github.com/tokensvc/tokensvc/internal/audit"
 	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/authz/oidctest"
 	"github.com/tokensvc/tokensvc/internal/directory"
@@ -51,10 +53,12 @@ func BenchmarkServeCached(b *testing.B) {
 	defer machine.Close()
 	users, err := directory.NewClaim(claim)
 	must(err)
+	trail, err := audit.Open(audit.Config{Path: filepath.Join(b.TempDir(), "audit.jsonl")})
+	must(err)
 	service, err := handler.New(handler.Config{
 		Verifier: verifier, Policy: authz.NewPolicy(issuers), Directory: users, Vendor: machine,
 		OpenAPI: tokensvc.OpenAPI, ClientModule: clientModule, UserPerMinute: 1e9, UserBurst: 1e9, InFlight: 1000, Timeout: 10 * time.Second,
-		Metrics: handler.NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(io.Discard).With().Timestamp().Logger(),
+		Trail: trail, Metrics: handler.NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(io.Discard).With().Timestamp().Logger(),
 	})
 	must(err)
 	defer service.Close()

@@ -81,6 +81,9 @@ type Config struct {
 	// and when. It must not wait. Default none.
 	Issued func(telnyx.CredentialID, time.Time)
 
+	// Trail keeps the records of every request for a token. It decides whether one is
+	// handed over that cannot be recorded.
+	Trail trail
 	// Tracer traces the requests. Default nil: none.
 	Tracer *tracing.Tracer
 	// TrustParent lets everybody decide whether their request is traced, and not
@@ -122,8 +125,8 @@ func New(cfg Config) (*Service, error) {
 		cfg.Issued = func(telnyx.CredentialID, time.Time) {}
 	}
 	switch {
-	case cfg.Verifier == nil || cfg.Policy == nil || cfg.Directory == nil || cfg.Vendor == nil || cfg.Metrics == nil:
-		return nil, errors.New("handler: Verifier, Policy, Directory, Vendor and Metrics are required")
+	case cfg.Verifier == nil || cfg.Policy == nil || cfg.Directory == nil || cfg.Vendor == nil || cfg.Metrics == nil || cfg.Trail == nil:
+		return nil, errors.New("handler: Verifier, Policy, Directory, Vendor, Metrics and Trail are required")
 	case len(cfg.OpenAPI) == 0 || len(cfg.ClientModule) == 0:
 		return nil, errors.New("handler: OpenAPI and ClientModule are required")
 	case cfg.InFlight < 1 || cfg.Timeout <= 0:
@@ -139,7 +142,7 @@ func New(cfg Config) (*Service, error) {
 	}
 	s := &Service{
 		intake: intake{
-			metrics: cfg.Metrics, log: cfg.Log, now: cfg.Now,
+			metrics: cfg.Metrics, log: cfg.Log, trail: cfg.Trail, now: cfg.Now,
 			traces:  traces{cfg.Tracer, cfg.TrustParent, cfg.TrustedProxies},
 			timeout: cfg.Timeout, room: int64(cfg.InFlight), client: peer, dpop: cfg.DPoP, telnyx: cfg.BasePath + telnyxPaths,
 		},

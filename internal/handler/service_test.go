@@ -20,6 +20,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/tokensvc/tokensvc"
+	"github.com/tokensvc/tokensvc/internal/audit"
 	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/authz/oidctest"
 	"github.com/tokensvc/tokensvc/internal/directory"
@@ -50,6 +51,7 @@ type house struct {
 	service *handler.Service
 	client  *http.Client
 	log     *log
+	records *log // of decisions
 }
 
 type log struct {
@@ -71,7 +73,7 @@ func (l *log) String() string {
 
 func build(t *testing.T, o telnyxtest.Options, change func(*handler.Config)) *house {
 	t.Helper()
-	h := &house{t: t, log: &log{}}
+	h := &house{t: t, log: &log{}, records: &log{}}
 	h.telnyx = telnyxtest.StartT(t, o)
 	h.issuer = oidctest.StartT(t, oidctest.Options{Audience: audience})
 	issuers := []authz.Issuer{{Name: "main", URL: h.issuer.URL(), Audiences: []string{audience}}}
@@ -99,7 +101,7 @@ func build(t *testing.T, o telnyxtest.Options, change func(*handler.Config)) *ho
 	cfg := handler.Config{
 		Verifier: verifier, Policy: authz.NewPolicy(issuers), Directory: users, Vendor: machine,
 		OpenAPI: tokensvc.OpenAPI, ClientModule: clientModule, UserPerMinute: 60_000, UserBurst: 10_000, InFlight: 1000, Timeout: 10 * time.Second,
-		Metrics: handler.NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(h.log),
+		Trail: trailTo(h.records), Metrics: handler.NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(h.log),
 	}
 	if change != nil {
 		change(&cfg)
@@ -112,6 +114,15 @@ func build(t *testing.T, o telnyxtest.Options, change func(*handler.Config)) *ho
 	h.url = server.URL
 	h.client = &http.Client{Transport: contracttest.Load(t).Transport(t, server.Client().Transport)}
 	return h
+}
+
+// trailTo returns a trail that is written to w.
+func trailTo(w io.Writer) *audit.Trail {
+	trail, err := audit.Open(audit.Config{Out: w})
+	if err != nil {
+		panic(err)
+	}
+	return trail
 }
 
 func (h *house) must(err error) {
@@ -422,7 +433,7 @@ func complete() handler.Config {
 		Directory: failing(func(context.Context) error { return directory.ErrNoCredential }),
 		Vendor:    nobody{}, OpenAPI: tokensvc.OpenAPI, ClientModule: clientModule,
 		UserPerMinute: 60_000, UserBurst: 10_000, InFlight: 1000, Timeout: 10 * time.Second,
-		Metrics: handler.NewMetrics(prometheus.NewRegistry()), Log: zerolog.Nop(),
+		Trail: trailTo(io.Discard), Metrics: handler.NewMetrics(prometheus.NewRegistry()), Log: zerolog.Nop(),
 	}
 }
 
@@ -493,6 +504,7 @@ func TestNonsenseIsRefusedAtConstruction(t *testing.T) {
 		"Directory":     func(c *handler.Config) { c.Directory = nil },
 		"Vendor":        func(c *handler.Config) { c.Vendor = nil },
 		"Metrics":       func(c *handler.Config) { c.Metrics = nil },
+		"Trail":         func(c *handler.Config) { c.Trail = nil },
 		"OpenAPI":       func(c *handler.Config) { c.OpenAPI = nil },
 		"ClientModule":  func(c *handler.Config) { c.ClientModule = nil },
 		"UserPerMinute": func(c *handler.Config) { c.UserPerMinute = 0 },

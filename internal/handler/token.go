@@ -132,12 +132,14 @@ func (s *Service) stillTheirs(ctx context.Context, ev *event, want wanted, from 
 	return nil
 }
 
-// hand writes the token, and tells that it has.
+// hand writes the token once it is recorded that it does, and tells that it has.
 func (s *Service) hand(w http.ResponseWriter, r *http.Request, ev *event, token telnyx.LoginToken, as manner) error {
 	if err := r.Context().Err(); err != nil { // nobody is there to take it
 		return err
 	}
-	ev.outcome = Issued
+	if err := s.grant(ev, token); err != nil {
+		return err
+	}
 	now := s.now()
 	as.write(s, w, r, ev, token, now)
 	s.issued(ev.credential, now)

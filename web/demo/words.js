@@ -22,6 +22,7 @@ const outcomes = {
   upstream_unavailable: ['Telnyx cannot be reached', 'It is not about you; try again in a while.'],
   upstream_timeout: ['Telnyx does not answer in time', 'It is not about you; try again in a while.'],
   internal: ['Something went wrong in the service', 'It is not about you; it helps to tell the request id.'],
+  audit_unavailable: ['The service cannot write down what it does', 'So it hands nothing out. It is not about you; try again in a while.'],
   overloaded: ['The service has its hands full', 'Try again in a moment.'],
   bearer_failed: ['Your sign-in has ended', 'Sign in again.'],
   login_loop: ['Telnyx sends every login back', 'The phone has stopped by itself, so as not to knock without end. Start it again in a while.'],

@@ -12,7 +12,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -20,16 +19,14 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/tokensvc/tokensvc/internal/testserver"
 )
 
 // ErrNotInstalled says that there is no Redis on this machine.
-var ErrNotInstalled = errors.New("redis-server is not installed")
+var ErrNotInstalled = fmt.Errorf("redis-server is %w", testserver.ErrNotInstalled)
 
-const (
-	startTimeout = 30 * time.Second
-	stopTimeout  = 20 * time.Second
-	askTimeout   = 10 * time.Second
-)
+const askTimeout = 10 * time.Second
 
 // Options says how a Server differs from the usual one.
 type Options struct {
@@ -40,14 +37,6 @@ type Options struct {
 	TLS bool
 }
 
-// TB is what is needed of a *testing.T.
-type TB interface {
-	Helper()
-	Fatalf(format string, args ...any)
-	Skipf(format string, args ...any)
-	Cleanup(f func())
-}
-
 // A Server is a Redis of one's own, which keeps nothing on disk. Its methods are for
 // one goroutine.
 type Server struct {
@@ -55,31 +44,19 @@ type Server struct {
 	port     int
 	password string
 	tls      bool
-	running  *process
+	running  *testserver.Process
 }
 
 // StartT starts a server that ends with the test.
-func StartT(tb TB) *Server {
+func StartT(tb testserver.TB) *Server {
 	tb.Helper()
 	return StartWithT(tb, Options{})
 }
 
 // StartWithT is StartT with options.
-func StartWithT(tb TB, o Options) *Server {
+func StartWithT(tb testserver.TB, o Options) *Server {
 	tb.Helper()
-	s, err := New(o)
-	switch {
-	case errors.Is(err, ErrNotInstalled) && os.Getenv("NO_SKIP") == "": //nolint:forbidigo // of tests, and only they use this
-		tb.Skipf("%v", err)
-	case err != nil:
-		tb.Fatalf("%v", err)
-	}
-	tb.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			tb.Fatalf("%v", err)
-		}
-	})
-	return s
+	return testserver.StartT(tb, func() (*Server, error) { return New(o) })
 }
 
 // New starts a server that is the caller's to close. The error is ErrNotInstalled
@@ -167,17 +144,4 @@ func (s *Server) options() rueidis.ClientOption {
 // Close stops the server and removes its files.
 func (s *Server) Close() error {
 	return errors.Join(s.Stop(), os.RemoveAll(s.dir))
-}
-
-// freePort finds a port below those that the system gives to whoever connects:
-// of such a one, nobody else takes hold while the server is down.
-func freePort() (int, error) {
-	for range 100 {
-		port := 10_000 + rand.IntN(20_000) //nolint:gosec // nobody is to be kept from guessing it
-		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err == nil {
-			return port, listener.Close()
-		}
-	}
-	return 0, errors.New("no free port")
 }

@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -21,17 +20,18 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/tokensvc/tokensvc/internal/testserver"
 )
 
 // ErrNotInstalled says that there is no PostgreSQL on this machine.
-var ErrNotInstalled = errors.New("PostgreSQL is not installed")
+var ErrNotInstalled = fmt.Errorf("PostgreSQL is %w", testserver.ErrNotInstalled)
 
 const (
 	owner          = "tester"
 	maxConnections = 200
 
 	initTimeout  = time.Minute
-	startTimeout = 30 * time.Second
 	stopTimeout  = 20 * time.Second
 	queryTimeout = 20 * time.Second
 )
@@ -43,45 +43,25 @@ type Options struct {
 	Password string
 }
 
-// TB is what is needed of a *testing.T.
-type TB interface {
-	Helper()
-	Fatalf(format string, args ...any)
-	Skipf(format string, args ...any)
-	Cleanup(f func())
-}
-
 // A Server is a PostgreSQL of one's own. Its methods are for one goroutine.
 type Server struct {
 	bin, dir  string
 	port      int
 	password  string
 	databases atomic.Int64
-	running   *process
+	running   *testserver.Process
 }
 
 // StartT starts a server that ends with the test.
-func StartT(tb TB) *Server {
+func StartT(tb testserver.TB) *Server {
 	tb.Helper()
 	return StartWithT(tb, Options{})
 }
 
 // StartWithT is StartT with options.
-func StartWithT(tb TB, o Options) *Server {
+func StartWithT(tb testserver.TB, o Options) *Server {
 	tb.Helper()
-	s, err := New(o)
-	switch {
-	case errors.Is(err, ErrNotInstalled) && os.Getenv("NO_SKIP") == "": //nolint:forbidigo // of tests, and only they use this
-		tb.Skipf("%v", err)
-	case err != nil:
-		tb.Fatalf("%v", err)
-	}
-	tb.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			tb.Fatalf("%v", err)
-		}
-	})
-	return s
+	return testserver.StartT(tb, func() (*Server, error) { return New(o) })
 }
 
 // New starts a server that is the caller's to close. The error is
@@ -163,7 +143,7 @@ func (s *Server) url(database string) string {
 }
 
 // NewDatabase makes an empty database and returns its URL.
-func (s *Server) NewDatabase(tb TB) string {
+func (s *Server) NewDatabase(tb testserver.TB) string {
 	tb.Helper()
 	name := fmt.Sprintf("test%d", s.databases.Add(1))
 	if err := s.Exec("CREATE DATABASE " + name); err != nil {
@@ -200,17 +180,4 @@ func (s *Server) connect(ctx context.Context) (*pgx.Conn, error) {
 	}
 	cfg.Password = s.password
 	return pgx.ConnectConfig(ctx, cfg)
-}
-
-// freePort finds a port below those that the system gives to whoever connects:
-// of such a one, nobody else takes hold while the server is down.
-func freePort() (int, error) {
-	for range 100 {
-		port := 10_000 + rand.IntN(20_000) //nolint:gosec // nobody is to be kept from guessing it
-		listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err == nil {
-			return port, listener.Close()
-		}
-	}
-	return 0, errors.New("no free port")
 }

@@ -9,18 +9,13 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
-)
 
-// process is a postmaster.
-type process struct {
-	cmd  *exec.Cmd
-	gone chan struct{} // closed when it has ended
-}
+	"github.com/tokensvc/tokensvc/internal/testserver"
+)
 
 // Start starts the server, and returns when it answers. After Stop or Kill it has
 // the same address and the same databases.
@@ -31,24 +26,13 @@ func (s *Server) Start() error {
 	if s.port != 0 {
 		return s.start()
 	}
-	var err error
-	for range 3 { // somebody may take the port before the server does
-		if s.port, err = freePort(); err != nil {
-			return err
-		}
-		if err = s.start(); err == nil {
-			return nil
-		}
-	}
-	return err
+	return testserver.Port(func(port int) error {
+		s.port = port
+		return s.start()
+	})
 }
 
 func (s *Server) start() error {
-	log, err := os.OpenFile(s.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
 	attributes, err := unprivileged(s.dir)
 	if err != nil {
 		return err
@@ -59,59 +43,22 @@ func (s *Server) start() error {
 		"-c", "max_connections="+strconv.Itoa(maxConnections), "-c", "shared_buffers=32MB",
 		// The machine's power stays on, so what was written is there after a kill.
 		"-c", "fsync=off")
-	postgres.Dir, postgres.SysProcAttr, postgres.Stdout, postgres.Stderr = s.dir, attributes, log, log
-	diesWithUs(attributes)
-	if s.running, err = run(postgres); err != nil {
-		return err
-	}
-	if err := s.answers(); err != nil {
-		tail, _ := os.ReadFile(s.log())
-		return errors.Join(fmt.Errorf("starting PostgreSQL: %w\n%s", err, tail[max(0, len(tail)-4000):]), s.Kill())
-	}
-	return nil
+	postgres.Dir, postgres.SysProcAttr = s.dir, attributes
+	s.running, err = testserver.Run(postgres, s.log(), s.answers)
+	return err
 }
 
 func (s *Server) log() string { return filepath.Join(s.dir, "log") }
 
-// run starts it in a thread of its own, with which it would die.
-func run(cmd *exec.Cmd) (*process, error) {
-	p := &process{cmd: cmd, gone: make(chan struct{})}
-	started := make(chan error)
-	go func() {
-		defer close(p.gone)
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait()
-		}
-	}()
-	if err := <-started; err != nil {
-		return nil, err
-	}
-	return p, nil
-}
-
-// answers waits until the server does.
+// answers asks whether the server takes connections.
 func (s *Server) answers() error {
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
 	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		connection, err := s.connect(ctx)
-		if err == nil {
-			return connection.Close(ctx)
-		}
-		select {
-		case <-tick.C:
-		case <-s.running.gone:
-			return errors.New("it has ended")
-		case <-ctx.Done():
-			return err
-		}
+	connection, err := s.connect(ctx)
+	if err != nil {
+		return err
 	}
+	return connection.Close(ctx)
 }
 
 // Stop shuts the server down, and ends what its clients are at.
@@ -119,16 +66,9 @@ func (s *Server) Stop() error {
 	if s.running == nil {
 		return nil
 	}
-	if err := s.running.cmd.Process.Signal(syscall.SIGINT); err != nil {
-		return errors.Join(err, s.Kill())
-	}
-	select {
-	case <-s.running.gone:
-		s.running = nil
-		return nil
-	case <-time.After(stopTimeout):
-		return errors.Join(errors.New("PostgreSQL does not stop"), s.Kill())
-	}
+	running := s.running
+	s.running = nil
+	return running.Stop(syscall.SIGINT)
 }
 
 // Kill kills the server and its children at once (SIGKILL), and returns when none
@@ -137,14 +77,13 @@ func (s *Server) Kill() error {
 	if s.running == nil {
 		return nil
 	}
-	p := s.running.cmd.Process
+	p := s.running
 	_ = p.Signal(syscall.SIGSTOP) // it has no more children from here on
 	family := children(p.Pid)
 	for _, pid := range family {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
-	_ = p.Kill()
-	<-s.running.gone
+	p.Kill()
 	s.running = nil
 	deadline := time.NewTimer(stopTimeout)
 	defer deadline.Stop()
@@ -170,7 +109,7 @@ func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
 func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
 
 func (s *Server) signal(signal syscall.Signal) {
-	postmaster := s.running.cmd.Process
+	postmaster := s.running
 	_ = postmaster.Signal(signal)
 	for _, pid := range children(postmaster.Pid) {
 		_ = syscall.Kill(pid, signal)

@@ -1,6 +1,0 @@
-package pgtest
-
-import "syscall"
-
-// diesWithUs ends a command's process when ours ends, be it by a kill.
-func diesWithUs(a *syscall.SysProcAttr) { a.Pdeathsig = syscall.SIGQUIT }
