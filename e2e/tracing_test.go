@@ -324,9 +324,11 @@ func TestNobodyWaitsForTheCollector(t *testing.T) {
 	hang := make(chan struct{})
 	t.Cleanup(func() { close(hang) }) // when all are done
 	for name, answer := range map[string]http.HandlerFunc{
-		"hangs":     func(http.ResponseWriter, *http.Request) { <-hang },
-		"refuses":   func(w http.ResponseWriter, _ *http.Request) { http.Error(w, markAnswer, http.StatusTooManyRequests) },
-		"redirects": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://192.0.2.1/"+markAnswer, 307) },
+		"hangs":   func(http.ResponseWriter, *http.Request) { <-hang },
+		"refuses": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, markAnswer, http.StatusTooManyRequests) },
+		"redirects": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://192.0.2.1/"+markAnswer, http.StatusTemporaryRedirect)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

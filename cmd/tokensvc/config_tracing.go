@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -101,7 +100,7 @@ func readTracingHeaders(path string) (secret.Text, error) {
 	for i, line := range lines {
 		name, value, ok := headerIn(line)
 		if !ok || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) || value == "" {
-			return secret.Text{}, errors.New("each of its lines must be Name: value" + whichLine(i, len(lines)))
+			return secret.Text{}, fmt.Errorf("each of its lines must be Name: value; line %d is not", i+1)
 		}
 	}
 	return secret.New(strings.Join(lines, "\n")), nil

@@ -12,6 +12,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/handler"
@@ -145,4 +148,43 @@ func TestWhoIsToldOfSteps(t *testing.T) {
 			t.Errorf("%s: a page may read %s", name, got.header.Get("Access-Control-Expose-Headers"))
 		}
 	}
+}
+
+// A step at which a request is refused has taken its time too, though nobody who is
+// not verified is told of it.
+func TestStepsAreMeasuredWhereTheyFail(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	h := build(t, telnyxtest.Options{}, func(c *handler.Config) {
+		c.Metrics = handler.NewMetrics(registry)
+		c.Directory = finderOf(func() (telnyx.CredentialID, error) { return telnyx.CredentialID{}, directory.ErrUnavailable })
+	})
+	bearer, _ := h.person("alice")
+	for bearer, steps := range map[string]int{"nonsense": 0, bearer: 2} {
+		got := h.call(http.MethodPost, "/v1/token", "Authorization", "Bearer "+bearer)
+		if told := stepsOf(t, got.header); len(told) != steps {
+			t.Errorf("%d: told %q, want %d steps", got.status, told, steps)
+		}
+	}
+	want := map[string]uint64{"verify": 2, "directory": 1, "mint": 0}
+	if diff := cmp.Diff(want, stepsMeasured(t, registry)); diff != "" {
+		t.Errorf("wanted (-), measured (+):\n%s", diff)
+	}
+}
+
+// stepsMeasured is how often each step was.
+func stepsMeasured(t *testing.T, registry *prometheus.Registry) map[string]uint64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]uint64{}
+	for _, family := range families {
+		if family.GetName() == "tokensvc_step_seconds" {
+			for _, m := range family.GetMetric() {
+				all[m.GetLabel()[0].GetValue()] = m.GetHistogram().GetSampleCount()
+			}
+		}
+	}
+	return all
 }

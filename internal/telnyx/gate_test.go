@@ -45,18 +45,18 @@ func TestTheGateSeesEveryAttempt(t *testing.T) {
 		steps []step
 		want  []Attempt
 	}{
-		{"success", "mint", []step{done}, []Attempt{{About: someID}}},
-		{"about no credential", "list", []step{done}, []Attempt{{}}},
+		{"success", "mint", []step{done}, []Attempt{{About: someID, Status: 200}}},
+		{"about no credential", "list", []step{done}, []Attempt{{Status: 200}}},
 		{"a 503, then a 429, then success", "mint", []step{status(503), status(429, "Retry-After", "2"), done}, []Attempt{
-			{About: someID, Kind: ErrUnavailable}, {About: someID, Kind: ErrLimited, RetryAfter: 2 * time.Second}, {About: someID},
+			{About: someID, Kind: ErrUnavailable, Status: 503}, {About: someID, Kind: ErrLimited, RetryAfter: 2 * time.Second, Status: 429}, {About: someID, Status: 200},
 		}},
 		{"limits in a refusal", "create", []step{status(422, limits...)}, []Attempt{
-			{Kind: ErrCredentialRejected, Limit: 300, Remaining: 17, Reset: time.Second},
+			{Kind: ErrCredentialRejected, Status: 422, Limit: 300, Remaining: 17, Reset: time.Second},
 		}},
-		{"no connection", "create", []step{nil, done}, []Attempt{{Kind: ErrUnavailable}, {}}},
+		{"no connection", "create", []step{nil, done}, []Attempt{{Kind: ErrUnavailable}, {Status: 201}}},
 		{"no answer", "create", []step{hang}, []Attempt{{Kind: ErrTimeout}}},
 		{"nonsense", "get", []step{status(200, limits...)}, []Attempt{
-			{About: someID, Kind: ErrBadAnswer, Limit: 300, Remaining: 17, Reset: time.Second},
+			{About: someID, Kind: ErrBadAnswer, Status: 200, Limit: 300, Remaining: 17, Reset: time.Second},
 		}},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -33,14 +33,6 @@ func HoldLists(ctx context.Context, s *Store) (release func(), err error) {
 	return release, nil
 }
 
-// MaxOpen is how many connections may be open at once.
-func MaxOpen(s *Store) (n int) {
-	for _, pool := range s.pools() {
-		n += pool.Stats().MaxOpenConnections
-	}
-	return n
-}
-
 // How long an answer, a change, and a pause of an import may take.
 const (
 	PauseTimeout  = pauseTimeout

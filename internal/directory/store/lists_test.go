@@ -57,7 +57,7 @@ func TestAllConnectionsAreCounted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := store.MaxOpen(s); got != connections {
+		if got := s.Connections().Most; got != connections {
 			t.Errorf("of %d, %d may be open", connections, got)
 		}
 		_ = s.Close()
