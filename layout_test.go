@@ -36,8 +36,9 @@ var mayImport = map[string][]string{
 	"internal/shared":                 {"internal/crash", "internal/secret", "internal/telnyx"},
 	"internal/shared/redistest":       {"internal/testserver"},
 	"internal/testserver":             {},
+	"internal/handler":                {"internal/audit", "internal/authz", "internal/crash", "internal/directory", "internal/directory/roster", "internal/directory/store", "internal/secret", "internal/telnyx", "internal/tracing", "internal/vending"},
+	"internal/tracing":                {},
 	"internal/vending":                {"internal/crash", "internal/telnyx"},
-	"internal/handler":                {"internal/audit", "internal/authz", "internal/crash", "internal/directory", "internal/directory/roster", "internal/directory/store", "internal/secret", "internal/telnyx", "internal/vending"},
 	"internal/handler/contracttest":   {"."},
 	"bench/bare":                      {},
 	"bench/lab":                       {},
@@ -61,6 +62,7 @@ var mayImport = map[string][]string{
 	"e2e/process":     {},
 
 	"e2e/manual":      {},
+	"e2e/audit":       {},
 	"e2e/phone":       {},
 	"e2e/image":       {},
 	"e2e/reliability": {},
@@ -187,7 +189,7 @@ func inContext(list, name string) bool {
 // names at run time: then the linker keeps every exported method there is, and
 // the binary grows by half. text/template does, for one.
 func TestTheBinaryIsSmall(t *testing.T) {
-	const most = 25 << 20 // bytes; it has about 24 MiB
+	const most = 26 << 20 // bytes; it has about 25.5 MiB, of which tracing takes one (docs/adr/0016-tracing.md)
 	binary := filepath.Join(t.TempDir(), "tokensvc")
 	dump := goBuild(t, ".", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -dumpdep", "-o", binary, "./cmd/tokensvc")
 	for line := range strings.Lines(dump) {

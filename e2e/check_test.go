@@ -119,6 +119,7 @@ func TestCheckWhenAllIsWell(t *testing.T) {
 		"telnyx accepts the API key; credentials in the account: 2",
 		"ops_listen 127.0.0.1:0: a free port is chosen at the start",
 		"listen 127.0.0.1:0: a free port is chosen at the start",
+		"audit to standard output",
 	}
 	if diff := cmp.Diff(want, got); diff != "" || !r.OK || r.status != 0 {
 		t.Errorf("status %d: %s", r.status, diff)

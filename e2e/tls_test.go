@@ -188,7 +188,7 @@ func TestTLSIsModern(t *testing.T) {
 			"TLS 1.2, ChaCha20":   {of12(tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256), true},
 			"TLS 1.2, CBC":        {of12(tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA), false},
 			"TLS 1.2, RSA alone":  {of12(tls.TLS_RSA_WITH_AES_128_GCM_SHA256), false},
-			"TLS 1.1":             {&tls.Config{RootCAs: s.ca.pool(), MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, false}, //nolint:gosec // that this is refused
+			"TLS 1.1":             {&tls.Config{RootCAs: s.ca.pool(), MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, false},
 			"HTTP/3's name alone": {&tls.Config{RootCAs: s.ca.pool(), MinVersion: tls.VersionTLS13, NextProtos: []string{"h3"}}, false},
 		} {
 			conn, err := (&tls.Dialer{Config: row.config}).DialContext(t.Context(), "tcp", strings.TrimPrefix(address, "https://"))

@@ -91,7 +91,7 @@ func sayRun(w io.Writer, r *audit.Run) {
 	if r.Began != "" {
 		say(w, " of %s, version %s", oneLine(r.Began), oneLine(r.Version))
 	}
-	say(w, ": %s to number %d", counted(int(r.Records), "record"), r.Last())
+	say(w, ": %s to number %d", counted(int(r.Records), "record"), r.Last()) //nolint:gosec // one for each line that was read
 	if !r.Stopped {
 		say(w, "; no end: it still runs, or was killed")
 	}

@@ -68,6 +68,7 @@ type Config struct {
 	Cache   CacheConfig
 	Vending VendingConfig
 	Limits  LimitsConfig
+	Tracing TracingConfig
 	Log     LogConfig
 	Audit   AuditConfig
 }

@@ -24,6 +24,7 @@ func (l *configLoader) check() {
 	l.checkTimes()
 	l.checkDirectory()
 	l.checkCache()
+	l.checkTracing()
 }
 
 func (l *configLoader) checkAPIKey() {

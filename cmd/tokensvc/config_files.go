@@ -21,6 +21,7 @@ func (l *configLoader) openFiles() {
 	l.openSecret("cache_key_file", l.config.Cache.KeyFile, readSealingKeys)
 	l.openSecret("cache_password_file", l.config.Cache.PasswordFile, readCachePassword)
 	l.openSecret("admin.token_file", l.config.Admin.TokenFile, readAdminToken)
+	l.openSecret("tracing.headers_file", l.config.Tracing.HeadersFile, readTracingHeaders)
 	l.checkIssuerFiles()
 	l.openCertificates()
 	l.openUsers()

@@ -63,7 +63,7 @@ var (
 // settings is the table of everything that can be set, bound to the Config
 // and, for the keys under issuers[], to the issuer that they are to change.
 func settings(c *Config, issuer *IssuerConfig) []setting {
-	return slices.Concat(listenerSettings(c), callerSettings(c), issuerSettings(issuer), directorySettings(c), cacheSettings(c), serviceSettings(c))
+	return slices.Concat(listenerSettings(c), callerSettings(c), issuerSettings(issuer), directorySettings(c), cacheSettings(c), serviceSettings(c), tracingSettings(c))
 }
 
 func listenerSettings(c *Config) []setting {

@@ -123,8 +123,9 @@ func TestConfigVariablesAloneSuffice(t *testing.T) {
 			RequestTimeout:   15 * time.Second,
 			DrainTimeout:     30 * time.Second,
 		},
-		Log:   LogConfig{Level: "info"},
-		Audit: AuditConfig{File: "-", OnFailure: "refuse"},
+		Tracing: TracingConfig{Sample: 1, TrustParent: "proxies"},
+		Log:     LogConfig{Level: "info"},
+		Audit:   AuditConfig{File: "-", OnFailure: "refuse"},
 	}
 	if diff := cmp.Diff(want, mustLoad(t, "", enough...), compareConfigs...); diff != "" {
 		t.Error(diff)
@@ -198,6 +199,9 @@ func everything(folder string) Config {
 			DrainTimeout:     7 * time.Second,
 			DrainDelay:       8 * time.Second,
 		},
+		Tracing: TracingConfig{
+			Endpoint: "https://collector.example.com/otlp", Sample: 0, HeadersFile: filepath.Join(folder, "headers"), TrustParent: "anybody",
+		},
 		Log:   LogConfig{Level: "debug", Format: "console"},
 		Audit: AuditConfig{File: filepath.Join(folder, "audit.jsonl"), OnFailure: "vend"},
 	}
@@ -238,6 +242,7 @@ vending: {min_life: 0.25}
 limits: {user_per_minute: 60, user_burst: 20, address_per_minute: 0, address_burst: 9, scope: shared, in_flight: 12, connections: 13, request_timeout: 6s, drain_timeout: 7s, drain_delay: 8s}
 log: {level: debug, format: console}
 audit: {file: audit.jsonl, on_failure: vend}
+tracing: {endpoint: https://collector.example.com/otlp, sample: 0, headers_file: headers, trust_parent: anybody}
 `)
 	folder := filepath.Dir(path)
 	writeKey(t, filepath.Join(folder, "key"), testKey+"\n")
@@ -245,6 +250,7 @@ audit: {file: audit.jsonl, on_failure: vend}
 	writeKey(t, filepath.Join(folder, "password"), "s3cret\n")
 	writeKey(t, filepath.Join(folder, "admin"), strings.Repeat("a", 32)+"\n")
 	writeKey(t, filepath.Join(folder, "sealing"), testSealingKey)
+	writeKey(t, filepath.Join(folder, "headers"), "X-Api-Key: s3cret\n")
 	if diff := cmp.Diff(everything(folder), mustLoad(t, path), compareConfigs...); diff != "" {
 		t.Error(diff)
 	}
@@ -257,6 +263,7 @@ func TestConfigEveryVariable(t *testing.T) {
 	writeKey(t, filepath.Join(folder, "password"), "s3cret\n")
 	writeKey(t, filepath.Join(folder, "admin"), strings.Repeat("a", 32)+"\n")
 	writeKey(t, filepath.Join(folder, "sealing"), testSealingKey)
+	writeKey(t, filepath.Join(folder, "headers"), "X-Api-Key: s3cret\n")
 	got := mustLoad(t, "",
 		"TOKENSVC_LISTEN=:8081",
 		"TOKENSVC_OPS_LISTEN=[::1]:9091",
@@ -311,6 +318,10 @@ func TestConfigEveryVariable(t *testing.T) {
 		"TOKENSVC_LOG_FORMAT=console",
 		"TOKENSVC_AUDIT_FILE="+filepath.Join(folder, "audit.jsonl"),
 		"TOKENSVC_AUDIT_ON_FAILURE=vend",
+		"TOKENSVC_TRACING_ENDPOINT=https://collector.example.com/otlp",
+		"TOKENSVC_TRACING_SAMPLE=0",
+		"TOKENSVC_TRACING_HEADERS_FILE="+filepath.Join(folder, "headers"),
+		"TOKENSVC_TRACING_TRUST_PARENT=anybody",
 	)
 	if diff := cmp.Diff(everything(folder), got, compareConfigs...); diff != "" {
 		t.Error(diff)

@@ -56,6 +56,7 @@ func registeredMetrics() map[string][]string {
 	registry.MustRegister(newKeyCollector(func() telnyx.State { return telnyx.State{} }))
 	registry.MustRegister(newKeptCollector(measured{}))
 	registry.MustRegister(newAuditCollector(func() audit.State { return audit.State{} }))
+	newSpanObserver(zerolog.Nop(), registry)
 	handler.NewMetrics(registry)
 
 	descs := make(chan *prometheus.Desc)

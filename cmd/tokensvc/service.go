@@ -20,6 +20,7 @@ import (
 	"github.com/tokensvc/tokensvc/internal/pacing"
 	"github.com/tokensvc/tokensvc/internal/shared"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
+	"github.com/tokensvc/tokensvc/internal/tracing"
 	"github.com/tokensvc/tokensvc/internal/vending"
 	"github.com/tokensvc/tokensvc/web"
 )
@@ -41,6 +42,7 @@ type service struct {
 	observer *observer
 	tls      *tlsObserver
 	trail    *audit.Trail
+	tracer   *tracing.Tracer // nil if nothing is traced
 	followed []*followed
 	hangup   <-chan os.Signal // to read files again; nil where nobody asks so
 
@@ -65,6 +67,9 @@ func newService(cfg Config, log zerolog.Logger, out io.Writer) (*service, error)
 	s.tls = newTLSObserver(registry)
 
 	if err := s.openTrail(registry, out); err != nil {
+		return nil, err
+	}
+	if err := s.openTracer(registry); err != nil {
 		return nil, err
 	}
 	if err := s.openVerifier(); err != nil {
@@ -93,6 +98,7 @@ func newService(cfg Config, log zerolog.Logger, out io.Writer) (*service, error)
 		UserPerMinute: cfg.Limits.UserPerMinute, UserBurst: cfg.Limits.UserBurst,
 		AddressPerMinute: cfg.Limits.AddressPerMinute, AddressBurst: cfg.Limits.AddressBurst, SharedRate: s.sharedRate(),
 		InFlight: cfg.Limits.InFlight, Timeout: cfg.Limits.RequestTimeout,
+		Tracer: s.tracer, TrustParent: cfg.Tracing.TrustParent == trustAnybody,
 		Trail: s.trail, Metrics: metrics, Log: log, Issued: s.issued, Now: now,
 	})
 	if err != nil {
@@ -129,6 +135,9 @@ func (s *service) openVerifier() error {
 	}
 	cfg := s.cfg.authz(issuers)
 	cfg.OnFetch = s.observer.fetch
+	if s.tracer != nil {
+		cfg.Around = s.tracer.ToIssuer
+	}
 	if path := s.cfg.DPoPNonceKeyFile; path != "" {
 		key, err := openSecretFile(path, readNonceKey)
 		if err != nil {
@@ -216,6 +225,7 @@ func (s *service) shutdown(delay time.Duration) error {
 	s.pacer.Close()
 	s.client.CloseIdleConnections()
 	s.background.CloseIdleConnections()
+	s.closeTracer()
 	s.log.Info().Msg("stopped")
 	return err
 }

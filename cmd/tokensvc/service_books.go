@@ -128,7 +128,7 @@ func (s *service) administer(metrics *handler.Metrics) error {
 	cfg := handler.AdminConfig{
 		Store: s.database.store, SharedDevices: s.cfg.Devices.Mode == "shared", InFlight: max(s.cfg.Limits.InFlight/8, 8), Timeout: s.cfg.Limits.RequestTimeout,
 		Changed: s.administered, Trail: s.trail,
-		Metrics: metrics, Log: s.log, Now: now,
+		Tracer: s.tracer, Metrics: metrics, Log: s.log, Now: now,
 	}
 	for _, i := range s.cfg.Issuers {
 		cfg.Issuers = append(cfg.Issuers, i.Name)

@@ -69,6 +69,9 @@ func (s *service) openTelnyx(registry prometheus.Registerer) error {
 	measurePace(registry, s.pacer.State)
 	waitedFor := s.cfg.telnyx(s.keys.Texts)
 	waitedFor.Gate, waitedFor.MaxConnections, waitedFor.OnKeys = observedGate{s.pacer.Logins(), s.observer}, s.files.telnyx, s.observer.keysAre
+	if s.tracer != nil {
+		waitedFor.Tracer = spansOfCalls{s.tracer}
+	}
 	if s.client, err = telnyx.New(waitedFor); err != nil {
 		return err
 	}

@@ -143,7 +143,7 @@ func kubectl(s surroundings, args []string) error {
 	}
 	switch {
 	case len(args) == 3 && slices.Equal(args[:2], []string{"create", "namespace"}):
-		fmt.Printf("namespace/%s created\n", args[2])
+		fmt.Fprintf(os.Stdout, "namespace/%s created\n", args[2])
 		return nil
 	case len(args) > 4 && slices.Equal(args[:3], []string{"create", "secret", "generic"}):
 		return s.makeSecret(args[3], args[4:])
@@ -165,6 +165,6 @@ func (s surroundings) makeSecret(name string, flags []string) error {
 			return err
 		}
 	}
-	fmt.Printf("secret/%s created\n", name)
+	fmt.Fprintf(os.Stdout, "secret/%s created\n", name)
 	return nil
 }

@@ -145,7 +145,7 @@ func (s surroundings) setPassword(server, file string) error {
 	}
 	password := strings.TrimSpace(string(text))
 	if server == "cache" {
-		conn, err := net.Dial("tcp", s.Cache)
+		conn, err := (&net.Dialer{Timeout: comesUp}).DialContext(context.Background(), "tcp", s.Cache)
 		if err != nil {
 			return err
 		}

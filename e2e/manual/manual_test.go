@@ -22,6 +22,7 @@ package manual_test
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -43,6 +44,10 @@ var binary string
 func TestMain(m *testing.M) {
 	if name := os.Getenv(standInFor); name != "" {
 		os.Exit(standIn(name, os.Args[1:]))
+	}
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		_ = flag.Set("test.parallel", "8") // they wait most of the time
 	}
 	code, err := run(m)
 	if err != nil {

@@ -1,8 +1,15 @@
 package manual_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -36,6 +43,7 @@ var scenes = map[string]func(*testing.T, *session){
 	"operator":  asAnOperator,
 	"redis":     besideARedis,
 	"postgres":  besideAPostgreSQL,
+	"audit":     withAuditRecords,
 	"compose":   withCompose,
 	"cluster":   withACluster,
 }
@@ -132,6 +140,47 @@ func besideAService(t *testing.T, s *session) {
 	vars["TOKENSVC_OIDC_ISSUER"], vars["TOKENSVC_OIDC_AUDIENCE"] = w.issuer.URL(), audience
 	vars["TOKENSVC_CORS_ORIGINS"] = "https://phone.example.com"
 	process.Start(t, binary, vars)
+}
+
+// withAuditRecords is the folder in which a service's audit records are, of one
+// run, in three files, of which the older ones have been compressed too.
+func withAuditRecords(t *testing.T, s *session) {
+	t.Helper()
+	w := newWorld(t, s)
+	service := process.Start(t, binary, map[string]string{
+		"TELNYX_API_KEY": apiKey, "TELNYX_BASE_URL": w.telnyx.URL(), "TOKENSVC_OIDC_ISSUER": w.issuer.URL(), "TOKENSVC_OIDC_AUDIENCE": audience,
+		"TOKENSVC_DIRECTORY": "claim:telnyx_credential", "TOKENSVC_AUDIT_FILE": filepath.Join(s.folder, "audit.jsonl"),
+	})
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, service.Listen+"/v1/token", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req) // which is refused, for want of a bearer
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	service.Stop(t)
+	written, err := os.ReadFile(filepath.Join(s.folder, "audit.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	records := lines(string(written))
+	if len(records) != 3 {
+		t.Fatalf("there are %d records, want that of the start, of a refusal, and of the end", len(records))
+	}
+	for i, name := range []string{"audit.jsonl.2", "audit.jsonl.1", "audit.jsonl"} {
+		s.write(t, name, records[i]+"\n")
+		if name != "audit.jsonl" {
+			var zipped bytes.Buffer
+			z := gzip.NewWriter(&zipped)
+			_, err := io.WriteString(z, records[i]+"\n")
+			if err := errors.Join(err, z.Close()); err != nil {
+				t.Fatal(err)
+			}
+			s.write(t, name+".gz", zipped.String())
+		}
+	}
 }
 
 // configured writes a tokensvc.yaml that says these lines besides what every one

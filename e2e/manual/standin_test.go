@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -119,17 +118,27 @@ func (s surroundings) up(c container) error {
 	if err := os.WriteFile(filepath.Join(s.Folder, "pid"), fmt.Append(nil, cmd.Process.Pid), 0o600); err != nil {
 		return err
 	}
-	for end := time.Now().Add(comesUp); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		res, err := http.Get("http://" + s.Ops + "/readyz")
-		if err != nil {
-			continue
-		}
-		_ = res.Body.Close()
-		if res.StatusCode == http.StatusOK {
+	return s.awaitReady(cmd.Process.Pid)
+}
+
+// awaitReady asks the image's own health check.
+func (s surroundings) awaitReady(pid int) error {
+	ctx, cancel := context.WithTimeout(context.Background(), comesUp)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		check := exec.CommandContext(ctx, s.Binary, "healthcheck")
+		check.Env = []string{"TOKENSVC_OPS_LISTEN=" + s.Ops}
+		if check.Run() == nil {
 			return nil
 		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the container, process %d, is not ready", pid)
+		case <-tick.C:
+		}
 	}
-	return errors.New("the container is not ready")
 }
 
 // exec runs the binary once more in the container that goes on.

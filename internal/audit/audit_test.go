@@ -238,12 +238,12 @@ func TestWhatWaitsIsWrittenOnceItCanBe(t *testing.T) {
 		for i := range 1000 { // more than goes into one write
 			trail.Note(audit.Record{RequestID: fmt.Sprintf("r%d.", i), Rule: strings.Repeat("x", 200)})
 		}
-		time.Sleep(3 * time.Second)
+		<-time.After(3 * time.Second)
 		if s := trail.State(); s.Waiting != 1001 || s.Failure == nil {
 			t.Errorf("%+v", s)
 		}
 		out.fail(nil, 0)
-		time.Sleep(2 * time.Second) // with nobody asking
+		<-time.After(2 * time.Second) // with nobody asking
 		if s := trail.State(); s.Waiting != 0 || s.Failure != nil || s.Written != 1001 {
 			t.Errorf("%+v", s)
 		}
@@ -331,7 +331,7 @@ func TestNobodyWaitsForAStuckWrite(t *testing.T) {
 			go grant()
 			go trail.Note(audit.Record{RequestID: "noted"})
 		}
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		if refused.Load() != 5 || trail.State().Waiting != 5 || trail.State().Failure == nil {
 			t.Errorf("%d refused, %+v", refused.Load(), trail.State())
 		}
@@ -340,7 +340,7 @@ func TestNobodyWaitsForAStuckWrite(t *testing.T) {
 			t.Errorf("somebody waited who comes later: %v", time.Since(began))
 		}
 		close(gate)
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		if s := trail.State(); s.Waiting != 0 || s.Failure != nil {
 			t.Errorf("%+v", s)
 		}
@@ -363,7 +363,7 @@ func TestAStuckWriteDoesNotHoldUpTheEnd(t *testing.T) {
 		trail := open(t, audit.Config{Out: out})
 		go trail.Run(t.Context())
 		go trail.Note(audit.Record{})
-		time.Sleep(5 * time.Second)
+		<-time.After(5 * time.Second)
 		var left *audit.UnwrittenError
 		if err := trail.Close(); !errors.As(err, &left) || left.Records != 1 {
 			t.Errorf("closed: %v", err)

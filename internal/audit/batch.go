@@ -206,7 +206,7 @@ func (t *Trail) write() (n int, err error) {
 		whole, err := t.sink.write(t.lines)
 		lines := bytes.Count(t.lines[1:1+whole], []byte{'\n'})
 		n += lines
-		t.number += uint64(lines)
+		t.number += uint64(lines) //nolint:gosec // none is less than 0
 		t.written.Store(t.number)
 		if err != nil {
 			return n, err

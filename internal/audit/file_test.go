@@ -147,12 +147,18 @@ func TestAFileThatIsPutAwayIsMadeAnew(t *testing.T) {
 
 func awaitFile(t *testing.T, path string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	look, late := time.NewTicker(time.Millisecond), time.After(10*time.Second)
+	defer look.Stop()
+	for {
 		if info, err := os.Stat(path); err == nil && info.Size() > 0 {
 			return
 		}
+		select {
+		case <-look.C:
+		case <-late:
+			t.Fatal("it is not made")
+		}
 	}
-	t.Fatal("it is not made")
 }
 
 // Without anybody asking for a token, too, so that nobody waits for the old file.
@@ -164,7 +170,7 @@ func TestAFileIsMadeAnewWithNothingToWrite(t *testing.T) {
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2100 * time.Millisecond)
+		<-time.After(2100 * time.Millisecond)
 		if _, err := os.Stat(path); err != nil {
 			t.Error(err)
 		}

@@ -25,7 +25,7 @@ type publisher struct {
 }
 
 func newPublisher(i Issuer, cfg Config) *publisher {
-	return &publisher{i.URL, &http.Client{Transport: cfg.Transport, CheckRedirect: sameHostOnly}}
+	return &publisher{i.URL, &http.Client{Transport: cfg.to(i, cfg.Transport), CheckRedirect: sameHostOnly}}
 }
 
 // discover reads the issuer's discovery document (OpenID Connect Discovery 1.0

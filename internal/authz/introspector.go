@@ -49,6 +49,7 @@ type introspector struct {
 	credentials credentials
 	endpoint    *kept[string]
 	transport   http.RoundTripper
+	around      http.RoundTripper // the transport, and what is around it
 	flights     singleflight.Group
 	known       *otter.Cache[digest, struct{}] // tokens that were good
 	ofKnown     queue
@@ -65,11 +66,13 @@ func newIntrospector(i Issuer, cfg Config) (*introspector, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tokens that were good: %w", err)
 	}
+	transport := connectionsFor(MaxQuestions, cfg.Transport)
 	s := &introspector{
 		issuer:      i,
 		credentials: credentials{i.Introspection, i.URL, cfg.Now},
 		endpoint:    newKept(cfg, i.Name, "introspection endpoint", newPublisher(i, cfg).discoveredEndpoint),
-		transport:   connectionsFor(MaxQuestions, cfg.Transport),
+		transport:   transport,
+		around:      cfg.to(i, transport),
 		known:       known,
 		ofKnown:     newQueue(knownWaiting*cfg.Waiting, knownPlaces),
 		waiting:     waiting{callers: make(map[digest]int)},
@@ -242,7 +245,7 @@ func (s *introspector) post(ctx context.Context, endpoint, text string) ([]byte,
 		return nil, errors.New("its introspection endpoint is not a URL")
 	}
 	req.Header = header
-	res, err := s.transport.RoundTrip(req)
+	res, err := s.around.RoundTrip(req)
 	if err != nil {
 		return nil, safeCause(err)
 	}

@@ -49,6 +49,9 @@ type Config struct {
 	// Transport carries the requests to the issuers. Default: as
 	// http.DefaultTransport, but with connections enough for introspection.
 	Transport http.RoundTripper
+	// Around is what requests to an issuer go through on their way to the Transport,
+	// to be traced, say. Default nothing.
+	Around func(issuer string, next http.RoundTripper) http.RoundTripper
 	// CacheBytes bounds the memory of verified bearers, roughly. Default 64 MiB.
 	CacheBytes uint64
 	// Waiting bounds how many callers wait for any one issuer; more are told
@@ -160,6 +163,17 @@ func (cfg Config) withDefaults() Config {
 		cfg.Waiting = defaultWaiting
 	}
 	return cfg
+}
+
+// to is the way to an issuer, which ends in a transport.
+func (cfg Config) to(issuer Issuer, transport http.RoundTripper) http.RoundTripper {
+	if transport == nil {
+		transport = http.DefaultTransport
+	}
+	if cfg.Around == nil {
+		return transport
+	}
+	return cfg.Around(issuer.Name, transport)
 }
 
 func (cfg Config) nonces() *nonces {

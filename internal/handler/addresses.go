@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/tokensvc/tokensvc/internal/authz"
+	"github.com/tokensvc/tokensvc/internal/tracing"
 )
 
 const (
@@ -201,12 +202,14 @@ func (a *addresses) warn(r *refused, client netip.Addr, now time.Time) {
 
 // verify returns who sent a request. Whoever is not known is not looked at when too
 // many from their address were refused.
-func (s *Service) verify(ctx context.Context, ev *event, r *http.Request) (*authz.Principal, error) {
+func (s *Service) verify(ctx context.Context, ev *event, r *http.Request) (who *authz.Principal, err error) {
 	shown := s.evidence(ev, r)
 	if err := s.addresses.mayTry(ev.client); err != nil && !s.verifier.Known(shown) {
 		return nil, err
 	}
 	defer ev.steps.took(&ev.steps.verify, ev.began)
+	ctx, step := s.traces.tracer.Step(ctx, tracing.Verify)
+	defer left(step, &err)
 	return s.verifier.Verify(ctx, shown)
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/directory/store"
 	"github.com/tokensvc/tokensvc/internal/secret"
+	"github.com/tokensvc/tokensvc/internal/tracing"
 )
 
 // Bounds of the admin API.
@@ -73,7 +74,10 @@ type AdminConfig struct {
 	Timeout time.Duration
 	// Trail keeps the records of every request for a change. One that cannot be recorded
 	// now is made all the same: it may be to take somebody's access away.
-	Trail   trail
+	Trail trail
+	// Tracer traces the requests, if whoever sends them wants it or by its own
+	// choice. Default nil: none.
+	Tracer  *tracing.Tracer
 	Metrics *Metrics
 	Log     zerolog.Logger
 	// Now is the clock. Default time.Now.
@@ -115,6 +119,7 @@ func NewAdmin(cfg AdminConfig) (*Admin, error) {
 	every := func(room int, timeout time.Duration) intake {
 		return intake{
 			metrics: cfg.Metrics, log: cfg.Log, trail: cfg.Trail, now: cfg.Now, timeout: timeout, room: int64(room),
+			traces: traces{tracer: cfg.Tracer, all: true},
 			client: peer, dpop: cfg.Issuer.UsesDPoP(),
 		}
 	}

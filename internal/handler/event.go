@@ -14,6 +14,7 @@ import (
 	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
+	"github.com/tokensvc/tokensvc/internal/tracing"
 	"github.com/tokensvc/tokensvc/internal/vending"
 )
 
@@ -22,6 +23,8 @@ import (
 type event struct {
 	began      time.Time
 	requestID  string
+	span       tracing.Span
+	traceID    string // "" if there is no trace
 	method     string // one of a closed set
 	route      string
 	client     netip.Addr
@@ -80,6 +83,9 @@ func (ev *event) MarshalZerologObject(e *zerolog.Event) {
 		Bytes("client", ev.client.AppendTo(client[:0])).
 		Str("outcome", string(ev.outcome)).
 		Int("status", ev.status)
+	if ev.traceID != "" {
+		e.Str("trace_id", ev.traceID)
+	}
 	if ev.reason != "" {
 		e.Str("reason", string(ev.reason))
 	}

@@ -32,7 +32,8 @@ type intake struct {
 	inFlight atomic.Int64
 	client   func(*http.Request) netip.Addr // who sent a request
 	dpop     bool                           // callers are told that bearers may be bound to a key
-	telnyx   string                         // what is below this path is refused in Telnyx's words; "" for none
+	traces   traces
+	telnyx   string // what is below this path is refused in Telnyx's words; "" for none
 }
 
 // A place is where a request has come to.
@@ -56,7 +57,7 @@ func (i *intake) serve(at place, e endpoint, w http.ResponseWriter, r *http.Requ
 		outcome:   Answered, // unless there is more to say
 	}
 	defer i.finish(ev)
-	ctx := &deadline{Context: r.Context(), at: ev.began.Add(i.timeout)}
+	ctx := &deadline{Context: i.traces.begin(ev, r), at: ev.began.Add(i.timeout)}
 	defer ctx.end()
 	ev.end(i.attempt(ctx, e, ev, w, r))
 	if ev.err != nil {
@@ -81,6 +82,7 @@ func (i *intake) finish(ev *event) {
 	}
 	took := time.Since(ev.began)
 	i.metrics.request(ev, took)
+	ev.told()
 	line := i.log.WithLevel(ev.level()).EmbedObject(ev).Dur("duration_ms", took.Round(time.Microsecond))
 	if p, ok := errors.AsType[*crash.Error](ev.err); ok {
 		line.Bytes("stack", p.Stack)

@@ -81,15 +81,15 @@ func newStepSeconds(registry prometheus.Registerer) stepSeconds {
 	}
 }
 
-func (s stepSeconds) observe(took steps) {
-	observe(s.verify, took.verify)
-	observe(s.directory, took.directory)
-	observe(s.mint, took.mint)
-}
-
-func observe(seconds prometheus.Observer, took time.Duration) {
-	if took > 0 {
-		seconds.Observe(took.Seconds())
+// observe notes down the steps that were reached.
+func (s stepSeconds) observe(ev *event) {
+	for _, step := range [...]struct {
+		in   prometheus.Observer
+		took time.Duration
+	}{{s.verify, ev.steps.verify}, {s.directory, ev.steps.directory}, {s.mint, ev.steps.mint}} {
+		if step.took > 0 {
+			ev.observe(step.in, step.took.Seconds())
+		}
 	}
 }
 
@@ -108,8 +108,8 @@ func (m *Metrics) request(ev *event, took time.Duration) {
 		seconds = m.seconds.WithLabelValues(ev.route)
 	}
 	requests.Inc()
-	seconds.Observe(took.Seconds())
-	m.steps.observe(ev.steps)
+	ev.observe(seconds, took.Seconds())
+	m.steps.observe(ev)
 	if ev.reason != "" {
 		m.invalid.WithLabelValues(string(ev.reason)).Inc()
 	}

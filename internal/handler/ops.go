@@ -34,7 +34,7 @@ func NewOps(check func() Readiness, registry prometheus.Gatherer) *Ops {
 	r.NotFound(nothing)
 	r.Get("/livez", live)
 	r.Get("/readyz", o.ready)
-	r.Method(http.MethodGet, "/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	r.Method(http.MethodGet, "/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	o.routes = r
 	return o
 }

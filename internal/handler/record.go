@@ -1,7 +1,6 @@
 package handler
 
 import (
-	"crypto/sha256"
 	"errors"
 
 	"github.com/tokensvc/tokensvc/internal/audit"
@@ -47,7 +46,7 @@ func (ev *event) rule() string {
 func (s *Service) grant(ev *event, token telnyx.LoginToken) error {
 	r := ev.record()
 	r.Outcome = string(Issued)
-	r.TokenSHA256 = sha256.Sum256([]byte(token.JWT.Reveal()))
+	r.TokenSHA256 = token.SHA256
 	if err := s.trail.Grant(r); err != nil {
 		return err
 	}

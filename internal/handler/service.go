@@ -16,6 +16,7 @@ import (
 	"github.com/tokensvc/tokensvc/internal/authz"
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
+	"github.com/tokensvc/tokensvc/internal/tracing"
 	"github.com/tokensvc/tokensvc/internal/vending"
 )
 
@@ -83,6 +84,11 @@ type Config struct {
 	// Trail keeps the records of every request for a token. It decides whether one is
 	// handed over that cannot be recorded.
 	Trail trail
+	// Tracer traces the requests. Default nil: none.
+	Tracer *tracing.Tracer
+	// TrustParent lets everybody decide whether their request is traced, and not
+	// only the trusted proxies.
+	TrustParent bool
 
 	Metrics *Metrics
 	Log     zerolog.Logger
@@ -137,6 +143,7 @@ func New(cfg Config) (*Service, error) {
 	s := &Service{
 		intake: intake{
 			metrics: cfg.Metrics, log: cfg.Log, trail: cfg.Trail, now: cfg.Now,
+			traces:  traces{cfg.Tracer, cfg.TrustParent, cfg.TrustedProxies},
 			timeout: cfg.Timeout, room: int64(cfg.InFlight), client: peer, dpop: cfg.DPoP, telnyx: cfg.BasePath + telnyxPaths,
 		},
 		verifier: cfg.Verifier, directory: cfg.Directory, vendor: cfg.Vendor, shares: shares, addresses: addresses, issued: cfg.Issued,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/telnyx"
+	"github.com/tokensvc/tokensvc/internal/tracing"
 	"github.com/tokensvc/tokensvc/internal/vending"
 )
 
@@ -68,14 +69,15 @@ func (s *Service) tell(ctx context.Context, ev *event, w http.ResponseWriter, r 
 }
 
 // find finds the credential that is wanted, of the caller and of nobody else.
-func (s *Service) find(ctx context.Context, ev *event, want wanted) error {
+func (s *Service) find(ctx context.Context, ev *event, want wanted) (err error) {
 	ev.steps.begin(ev.began)
 	defer ev.steps.took(&ev.steps.directory, ev.began)
+	ctx, step := s.traces.tracer.Step(ctx, tracing.Directory)
+	defer left(step, &err)
 	q := directory.Query{User: ev.who.User, Claims: ev.who.Claims, Device: want.device, Create: !want.byID, RequestID: ev.requestID}
 	if want.byID {
 		return s.findByID(ctx, ev, q, want.id)
 	}
-	var err error
 	ev.device = want.device
 	ev.credential, err = s.directory.Find(ctx, q)
 	return err
@@ -102,8 +104,10 @@ func (s *Service) findByID(ctx context.Context, ev *event, q directory.Query, id
 var errNotTheirs = &requestError{outcome: NotFound, detail: "You have no telephony credential of this id."}
 
 // vend gets a token of the credential, from wherever there is one.
-func (s *Service) vend(ctx context.Context, ev *event, ask vending.Ask) (vending.Vended, error) {
+func (s *Service) vend(ctx context.Context, ev *event, ask vending.Ask) (v vending.Vended, err error) {
 	defer ev.steps.took(&ev.steps.mint, ev.began) // from where the directory's ended
+	ctx, step := s.traces.tracer.Step(ctx, tracing.Mint)
+	defer left(step, &err)
 	return s.vendor.Vend(ctx, ev.credential, ask)
 }
 

@@ -50,6 +50,7 @@ func (c *Client) attempt(ctx context.Context, k call, key string, shown *Attempt
 		return unanswered(ctx, &p, err)
 	}
 	defer resp.Body.Close()
+	shown.Status = resp.StatusCode
 	shown.readLimits(resp.Header)
 	if !slices.Contains(k.accept, resp.StatusCode) {
 		return rejected(ctx, resp)
@@ -85,6 +86,7 @@ func (c *Client) request(ctx context.Context, k call, key string, p *progress) (
 	if k.body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	c.tracer.Carry(ctx, req.Header)
 	return req, nil
 }
 

@@ -26,6 +26,7 @@ type Attempt struct {
 	// nothing of Telnyx.
 	Kind       error
 	RetryAfter time.Duration // as Error.RetryAfter
+	Status     int           // of the answer; 0 if there was none
 
 	// What the x-ratelimit headers say. Limit is how many requests a window
 	// allows, and 0 when the answer does not say; without it the others are 0 too.
@@ -65,6 +66,8 @@ func (c *Client) gated(ctx context.Context, k call, tried []string) (key string,
 	if !ok {
 		return "", &Error{Kind: ErrKeyRejected, cause: errNoKey}
 	}
+	ctx, ended := c.tracer.Attempt(ctx, k.op, k.made+len(tried)+1)
+	defer func() { ended(shown) }()
 	failed = c.attempt(ctx, k, with.key, &shown)
 	c.keys.learn(with, failed)
 	shown.Kind = nil

@@ -64,6 +64,8 @@ type Config struct {
 	// Gate says when an attempt may be made, and is told how each ended. Its waits
 	// count for the Timeout. Default none: at once, always.
 	Gate gate
+	// Tracer is told of each attempt, and has it name its cause. Default none.
+	Tracer tracer
 }
 
 // A Client calls Telnyx. It is safe for use by many goroutines, and all of
@@ -77,6 +79,7 @@ type Client struct {
 	dialer    *dialer
 	budget    *budget
 	gate      gate
+	tracer    tracer
 }
 
 // New checks the configuration without any network call. The error names the
@@ -96,6 +99,7 @@ func New(cfg Config) (*Client, error) {
 		dialer:    dialer,
 		budget:    newBudget(),
 		gate:      cfg.Gate,
+		tracer:    cfg.Tracer,
 	}, nil
 }
 
@@ -117,6 +121,9 @@ func (cfg Config) withDefaults() Config {
 	}
 	if cfg.Gate == nil {
 		cfg.Gate = open{}
+	}
+	if cfg.Tracer == nil {
+		cfg.Tracer = untraced{}
 	}
 	return cfg
 }
@@ -183,6 +190,7 @@ type call struct {
 	// decode reads the body of a successful answer. Its error repeats nothing of
 	// the body.
 	decode func(body []byte) error
+	made   int // attempts before this one, of all that the call is repeated for
 	// repeatable says that doing it twice is the same as doing it once, so it
 	// may be repeated even when the fate of an attempt is unknown.
 	repeatable bool
@@ -196,6 +204,7 @@ func (c *Client) do(ctx context.Context, k call) *Error {
 	made, uncertain := 0, false
 	var before *Error
 	for attempt := 1; ; attempt++ {
+		k.made = made
 		err := c.withKeys(ctx, k)
 		if err == nil {
 			c.budget.earn()

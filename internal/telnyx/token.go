@@ -1,6 +1,7 @@
 package telnyx
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"strings"
@@ -21,6 +22,9 @@ const MaxTokenBytes = 16 << 10
 type LoginToken struct {
 	JWT       secret.Text
 	ExpiresAt time.Time // the exp claim, UTC, whole seconds; it may be past
+	// SHA256 is of the JWT, by which it may be told of without being told. It is
+	// computed once, as a token is handed out many times.
+	SHA256 [sha256.Size]byte
 }
 
 // What exp may say, in seconds: 2015 to 2100. Outside of it somebody counts
@@ -58,7 +62,7 @@ func ParseLoginToken(text string) (LoginToken, error) {
 	if err != nil {
 		return LoginToken{}, err
 	}
-	return LoginToken{JWT: secret.New(text), ExpiresAt: expires}, nil
+	return LoginToken{JWT: secret.New(text), ExpiresAt: expires, SHA256: sha256.Sum256([]byte(text))}, nil
 }
 
 // splitToken decodes the first two parts and checks the third.
