@@ -57,7 +57,7 @@ func elsewhere(value, secrets, postgres, redis string) string {
 func runOurs(t *testing.T, env map[string]string, args ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), shipped.binary, args...)
-	cmd.Env = []string{"SSL_CERT_DIR=/nonexistent"}                  // none of the machine's
+	cmd.Env = []string{"SSL_CERT_DIR=/nonexistent"} // none of the machine's
 	for name, value := range env {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
