@@ -2,7 +2,6 @@ package audit
 
 import (
 	"bytes"
-	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -71,9 +70,6 @@ func (t *Trail) put(e *entry) fate {
 	t.next.entries = append(t.next.entries, e)
 	if !t.leading {
 		t.leading = true
-		t.mu.Unlock()
-		runtime.Gosched() // whoever is about to come, comes along
-		t.mu.Lock()
 		t.lead()
 		return e.fate
 	}
