@@ -145,14 +145,13 @@ need-image:
 
 # The race detector wants a C compiler, what dev prints for people is pasted by a
 # test, the end-to-end tests want a browser, the directory's a PostgreSQL of their
-# own, and those of what replicas share a Redis.
+# own, and those of what replicas share a Redis. Alerts are tried by promtool, a backup
+# is made with sqlite3, certificates with openssl, and a disk is full by prlimit.
 .PHONY: need
 need: need-image
-	@tools/need gcc:gcc curl:curl /usr/include/stdlib.h:libc6-dev chromium:chromium \
-		'/usr/lib/postgresql/*/bin/initdb:postgresql' redis-server:redis-server promtool:prometheus sqlite3:sqlite3
 	@tools/need gcc:gcc curl:curl openssl:openssl /usr/include/stdlib.h:libc6-dev chromium:chromium \
-		'/usr/lib/postgresql/*/bin/initdb:postgresql' redis-server:redis-server promtool:prometheus
-		'/usr/lib/postgresql/*/bin/initdb:postgresql' redis-server:redis-server promtool:prometheus prlimit:util-linux
+		'/usr/lib/postgresql/*/bin/initdb:postgresql' redis-server:redis-server \
+		promtool:prometheus sqlite3:sqlite3 prlimit:util-linux
 
 $(PROVIDER): e2e/provider/package.json e2e/provider/package-lock.json
 	npm ci --prefix e2e/provider --no-audit --no-fund
