@@ -15,6 +15,7 @@ type Kept struct {
 
 // Kept says how it stands with what is kept.
 func (v *Verifier) Kept() Kept {
+	v.verified.CleanUp() // counts what was kept a moment ago
 	counted := v.verified.Stats()
 	return Kept{
 		Bearers: v.verified.EstimatedSize(), Bytes: v.verified.WeightedSize(),

@@ -63,6 +63,7 @@ func (m *Machine) Stock() Stock {
 	if m.kept == nil {
 		return Stock{}
 	}
+	m.kept.CleanUp() // counts what was kept a moment ago
 	counted := m.kept.Stats()
 	return Stock{
 		Tokens: m.kept.EstimatedSize(), Bytes: m.kept.WeightedSize(),
