@@ -63,7 +63,7 @@ func TestWhatBecomesOfAList(t *testing.T) {
 		"nobody":                    {"", ndjsonList, "", []int{0, 0, 0, 0}, 1},
 		"a header alone":            {"", csvList, header, []int{0, 0, 0, 0}, 1},
 		"what is there already":     {"", csvList, header + "bob,Bob,desk," + three + "\n", []int{0, 0, 1, 0}, 1},
-		"bad lines among good":      {"", csvList, header + "alice,,,\n,,,\ncarol,,desk,KEY\ndave,,desk," + three + "\nerin,,desk," + one + "\n", []int{2, 0, 0, 3, 3, 4, 5}, 3},
+		"bad lines among good":      {"", csvList, header + "alice,,,\n,,,\ncarol,,desk,KEY-marked\ndave,,desk," + three + "\nerin,,desk," + one + "\n", []int{2, 0, 0, 3, 3, 4, 5}, 3},
 		"one user's device twice":   {"", csvList, header + "alice,,desk," + one + "\nalice,,desk," + two + "\n", []int{1, 0, 0, 1, 3}, 2},
 		"one credential twice":      {"", csvList, header + "alice,,desk," + one + "\ncarol,,desk," + one + "\n", []int{1, 0, 0, 1, 3}, 2},
 		"atomic":                    {"?atomic=true", csvList, header + "alice,,,\ncarol,,,\n", []int{2, 0, 0, 0}, 3},
@@ -92,7 +92,7 @@ func TestWhatBecomesOfAList(t *testing.T) {
 			if len(users) != row.users {
 				t.Errorf("%d users, want %d: %v", len(users), row.users, users)
 			}
-			if strings.Contains(got.body+o.log.String(), "KEY") || strings.Contains(got.body+o.log.String(), "marked") {
+			if strings.Contains(got.body+o.log.String(), "marked") {
 				t.Errorf("what was sent is repeated: %.500s", got.body)
 			}
 		})
