@@ -304,7 +304,7 @@ func TestTwoReplicasKeepToTelnyxsLimitTogether(t *testing.T) {
 		s := []*service{one, other}[i%2]
 		bearer := l.issuer.Bearer(user, nil)
 		s.hide(bearer)
-		asking.Go(func() { askUntilIssued(t, call(t, s), bearer) })
+		asking.Go(func() { askUntilIssued(t, callAlone(t, s), bearer) })
 	}
 	asking.Wait()
 	// Each of them learns of the other from what Telnyx says is left, too: that the

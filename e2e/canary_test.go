@@ -11,6 +11,8 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -96,9 +98,11 @@ func TestNoOutcomeShowsASecret(t *testing.T) {
 		users = append(users, fmt.Sprint("unlucky-", i))
 	}
 	l := newLab(t, telnyxtest.Options{APIKey: markKey, SIPPassword: markPassword, TokenMark: markToken},
-		append(users, "alice", "bob", "dave", "erin", "olga", "often")...)
+		append(users, "alice", "audrey", "bob", "dave", "erin", "olga", "often")...)
+	records := filepath.Join(t.TempDir(), "audit.jsonl")
 	s := startService(t, l.with(
 		setting{"TOKENSVC_LOG_LEVEL", "debug"},
+		setting{"TOKENSVC_AUDIT_FILE", records},
 		setting{"TOKENSVC_OIDC_REQUIRE", "{groups: agents}"},
 		setting{"TELNYX_TIMEOUT", "500ms"},
 		setting{"TOKENSVC_LIMITS_IN_FLIGHT", "1"},
@@ -204,6 +208,34 @@ func TestNoOutcomeShowsASecret(t *testing.T) {
 	failing("upstream_limited", telnyxtest.Fault{Status: 429, RetryAfter: "1"})
 	<-time.After(1100 * time.Millisecond) // as it asks
 
+	t.Run("audit_unavailable", func(t *testing.T) { // a folder is where the records would be
+		old := records + ".1"
+		if err := errors.Join(os.Rename(records, old), os.Mkdir(records, 0o700)); err != nil {
+			t.Fatal(err)
+		}
+		wantSink := func(series string) {
+			process.Eventually(t, 10*time.Second, series, func() error {
+				c.send() // a refusal, whose record finds out
+				if !strings.Contains(metrics(t, s), series+"\n") {
+					return errors.New("it is otherwise")
+				}
+				return nil
+			})
+		}
+		wantSink("tokensvc_audit_up 0")
+		refused("audit_unavailable", good("audrey"))
+		if err := os.Remove(records); err != nil {
+			t.Fatal(err)
+		}
+		wantSink("tokensvc_audit_up 1")
+		for _, file := range []string{old, records} {
+			text, err := os.ReadFile(file)
+			if err != nil || len(text) == 0 {
+				t.Errorf("%d bytes, %v, want records", len(text), err)
+			}
+			hidden.wantNone(t, "the records", string(text))
+		}
+	})
 	t.Run("overloaded, and canceled", func(t *testing.T) {
 		before := l.telnyx.Requests(telnyxtest.Token)
 		l.telnyx.Inject(telnyxtest.Fault{Op: telnyxtest.Token, Shape: telnyxtest.Hang})

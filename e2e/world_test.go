@@ -106,6 +106,16 @@ func call(t *testing.T, s *service) *caller {
 	return &caller{t, checked(t, newTransport(t)), s.Listen}
 }
 
+// callAlone is a caller with a connection for each request. Many who ask at once
+// open more than they need, and the service closes one on which nothing comes for
+// five seconds: a request that is sent in that very moment has no answer.
+func callAlone(t *testing.T, s *service) *caller {
+	t.Helper()
+	transport := newTransport(t)
+	transport.DisableKeepAlives = true
+	return &caller{t, checked(t, transport), s.Listen}
+}
+
 func newTransport(t *testing.T) *http.Transport {
 	t.Helper()
 	transport := &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}
