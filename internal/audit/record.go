@@ -90,7 +90,7 @@ func (r *Record) appendTo(b []byte) []byte {
 // record has one.
 func appendTime(b []byte, at time.Time) []byte {
 	b = at.AppendFormat(b, time.RFC3339)
-	milli := at.Nanosecond() / int(time.Millisecond)
+	milli := at.Nanosecond() / 1_000_000 % 1000
 	b[len(b)-1] = '.' // instead of the Z, which comes last
 	return append(b, byte('0'+milli/100), byte('0'+milli/10%10), byte('0'+milli%10), 'Z')
 }
