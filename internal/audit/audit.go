@@ -41,9 +41,9 @@ type Config struct {
 	// else is. Exactly one is set.
 	Path string
 	Out  io.Writer
-	// Vend has Grant succeed when nothing can be written: the record waits, and may be
+	// GrantUnrecorded has Grant succeed when nothing can be written: the record waits, and may be
 	// lost. Default false.
-	Vend bool
+	GrantUnrecorded bool
 	// Version is told at the beginning of the run.
 	Version string
 	// Trouble is told why nothing can be written, and nil when it can again. Default none.
@@ -98,7 +98,7 @@ func Open(cfg Config) (*Trail, error) {
 		cfg.Trouble = func(error) {}
 	}
 	t := &Trail{
-		vend: cfg.Vend, version: cfg.Version, now: cfg.Now, trouble: cfg.Trouble,
+		vend: cfg.GrantUnrecorded, version: cfg.Version, now: cfg.Now, trouble: cfg.Trouble,
 		next: new(batch), spare: new(batch),
 		prefix: []byte(`{"run":"` + rand.Text() + `","n":`),
 	}

@@ -204,7 +204,7 @@ func TestWhatCannotBeRecordedIsNotGranted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var told []error
-			trail := open(t, audit.Config{Path: "/dev/full", Vend: row.vend, Trouble: func(err error) { told = append(told, err) }})
+			trail := open(t, audit.Config{Path: "/dev/full", GrantUnrecorded: row.vend, Trouble: func(err error) { told = append(told, err) }})
 			if err := trail.Grant(audit.Record{What: audit.Token}); !errors.Is(err, row.granted) {
 				t.Errorf("a grant: %v, want %v", err, row.granted)
 			}
@@ -295,7 +295,7 @@ func TestWhatIsLostIsTold(t *testing.T) {
 // On what cannot be shortened, the rest of a line is ended before the next is written.
 func TestATornLineSpoilsNoOther(t *testing.T) {
 	out := &sink{fails: errFull, room: 450} // two lines and a piece
-	trail := open(t, audit.Config{Out: out, Vend: true})
+	trail := open(t, audit.Config{Out: out, GrantUnrecorded: true})
 	for range 5 {
 		_ = trail.Grant(audit.Record{What: audit.Token, Rule: strings.Repeat("x", 100)})
 	}
