@@ -334,7 +334,7 @@ func TestACrashShowsNoSecret(t *testing.T) {
 	if err := s.AwaitExit(t); err == nil || err.Error() != "exit status 2" {
 		t.Errorf("after SIGQUIT: %v, want the exit status of a crash", err)
 	}
-	s.AwaitAnyExit()
+	s.AwaitAnyExit(t)
 	waiting.Wait()
 	if !strings.Contains(s.Output(), "goroutine ") || !strings.Contains(s.Output(), "vending.(*Machine)") {
 		t.Error("no goroutines in the output, so it proves nothing")

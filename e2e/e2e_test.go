@@ -5,9 +5,6 @@
 package e2e_test
 
 import (
-	"errors"
-	"fmt"
-	"os"
 	"testing"
 
 	"github.com/tokensvc/tokensvc/e2e/process"
@@ -17,23 +14,10 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "e2e:", err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func run(m *testing.M) (code int, err error) {
-	dir, err := os.MkdirTemp("", "tokensvc-e2e-")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-
-	if binary, err = process.Build(dir); err != nil {
-		return 0, err
-	}
-	return m.Run(), nil
+	process.Main(0, func(dir string) (code int, err error) {
+		if binary, err = process.Build(dir); err != nil {
+			return 0, err
+		}
+		return m.Run(), nil
+	})
 }

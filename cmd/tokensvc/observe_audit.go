@@ -40,8 +40,8 @@ func (c *auditCollector) Collect(metrics chan<- prometheus.Metric) {
 	if s.Failure == nil {
 		up = 1
 	}
-	metrics <- prometheus.MustNewConstMetric(c.records, prometheus.CounterValue, float64(s.Written))
-	metrics <- prometheus.MustNewConstMetric(c.up, prometheus.GaugeValue, up)
-	metrics <- prometheus.MustNewConstMetric(c.waiting, prometheus.GaugeValue, float64(s.Waiting))
-	metrics <- prometheus.MustNewConstMetric(c.lost, prometheus.CounterValue, float64(s.Lost))
+	counter(metrics, c.records, float64(s.Written))
+	gauge(metrics, c.up, up)
+	gauge(metrics, c.waiting, float64(s.Waiting))
+	counter(metrics, c.lost, float64(s.Lost))
 }

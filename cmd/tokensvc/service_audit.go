@@ -23,7 +23,7 @@ func (s *service) openTrail(registry prometheus.Registerer, out io.Writer) error
 
 // open opens the trail of a run.
 func (a AuditConfig) open(out io.Writer, trouble func(error)) (*audit.Trail, error) {
-	cfg := audit.Config{Vend: a.OnFailure == onFailureVend, Version: version, Trouble: trouble, Now: now}
+	cfg := audit.Config{GrantUnrecorded: a.OnFailure == onFailureVend, Version: version, Trouble: trouble, Now: now}
 	if a.File == standardOutput {
 		cfg.Out = out
 	} else {

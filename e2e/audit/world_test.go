@@ -29,29 +29,16 @@ var decisions = flag.Int("decisions", 100_000, "how many there are in the longes
 var binary string
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func run(m *testing.M) (code int, err error) {
-	dir, err := os.MkdirTemp("", "tokensvc-audit-")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	overlay, err := process.Overlay(dir, "testdata/clock.go")
-	if err != nil {
-		return 0, err
-	}
-	if binary, err = process.Build(dir, overlay); err != nil {
-		return 0, err
-	}
-	return m.Run(), nil
+	process.Main(0, func(dir string) (code int, err error) {
+		overlay, err := process.Overlay(dir, "testdata/clock.go")
+		if err != nil {
+			return 0, err
+		}
+		if binary, err = process.Build(dir, overlay); err != nil {
+			return 0, err
+		}
+		return m.Run(), nil
+	})
 }
 
 const (

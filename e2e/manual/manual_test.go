@@ -21,9 +21,6 @@
 package manual_test
 
 import (
-	"errors"
-	"flag"
-	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -45,28 +42,12 @@ func TestMain(m *testing.M) {
 	if name := os.Getenv(standInFor); name != "" {
 		os.Exit(standIn(name, os.Args[1:]))
 	}
-	flag.Parse()
-	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		_ = flag.Set("test.parallel", "8") // they wait most of the time
-	}
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "manual:", err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func run(m *testing.M) (code int, err error) {
-	dir, err := os.MkdirTemp("", "tokensvc-manual-")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if binary, err = process.Build(dir); err != nil {
-		return 0, err
-	}
-	return m.Run(), nil
+	process.Main(8, func(dir string) (code int, err error) {
+		if binary, err = process.Build(dir); err != nil {
+			return 0, err
+		}
+		return m.Run(), nil
+	})
 }
 
 // pages are README.md and all that is in docs, by their paths in the repository.

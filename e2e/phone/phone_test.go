@@ -8,10 +8,7 @@
 package phone_test
 
 import (
-	"errors"
 	"flag"
-	"fmt"
-	"os"
 	"testing"
 
 	"github.com/tokensvc/tokensvc/e2e/process"
@@ -28,33 +25,17 @@ var binary string
 const atOnce = 3
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		_ = flag.Set("test.parallel", fmt.Sprint(atOnce))
-	}
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "phone:", err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func run(m *testing.M) (code int, err error) {
-	dir, err := os.MkdirTemp("", "tokensvc-phone-")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	// As it is shipped, but for the clock of the reliability tests.
-	overlay, err := process.Overlay(dir, "../reliability/testdata/clock.go")
-	if err != nil {
-		return 0, err
-	}
-	if binary, err = process.Build(dir, overlay); err != nil {
-		return 0, err
-	}
-	return m.Run(), nil
+	process.Main(atOnce, func(dir string) (code int, err error) {
+		// As it is shipped, but for the clock of the reliability tests.
+		overlay, err := process.Overlay(dir, "../reliability/testdata/clock.go")
+		if err != nil {
+			return 0, err
+		}
+		if binary, err = process.Build(dir, overlay); err != nil {
+			return 0, err
+		}
+		return m.Run(), nil
+	})
 }
 
 // startService runs the binary with these variables until the test ends.

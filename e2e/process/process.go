@@ -188,13 +188,15 @@ func (p *Process) AwaitExit(t testing.TB) error {
 func (p *Process) Kill(t testing.TB) {
 	t.Helper()
 	p.Signal(t, syscall.SIGKILL)
-	p.AwaitAnyExit()
+	p.AwaitAnyExit(t)
 }
 
 // AwaitAnyExit waits for an end that need not be in order, such as after SIGQUIT.
 // Stop is content with that.
-func (p *Process) AwaitAnyExit() {
-	<-p.exited //nolint:errcheck // in whatever way it ended
+func (p *Process) AwaitAnyExit(t testing.TB) {
+	t.Helper()
+	_ = p.AwaitExit(t) // in whatever way it ended
+	<-p.exited         //nolint:errcheck // as above; it is there, or comes of the kill
 	p.exited <- nil
 }
 

@@ -10,7 +10,6 @@ package reliability_test
 import (
 	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -45,31 +44,16 @@ func atOnce() int {
 }
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		_ = flag.Set("test.parallel", fmt.Sprint(atOnce()))
-	}
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "reliability:", err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func run(m *testing.M) (code int, err error) {
-	dir, err := os.MkdirTemp("", "tokensvc-reliability-")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := buildBoth(dir); err != nil {
-		return 0, err
-	}
-	if code = m.Run(); *document == "" {
-		return code, nil
-	}
-	return code, measured.writeInto(*document) // a failure is marked in it
+	flag.Parse() // atOnce asks for one
+	process.Main(atOnce(), func(dir string) (code int, err error) {
+		if err := buildBoth(dir); err != nil {
+			return 0, err
+		}
+		if code = m.Run(); *document == "" {
+			return code, nil
+		}
+		return code, measured.writeInto(*document) // a failure is marked in it
+	})
 }
 
 func buildBoth(dir string) error {

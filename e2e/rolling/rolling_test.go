@@ -6,9 +6,7 @@
 package rolling_test
 
 import (
-	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -28,32 +26,16 @@ const (
 var binaries = map[string]string{}
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		_ = flag.Set("test.parallel", "8") // they wait most of the time
-	}
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "rolling:", err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func run(m *testing.M) (code int, err error) {
-	dir, err := os.MkdirTemp("", "tokensvc-rolling-")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	for _, version := range []string{oldVersion, newVersion} {
-		folder := filepath.Join(dir, version)
-		if err := os.Mkdir(folder, 0o700); err != nil {
-			return 0, err
+	process.Main(8, func(dir string) (code int, err error) {
+		for _, version := range []string{oldVersion, newVersion} {
+			folder := filepath.Join(dir, version)
+			if err := os.Mkdir(folder, 0o700); err != nil {
+				return 0, err
+			}
+			if binaries[version], err = process.Build(folder, "-ldflags", "-s -w -X main.version="+version); err != nil {
+				return 0, err
+			}
 		}
-		if binaries[version], err = process.Build(folder, "-ldflags", "-s -w -X main.version="+version); err != nil {
-			return 0, err
-		}
-	}
-	return m.Run(), nil
+		return m.Run(), nil
+	})
 }

@@ -41,9 +41,9 @@ type Config struct {
 	// else is. Exactly one is set.
 	Path string
 	Out  io.Writer
-	// Vend has Grant succeed when nothing can be written: the record waits, and may be
+	// GrantUnrecorded has Grant succeed when nothing can be written: the record waits, and may be
 	// lost. Default false.
-	Vend bool
+	GrantUnrecorded bool
 	// Version is told at the beginning of the run.
 	Version string
 	// Trouble is told why nothing can be written, and nil when it can again. Default none.
@@ -98,7 +98,7 @@ func Open(cfg Config) (*Trail, error) {
 		cfg.Trouble = func(error) {}
 	}
 	t := &Trail{
-		vend: cfg.Vend, version: cfg.Version, now: cfg.Now, trouble: cfg.Trouble,
+		vend: cfg.GrantUnrecorded, version: cfg.Version, now: cfg.Now, trouble: cfg.Trouble,
 		next: new(batch), spare: new(batch),
 		prefix: []byte(`{"run":"` + rand.Text() + `","n":`),
 	}
@@ -111,7 +111,14 @@ func Open(cfg Config) (*Trail, error) {
 
 // Begin writes that the run has begun. An error is ErrUnavailable; then that waits.
 func (t *Trail) Begin() error {
-	return t.record(Record{What: Started, Version: t.version}, false)
+	err := make(chan error, 1)
+	t.patiently(func() { err <- t.record(Record{What: Started, Version: t.version}, false) })
+	select {
+	case err := <-err:
+		return err
+	default:
+		return ErrUnavailable
+	}
 }
 
 // Grant writes a record of what is about to be granted, and returns when it is written.
@@ -142,12 +149,15 @@ func (t *Trail) record(r Record, grant bool) error {
 // Close writes that the run is over, and what waits. The error says how many records
 // remain unwritten, if any do.
 func (t *Trail) Close() error {
-	t.Note(Record{What: Stopped})
+	t.patiently(func() { t.Note(Record{What: Stopped}) })
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closed = true
 	unwritten := uint64(len(t.waiting)) + t.untold
 	if t.leading { // it does not come to its end
+		if t.current != nil {
+			unwritten += uint64(len(t.current.entries))
+		}
 		return &UnwrittenError{unwritten}
 	}
 	if unwritten > 0 {

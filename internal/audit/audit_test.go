@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -203,7 +204,7 @@ func TestWhatCannotBeRecordedIsNotGranted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var told []error
-			trail := open(t, audit.Config{Path: "/dev/full", Vend: row.vend, Trouble: func(err error) { told = append(told, err) }})
+			trail := open(t, audit.Config{Path: "/dev/full", GrantUnrecorded: row.vend, Trouble: func(err error) { told = append(told, err) }})
 			if err := trail.Grant(audit.Record{What: audit.Token}); !errors.Is(err, row.granted) {
 				t.Errorf("a grant: %v, want %v", err, row.granted)
 			}
@@ -294,7 +295,7 @@ func TestWhatIsLostIsTold(t *testing.T) {
 // On what cannot be shortened, the rest of a line is ended before the next is written.
 func TestATornLineSpoilsNoOther(t *testing.T) {
 	out := &sink{fails: errFull, room: 450} // two lines and a piece
-	trail := open(t, audit.Config{Out: out, Vend: true})
+	trail := open(t, audit.Config{Out: out, GrantUnrecorded: true})
 	for range 5 {
 		_ = trail.Grant(audit.Record{What: audit.Token, Rule: strings.Repeat("x", 100)})
 	}
@@ -365,8 +366,87 @@ func TestAStuckWriteDoesNotHoldUpTheEnd(t *testing.T) {
 		go trail.Note(audit.Record{})
 		<-time.After(5 * time.Second)
 		var left *audit.UnwrittenError
-		if err := trail.Close(); !errors.As(err, &left) || left.Records != 1 {
+		if err := trail.Close(); !errors.As(err, &left) || left.Records != 2 { // the last one too
 			t.Errorf("closed: %v", err)
+		}
+	})
+}
+
+// Nor does one that is the last, when nobody but whoever ends the run is there to notice.
+func TestTheLastWriteMayBeTheOneThatIsStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out, gate := &sink{}, make(chan struct{})
+		defer close(gate)
+		trail := open(t, audit.Config{Out: out})
+		out.block(gate)
+		ended := make(chan error, 1)
+		go func() { ended <- trail.Close() }()
+		<-time.After(5 * time.Second)
+		select {
+		case err := <-ended:
+			var left *audit.UnwrittenError
+			if !errors.As(err, &left) || left.Records != 1 {
+				t.Errorf("closed: %v", err)
+			}
+		default:
+			t.Error("the end is held up")
+		}
+	})
+}
+
+// The first record, and the look after the file, may be what is stuck: the service begins,
+// others are refused in good time, and those who come later at once.
+func TestWhoeverTendsIsNotHeldUpByAStuckWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out, gate := &sink{}, make(chan struct{})
+		trail := open(t, audit.Config{Out: out})
+		out.block(gate)
+		began := make(chan error, 1)
+		go func() { began <- trail.Begin() }()
+		<-time.After(5 * time.Second)
+		select {
+		case err := <-began:
+			if !errors.Is(err, audit.ErrUnavailable) {
+				t.Errorf("began: %v", err)
+			}
+		default:
+			t.Error("the beginning is held up")
+		}
+		close(gate)
+		synctest.Wait()
+
+		out.block(nil)
+		out.fail(errFull, 0)
+		trail.Note(audit.Record{RequestID: "waits"})
+		out.fail(nil, 0)
+		gate = make(chan struct{})
+		out.block(gate)
+		ctx, stop := context.WithCancel(t.Context())
+		stopped := make(chan struct{})
+		go func() { trail.Run(ctx); close(stopped) }()
+		<-time.After(1500 * time.Millisecond) // it tries again what waits, and is stuck
+		refused := make(chan error, 1)
+		go func() { refused <- trail.Grant(audit.Record{}) }()
+		<-time.After(5 * time.Second)
+		stop()
+		synctest.Wait()
+		select {
+		case err := <-refused:
+			if !errors.Is(err, audit.ErrUnavailable) || trail.State().Failure == nil {
+				t.Errorf("%v, %+v", err, trail.State())
+			}
+		default:
+			t.Error("a grant waits for a write that nobody looks after")
+		}
+		select {
+		case <-stopped:
+		default:
+			t.Error("Run does not end")
+		}
+		close(gate)
+		synctest.Wait()
+		if !strings.Contains(out.String(), "waits") {
+			t.Error("what waited is not there")
 		}
 	})
 }

@@ -90,7 +90,8 @@ func (t *Trail) put(e *entry) fate {
 func (t *Trail) lead() {
 	b := t.next
 	t.next, t.spare = t.spare, nil
-	t.current, t.began = b, time.Now()
+	now := time.Now()
+	t.current, t.began = b, now
 	old := t.waiting
 	t.all = append(t.all[:0], old...)
 	told := uint64(0)
@@ -103,7 +104,7 @@ func (t *Trail) lead() {
 	t.all = append(t.all, b.entries...)
 	t.mu.Unlock()
 
-	n, failure := t.write()
+	n, failure := t.write(now)
 	t.tell(failure)
 
 	t.mu.Lock()
@@ -182,9 +183,10 @@ func (t *Trail) setAside(e *entry) {
 }
 
 // write writes the lines of all, in as few writes as may be, until one fails. It returns
-// how many are written. Only these have a number.
-func (t *Trail) write() (n int, err error) {
-	if err := t.sink.ready(t.reopening.Swap(false)); err != nil {
+// how many are written. Only these have a number. The clock has been looked at by whoever
+// calls, once for a token.
+func (t *Trail) write(now time.Time) (n int, err error) {
+	if err := t.sink.ready(now, t.reopening.Swap(false)); err != nil {
 		return 0, err
 	}
 	for n < len(t.all) {

@@ -43,7 +43,7 @@ func limitFiles(t *testing.T, bytes uint64) (lift func()) {
 // A file that is full in the middle of a line ends with the line before.
 func TestAFullFileEndsWithAWholeLine(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
-	trail := open(t, audit.Config{Path: path, Vend: true})
+	trail := open(t, audit.Config{Path: path, GrantUnrecorded: true})
 	lift := limitFiles(t, 3000)
 	defer lift()
 	for range 30 {

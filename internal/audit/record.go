@@ -50,12 +50,10 @@ type Record struct {
 // maxText bounds each text, in bytes: some are a caller's.
 const maxText = 1024
 
-const millis = "2006-01-02T15:04:05.000Z07:00"
-
 // appendTo appends the line but for its beginning, which has the number.
 func (r *Record) appendTo(b []byte) []byte {
 	b = append(b, `,"time":"`...)
-	b = r.At.UTC().AppendFormat(b, millis)
+	b = appendTime(b, r.At.UTC())
 	b = append(b, '"')
 	b = appendText(b, "what", string(r.What))
 	b = appendText(b, "outcome", r.Outcome)
@@ -85,6 +83,16 @@ func (r *Record) appendTo(b []byte) []byte {
 		b = strconv.AppendUint(b, r.Count, 10)
 	}
 	return append(b, '}', '\n')
+}
+
+// appendTime appends a time, in UTC, with its milliseconds. There is a quick way to
+// format RFC 3339 without them, and with all that there are, but none between: and every
+// record has one.
+func appendTime(b []byte, at time.Time) []byte {
+	b = at.AppendFormat(b, time.RFC3339)
+	milli := at.Nanosecond() / 1_000_000 % 1000
+	b[len(b)-1] = '.' // instead of the Z, which comes last
+	return append(b, byte('0'+milli/100), byte('0'+milli/10%10), byte('0'+milli%10), 'Z')
 }
 
 // appendText appends a member, or nothing if its text is empty. What is cut off of a

@@ -147,3 +147,20 @@ func BenchmarkGrant(b *testing.B) {
 		})
 	})
 }
+
+func TestTheTimeOfARecord(t *testing.T) {
+	east := time.FixedZone("", 5*3600+1800)
+	for want, at := range map[string]time.Time{
+		"2026-03-04T05:06:07.000Z": time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC),
+		"2026-03-04T05:06:07.008Z": time.Date(2026, 3, 4, 5, 6, 7, 8_999_999, time.UTC),
+		"2026-12-31T23:59:59.999Z": time.Date(2027, 1, 1, 5, 29, 59, 999_999_999, east),
+		"2026-03-04T05:06:07.120Z": time.Date(2026, 3, 4, 5, 6, 7, 120_000_000, time.UTC),
+	} {
+		var out bytes.Buffer
+		trail := open(t, audit.Config{Out: &out, Now: func() time.Time { return at }})
+		trail.Note(audit.Record{What: audit.Token})
+		if !strings.Contains(out.String(), `"time":"`+want+`"`) {
+			t.Errorf("%s, want the time %s", out.String(), want)
+		}
+	}
+}

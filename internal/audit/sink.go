@@ -74,11 +74,11 @@ func endsTorn(path string, info os.FileInfo) bool {
 }
 
 // ready opens the file anew if that is asked for, or the path leads to another by now.
-func (s *sink) ready(anew bool) error {
+func (s *sink) ready(now time.Time, anew bool) error {
 	if s.path == "" {
 		return nil
 	}
-	if now := time.Now(); s.broken || now.Sub(s.looked) >= lookEvery {
+	if s.broken || now.Sub(s.looked) >= lookEvery {
 		s.looked = now
 		info, err := os.Stat(s.path)
 		anew = anew || err != nil || !os.SameFile(info, s.info)

@@ -29,18 +29,53 @@ func (t *Trail) Reopen() {
 
 func (t *Trail) tend() {
 	t.mu.Lock()
-	switch {
-	case t.closed || t.stuck:
-		t.mu.Unlock()
-	case !t.leading:
-		t.leading = true
-		t.lead() // also with nothing to write
-	case t.current != nil && time.Since(t.began) >= patience:
+	idle := !t.leading && !t.stuck && !t.closed
+	late := t.current != nil && !t.stuck && !t.closed && time.Since(t.began) >= patience
+	if late {
 		t.release()
-		t.mu.Unlock()
+	}
+	t.mu.Unlock()
+	switch {
+	case late:
 		t.tell(errStuck)
-	default:
+	case idle:
+		t.patiently(t.visit)
+	}
+}
+
+// visit leads, also with nothing to write, unless somebody does by now.
+func (t *Trail) visit() {
+	t.mu.Lock()
+	if t.leading || t.closed {
 		t.mu.Unlock()
+		return
+	}
+	t.leading = true
+	t.lead()
+}
+
+// patiently has something done that may write, and returns when it is done, or is at it
+// for too long: whoever is at a write that does not come to its end stays there, which
+// must be neither who looks after everybody else nor who begins or ends the run.
+func (t *Trail) patiently(do func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		do()
+	}()
+	select {
+	case <-done:
+		return
+	case <-time.After(patience):
+	}
+	t.mu.Lock()
+	late := t.current != nil && !t.stuck
+	if late {
+		t.release()
+	}
+	t.mu.Unlock()
+	if late {
+		t.tell(errStuck)
 	}
 }
 
@@ -64,7 +99,8 @@ func (t *Trail) release() {
 	t.next = new(batch)
 }
 
-// An UnwrittenError says how many records will never be written.
+// An UnwrittenError says how many records will never be written, or, of a write that does
+// not come to its end, most likely will not.
 type UnwrittenError struct{ Records uint64 }
 
 func (e *UnwrittenError) Error() string {

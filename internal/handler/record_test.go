@@ -176,7 +176,7 @@ func (unwritable) Write([]byte) (int, error) { return 0, errors.New("full") }
 func TestWhatCannotBeRecordedIsNotHandedOver(t *testing.T) {
 	for name, vend := range map[string]bool{"refuse": false, "vend": true} {
 		t.Run(name, func(t *testing.T) {
-			trail, err := audit.Open(audit.Config{Out: unwritable{}, Vend: vend})
+			trail, err := audit.Open(audit.Config{Out: unwritable{}, GrantUnrecorded: vend})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -121,8 +121,8 @@ func (t *Tracer) Close(ctx context.Context) error {
 	return err
 }
 
-// CheckEndpoint refuses what is no address of a collector. The error completes "must
-// …" and does not repeat the address, which may have a key in it.
+// CheckEndpoint refuses what is no address of a collector. The error says what it must
+// be or have, and does not repeat the address, which may have a key in it.
 func CheckEndpoint(s string) error {
 	u, err := url.Parse(s)
 	switch {
