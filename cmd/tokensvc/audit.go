@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/tokensvc/tokensvc/internal/audit"
 	"github.com/tokensvc/tokensvc/internal/handler"
@@ -114,7 +115,7 @@ func (a AuditConfig) check() checked {
 	if a.File == standardOutput {
 		return inOrder(part, "to standard output")
 	}
-	f, err := os.OpenFile(a.File, os.O_WRONLY|os.O_APPEND, 0)
+	f, err := os.OpenFile(a.File, os.O_WRONLY|os.O_APPEND|syscall.O_NONBLOCK, 0) // as the service does
 	switch {
 	case err == nil:
 		_ = f.Close() // nothing was written

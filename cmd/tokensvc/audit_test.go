@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -138,7 +139,12 @@ func TestCheckLooksWhetherThereCanBeRecords(t *testing.T) {
 	folder := t.TempDir()
 	there := filepath.Join(folder, "there")
 	writeKey(t, there, "")
+	unread := filepath.Join(t.TempDir(), "pipe") // at which opening it would wait for a reader
+	if err := syscall.Mkfifo(unread, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for file, want := range map[string]checked{
+		unread:                             {Part: "audit", Detail: "no such device or address"},
 		"-":                                inOrder("audit", "to standard output"),
 		there:                              inOrder("audit", "to "+there),
 		filepath.Join(folder, "new"):       inOrder("audit", "to "+filepath.Join(folder, "new")+", which is made at the start"),
