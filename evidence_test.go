@@ -14,7 +14,12 @@ var (
 	testNamed  = regexp.MustCompile("`((?:Test|Fuzz|Benchmark)\\w+)[/`]")
 	tableRow   = regexp.MustCompile(`(?m)^\|(.+)\|$`)
 	tableRule  = regexp.MustCompile(`^[ :|-]+$`)
-	linkToFile = regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
+	linkToFile = regexp.MustCompile(`\]\(([^)#:]*)(?:#([^)]*))?\)`)
+
+	codeBlock   = regexp.MustCompile("(?ms)^ *```.*?^ *```$")
+	heading     = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	marked      = regexp.MustCompile(`id="([^"]+)"`)
+	notInAnchor = regexp.MustCompile(`[^\pL\pN_ -]`)
 )
 
 // evidence is what says of the service that it is safe, and where the proof is.
@@ -48,12 +53,53 @@ func TestEvidenceNamesItsTests(t *testing.T) {
 	}
 }
 
-func TestEvidenceLinksToWhatIsThere(t *testing.T) {
-	for _, path := range append(evidence, "SECURITY.md", "docs/operations.md", "CONTRIBUTING.md") {
-		for _, link := range linkToFile.FindAllStringSubmatch(text(t, path), -1) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(path), filepath.FromSlash(link[1]))); err != nil {
-				t.Errorf("%s links to %s, which there is not", path, link[1])
+// Every link of every page leads to a file, and to a heading or a mark in it.
+func TestLinksLeadSomewhere(t *testing.T) {
+	pages := filesNamed(t, ".md")
+	if len(pages) < 30 {
+		t.Fatalf("there are %d pages, so few that they were not found as meant", len(pages))
+	}
+	for _, path := range pages {
+		for _, link := range linkToFile.FindAllStringSubmatch(codeBlock.ReplaceAllString(text(t, path), ""), -1) {
+			to := path
+			if link[1] != "" {
+				to = filepath.Join(filepath.Dir(path), filepath.FromSlash(link[1]))
 			}
+			if _, err := os.Stat(to); err != nil {
+				t.Errorf("%s links to %s, which there is not", path, link[1])
+			} else if link[2] != "" && filepath.Ext(to) == ".md" && !anchorsOf(t, to)[link[2]] {
+				t.Errorf("%s links to %s#%s, where there is no such heading", path, link[1], link[2])
+			}
+		}
+	}
+}
+
+// anchorsOf returns what a link can name within a page: headings as they are
+// rendered, and marks.
+func anchorsOf(t *testing.T, path string) map[string]bool {
+	t.Helper()
+	page := codeBlock.ReplaceAllString(text(t, path), "")
+	names := map[string]bool{}
+	for _, mark := range marked.FindAllStringSubmatch(page, -1) {
+		names[mark[1]] = true
+	}
+	for _, title := range heading.FindAllStringSubmatch(page, -1) {
+		name := notInAnchor.ReplaceAllString(strings.ToLower(linkToFile.ReplaceAllString(title[1], "")), "")
+		names[strings.ReplaceAll(name, " ", "-")] = true
+	}
+	return names
+}
+
+// A newcomer finds each package in the table of CONTRIBUTING.md.
+func TestContributingNamesEveryPackage(t *testing.T) {
+	guide := text(t, "CONTRIBUTING.md")
+	folders, err := filepath.Glob("internal/*")
+	if err != nil || len(folders) < 10 {
+		t.Fatalf("%d packages, %v", len(folders), err)
+	}
+	for _, folder := range folders {
+		if !strings.Contains(guide, "`"+filepath.ToSlash(folder)+"`") {
+			t.Errorf("CONTRIBUTING.md does not name %s", folder)
 		}
 	}
 }
@@ -76,24 +122,33 @@ func rowsOf(t *testing.T, path string) []string {
 func testsOf(t *testing.T) map[string]bool {
 	t.Helper()
 	names := map[string]bool{}
+	for _, path := range filesNamed(t, "_test.go") {
+		for _, name := range testFunc.FindAllStringSubmatch(text(t, path), -1) {
+			names[name[1]] = true
+		}
+	}
+	return names
+}
+
+// filesNamed returns the paths of all files of the repository whose name ends so.
+func filesNamed(t *testing.T, end string) []string {
+	t.Helper()
+	var paths []string
 	err := fs.WalkDir(os.DirFS("."), ".", func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
 		case d.IsDir() && d.Name() == "node_modules":
 			return fs.SkipDir
-		case d.IsDir() || !strings.HasSuffix(path, "_test.go"):
-			return nil
-		}
-		for _, name := range testFunc.FindAllStringSubmatch(text(t, path), -1) {
-			names[name[1]] = true
+		case !d.IsDir() && strings.HasSuffix(path, end):
+			paths = append(paths, path)
 		}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return names
+	return paths
 }
 
 func text(t *testing.T, path string) string {
