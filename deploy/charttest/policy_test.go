@@ -154,7 +154,8 @@ func TestWhatLeadsWhere(t *testing.T) {
 				if _, ok := ports[p.TargetPort.String()]; !ok {
 					t.Errorf("%s: Service %s leads to no port %s", file, s.Name, p.TargetPort.String())
 				}
-				if isOps := s.Name == service+"-ops"; isOps != (p.TargetPort.String() == "ops") {
+				want := map[string]string{service: "public", service + "-ops": "ops", service + "-proxy": "proxy"}[s.Name]
+				if p.TargetPort.String() != want {
 					t.Errorf("%s: Service %s leads to the port %s", file, s.Name, p.TargetPort.String())
 				}
 			}
@@ -168,8 +169,14 @@ func TestWhatLeadsWhere(t *testing.T) {
 				leadsToServing(t, r, "NetworkPolicy", &n.Spec.PodSelector)
 			}
 		}
-		if spec := only[*corev1.Service](t, r, service+"-ops").Spec; spec.Type != corev1.ServiceTypeClusterIP {
-			t.Errorf("%s: the ops listener is reached from outside: %s", file, spec.Type)
+		for _, s := range every[*corev1.Service](r) { // a balancer's node may stand in a network that is trusted
+			if s.Name != service && s.Spec.Type != corev1.ServiceTypeClusterIP {
+				t.Errorf("%s: %s is reached from outside: %s", file, s.Name, s.Spec.Type)
+			}
+		}
+		only[*corev1.Service](t, r, service+"-ops")
+		if _, listens := ports["proxy"]; listens {
+			only[*corev1.Service](t, r, service+"-proxy")
 		}
 	}
 }

@@ -54,7 +54,7 @@ var stricter = map[string]object{
 	// All of a pod's addresses: its port is what a Service leads to.
 	"proxy_listen": {"type": "string", "pattern": "^:[0-9]+$"},
 	// What several pods can share, and no URL with a password, which Helm would keep.
-	"directory": {"type": "string", "pattern": "^(postgres(ql)?://([^:@/]*@)?[^@]*|file:.+|claim:.+)$"},
+	"directory": {"type": "string", "pattern": "^(postgres(ql)?://([^:@/]*@)?[^@]*|file:.+|claim:.+)$", "not": object{"pattern": "[?&](ssl)?password="}},
 	"cache":     {"type": "string", "pattern": "^(memory|none|rediss?://([^:@/]*@)?[^@]*)$"},
 }
 
@@ -163,8 +163,10 @@ func TestSchemaRefuses(t *testing.T) {
 		"no issuer":                           {"config: {issuers: []}", "issuers"},
 		"a database that pods cannot share":   {"config: {directory: sqlite:/var/lib/tokensvc.db}", "directory"},
 		"a password of the database":          {"config: {directory: 'postgres://tokensvc:hunter2@db/tokensvc'}", "directory"},
+		"one in the URL's query":              {"config: {directory: 'postgres://tokensvc@db/tokensvc?password=hunter2'}", "directory"},
 		"a password of the cache":             {"config: {cache: 'rediss://tokensvc:hunter2@redis:6379'}", "cache"},
 		"a password of who migrates":          {"migration: {directory: 'postgres://owner:hunter2@db/tokensvc'}", "directory"},
+		"that one in the URL's query":         {"migration: {directory: 'postgres://owner@db/tokensvc?sslmode=verify-full&password=hunter2'}", "directory"},
 		"the listener that is the chart's":    {"config: {ops_listen: ':8080'}", "ops_listen"},
 		"an API key among the values":         {"config: {telnyx: {api_key: KEY0123}}", "api_key"},
 		"a drain that cannot be added":        {"config: {limits: {drain_timeout: 1m}}", "drain_timeout"},

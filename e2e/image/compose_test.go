@@ -213,6 +213,21 @@ func makeSecrets(t *testing.T) string {
 	return folder
 }
 
+// A secret that could not be made is none: an empty password would be kept, and opens
+// the Redis to whoever reaches it.
+func TestMakeSecretsKeepsNothingEmpty(t *testing.T) {
+	bin, folder := t.TempDir(), filepath.Join(t.TempDir(), "secrets")
+	writeFile(t, filepath.Join(bin, "base64"), "#!/bin/sh\nexit 1\n", 0o755)
+	const script = `echo "$4" | PATH="$1:$PATH" "$2" "$3"`
+	_, err := tell("", "bash", "-c", script, "-", bin, filepath.Join(deploy, "make-secrets"), folder, apiKey)
+	if err == nil {
+		t.Error("nothing is said")
+	}
+	if made, err := filepath.Glob(filepath.Join(folder, "[^.]*")); err != nil || len(made) > 0 {
+		t.Errorf("kept: %v %v", made, err)
+	}
+}
+
 var variable = regexp.MustCompile(`\$\$|\$\{(\w+)(:-|:\?)([^}]*)\}`)
 
 // interpolate does what compose does with variables, of which the operator gave these.

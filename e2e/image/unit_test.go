@@ -38,6 +38,18 @@ func TestTheUnitIsConfined(t *testing.T) {
 	}
 }
 
+// Records go to the journal by default, which throws away what comes too fast: whoever
+// asks often enough without a bearer would have those of others' tokens go with his own.
+func TestTheJournalKeepsAllRecords(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(deploy, "tokensvc.service"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(strings.Split(string(text), "\n"), "LogRateLimitIntervalSec=0") {
+		t.Error("the journal may leave records out")
+	}
+}
+
 // callsOfTheUnit are the calls that the unit's filter leaves: those of groups, less
 // those of others. Of a group, systemd says what is in it.
 func callsOfTheUnit(t *testing.T) []string {
