@@ -76,6 +76,23 @@ lint: ## gofmt, go vet, golangci-lint
 	go vet ./...
 	$(GOLANGCI) run
 
+# What the packages' own tests execute of internal/. The servers that only tests use
+# are not counted, and neither is what the end-to-end tests execute.
+COVERED := grep -vE 'internal/([a-z/]*test|testserver)/'
+.PHONY: cover
+cover: need ## how much of internal/ its tests execute; fails below 85 %
+	@mkdir -p bin
+	go test -count=1 -timeout=14m -coverprofile=bin/cover.all ./internal/...
+	@$(COVERED) bin/cover.all >bin/cover.out
+	@go tool cover -func=bin/cover.out | awk '{ print > "bin/cover.txt"; all = $$NF } END { print "statements of internal/ that are executed: " all; exit all + 0 < 85 }'
+
+# It takes an hour: every mutant is compiled and tested.
+.PHONY: mutate
+mutate: ## change internal/authz and internal/handler in small ways, and see whether a test notices
+	for package in authz handler; do \
+		go tool -modfile=tools/mutate.mod gremlins unleash --timeout-coefficient 10 -E 'oidctest|contracttest' $(ARGS) ./internal/$$package; \
+	done
+
 # The database of what is known to be vulnerable is asked for over the network, or
 # read from a folder: GOVULNDB=file:///path/to/it
 .PHONY: vuln
