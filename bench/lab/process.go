@@ -58,18 +58,21 @@ func (l *Lab) start(ctx context.Context, c command) (*Process, error) {
 // launch runs a command. stdout is where its output goes, the file if nil.
 func (l *Lab) launch(ctx context.Context, c command, stdout io.Writer) (*Process, error) {
 	p := &Process{Name: c.name, log: l.Path(c.name + ".log"), ended: make(chan struct{})}
-	log, err := os.Create(p.log)
-	if err != nil {
+	log, err1 := os.Create(p.log)
+	records, err2 := os.Create(l.Path(c.name + ".out"))
+	if err := errors.Join(err1, err2); err != nil {
 		return nil, err
 	}
 	defer log.Close()
+	defer records.Close()
 	// It is stopped, not killed, so that what it has to say can be read.
 	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), c.path, c.args...) //nolint:gosec // ours
-	p.cmd.Dir, p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = c.dir, append([]string{}, c.env...), log, log
+	p.cmd.Dir, p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = c.dir, append([]string{}, c.env...), records, log
 	if stdout != nil {
 		p.cmd.Stdout = stdout
 	}
 	p.cmd.SysProcAttr = diesWithUs()
+	var err error
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}

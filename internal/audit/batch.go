@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -25,6 +26,9 @@ const (
 )
 
 var entries = sync.Pool{New: func() any { return &entry{tail: make([]byte, 0, usualLine)} }}
+
+// mostYields is how often others may run before a write.
+const mostYields = 8
 
 // usualLine is room for nearly every line. A longer one's room is not kept.
 const usualLine = 1 << 10
@@ -70,6 +74,7 @@ func (t *Trail) put(e *entry) fate {
 	t.next.entries = append(t.next.entries, e)
 	if !t.leading {
 		t.leading = true
+		t.gather()
 		t.lead()
 		return e.fate
 	}
@@ -80,9 +85,25 @@ func (t *Trail) put(e *entry) fate {
 	t.mu.Unlock()
 	if _, mine := <-turn; mine {
 		t.mu.Lock()
+		t.gather()
 		t.lead()
 	}
 	return e.fate
+}
+
+// gather lets others run for as long as some of them come to have something written
+// too: a write costs more than all that a goroutine does to wait for one. Whoever is
+// alone waits for nobody. It wants the lock, and lets go of it meanwhile.
+func (t *Trail) gather() {
+	for range mostYields {
+		before := len(t.next.entries)
+		t.mu.Unlock()
+		runtime.Gosched()
+		t.mu.Lock()
+		if len(t.next.entries) == before {
+			return
+		}
+	}
 }
 
 // lead writes what waits and what has come together. It takes the lock, and gives it
