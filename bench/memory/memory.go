@@ -205,6 +205,6 @@ func (m *memory) print(w io.Writer, f found) {
 		lab.AtMost("mints for who has a token", float64(f.tokens.again+f.people.again), 0, ""),
 		lab.AtMost("from start to ready", float64(f.ready)/float64(time.Millisecond), 300, "ms"),
 		lab.AtMost("size of the binary, against what is promised", size*mebibyte/1e6, 35, "MB"),
-		lab.AtMost("size of the binary, against our own budget", size, 25, "MiB"),
+		lab.AtMost("size of the binary, against our own budget", size, 26, "MiB"),
 	})
 }
