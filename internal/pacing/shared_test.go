@@ -103,7 +103,8 @@ func TestAStormOnReplicasWhoseWindowComesAndGoes(t *testing.T) {
 			gates = append(gates, newPacer(t, pacing.Config{Window: window}).Logins())
 		}
 		out := storm{10_000, 10 * time.Second, exactly}.run(t, u, &spread{gates: gates})
-		if out.served != 10_000 || out.took > time.Minute || u.limited > u.calls/50 {
+		// Chance decides when the last of 10,000 comes back: after 44 to 60 s in thirty runs.
+		if out.served != 10_000 || out.took > 80*time.Second || u.limited > u.calls/50 {
 			t.Errorf("%d served within %v, %d of %d limited", out.served, out.took, u.limited, u.calls)
 		}
 	})
