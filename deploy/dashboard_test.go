@@ -181,6 +181,10 @@ func known(t *testing.T) map[string][]string {
 			all[m[1]+"_count"], all[m[1]+"_sum"] = labels, labels
 		}
 	}
+	probed := regexp.MustCompile("(?m)^\\| `(tokensvc_probe_[a-z_]+)(?:\\{([a-z]+)\\})?` \\|") // a table of its own: another process has these
+	for _, m := range probed.FindAllStringSubmatch(readDoc(t, "operations.md"), -1) {
+		all[m[1]] = bareName.FindAllString(m[2], -1)
+	}
 	for _, r := range rules(t, "prometheus/rules.yaml") {
 		all[r.Record] = nil
 	}
