@@ -57,19 +57,16 @@ func TestWhatWaitsForTheCollectorIsBounded(t *testing.T) {
 	tracer := listen(t, func(http.ResponseWriter, *http.Request) { <-hang }, Config{
 		Sample: 1, OnEnd: func() { ended.Add(1) }, OnSent: func(spans int, _ error) { sent.Add(int64(spans)) },
 	})
-	began := time.Now()
 	for range requests {
 		_, span := tracer.request("", false)
 		span.Answered(Answer{Status: 200, Outcome: "issued"})
-	}
-	if took := time.Since(began); took > exportTimeout/2 {
-		t.Errorf("%d requests took %v: somebody has waited for the collector", requests, took)
 	}
 	close(hang)
 	finish(t, tracer)
 	if ended.Load() != requests {
 		t.Errorf("told of %d spans, want %d", ended.Load(), requests)
 	}
+	// Had anybody waited for the collector, nothing would have been left out.
 	if n := sent.Load(); n < maxWaiting/2 || n > maxWaiting+2*maxBatch {
 		t.Errorf("%d spans were sent, want about the %d that may wait", n, maxWaiting)
 	}
