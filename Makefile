@@ -86,7 +86,7 @@ cover: need ## how much of internal/ its tests execute; fails below 85 %
 	@$(COVERED) bin/cover.all >bin/cover.out
 	@go tool cover -func=bin/cover.out | awk '{ print > "bin/cover.txt"; all = $$NF } END { print "statements of internal/ that are executed: " all; exit all + 0 < 85 }'
 
-# It takes an hour: every mutant is compiled and tested.
+# It takes hours: every mutant is compiled and tested.
 .PHONY: mutate
 mutate: ## change internal/authz and internal/handler in small ways, and see whether a test notices
 	for package in authz handler; do \
