@@ -47,12 +47,14 @@ func (p *Pacer) opens(at time.Duration, background bool) time.Duration {
 }
 
 // shareOf is how many calls may be counted in a window at most when one is made
-// here; 0 while no limit is known. It is our part while the window that replicas count
-// in is away for a moment: each would use all of the limit else.
+// here; 0 while no limit is known. While the window that replicas count in is away for a
+// moment it is three quarters of our part: each would use all of the limit else, parts
+// are as large as they last were and not all large at once, and 429s cost more than is
+// left unused.
 func (p *Pacer) shareOf(at time.Duration, background bool) int {
 	share := p.shareOfAll(at, background)
 	if p.alone && p.crowdedAt > 0 && at < p.crowdedAt+remembered {
-		return min(share, p.part)
+		return min(share, max(1, p.part*3/4))
 	}
 	return share
 }
@@ -179,10 +181,11 @@ func (p *Pacer) ahead(w *waiter) int {
 }
 
 // expected is how many of those who were told to come back go before a newcomer.
-// With replicas some of them come to another one, and are newcomers there.
+// With replicas most of them come to another one, and are newcomers there: who is
+// told too late a turn has lost his time, and room goes unused meanwhile.
 func (p *Pacer) expected() int {
 	if p.shared != nil {
-		return p.promises.owed * 3 / 4
+		return p.promises.owed * 2 / 3
 	}
 	return p.promises.owed
 }
