@@ -350,6 +350,19 @@ func TestOnePersonDoesNotTakeEverybodysRoom(t *testing.T) {
 	})
 }
 
+func TestACrowdIsAsManyAsItMayBe(t *testing.T) {
+	c := crowd{limit: 2}
+	for n, want := range []bool{true, true, false, false} {
+		if got := c.enter(); got != want {
+			t.Errorf("number %d is let in: %v", n+1, got)
+		}
+	}
+	c.leave()
+	if !c.enter() {
+		t.Error("nobody may come for the one who has left")
+	}
+}
+
 // FuzzIntrospection holds any answer to what an answer may bring about.
 func FuzzIntrospection(f *testing.F) {
 	f.Add([]byte(activeAnswer))

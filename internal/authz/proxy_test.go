@@ -118,12 +118,16 @@ func TestWhatAProxySaysBecomesClaims(t *testing.T) {
 	}
 }
 
+func secretOf(length int) func() secret.Text {
+	return func() secret.Text { return secret.New(strings.Repeat("s", length)) }
+}
+
 func TestAProxyIsRefusedUnlessItCanBeTrusted(t *testing.T) {
 	for name, change := range map[string]func(*authz.Issuer){
 		"no network":                      func(i *authz.Issuer) { i.Proxy.Networks = nil },
 		"neither secret nor names":        func(i *authz.Issuer) { i.Proxy.Secret = nil },
 		"both secret and names":           func(i *authz.Issuer) { i.Proxy.ClientNames = []string{"proxy.internal"} },
-		"a short secret":                  func(i *authz.Issuer) { i.Proxy.Secret = func() secret.Text { return secret.New("short") } },
+		"a short secret":                  func(i *authz.Issuer) { i.Proxy.Secret = secretOf(authz.MinProxySecret - 1) },
 		"a header with a meaning":         func(i *authz.Issuer) { i.Proxy.Headers = map[string]string{"email": "Authorization"} },
 		"a header with an underscore":     func(i *authz.Issuer) { i.Proxy.Headers = map[string]string{"email": "X_Email"} },
 		"a header for two claims":         func(i *authz.Issuer) { i.Proxy.Headers = map[string]string{"email": "X-A", "sub": "x-a"} },
@@ -144,6 +148,11 @@ func TestAProxyIsRefusedUnlessItCanBeTrusted(t *testing.T) {
 		} else if strings.Contains(err.Error(), proxySecret) {
 			t.Errorf("%s: the error shows the secret", name)
 		}
+	}
+	shortest := trustedProxy()
+	shortest.Proxy.Secret = secretOf(authz.MinProxySecret)
+	if _, err := authz.New(authz.Config{Issuers: []authz.Issuer{shortest}}); err != nil {
+		t.Errorf("a secret of %d bytes: %v", authz.MinProxySecret, err)
 	}
 	behind := authz.Issuer{Name: "iap", URL: "https://login.example.com", Audiences: []string{audience}, Source: source(t, "header:X-Forwarded-Groups")}
 	if _, err := authz.New(authz.Config{Issuers: []authz.Issuer{trustedProxy(), behind}}); err == nil {
