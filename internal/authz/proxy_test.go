@@ -54,6 +54,7 @@ func TestWhoseWordIsTaken(t *testing.T) {
 	p.deny("proxy", "two secrets", fromProxy(known, proxySecret))
 	p.deny("proxy", "an address that is none", from("", fromProxy()))
 	p.deny("proxy", "two people", fromProxy(email, "bob@example.com"))
+	p.deny("proxy", "nobody and somebody", sent(known, proxySecret, email, "", email, "bob@example.com"))
 	p.deny("proxy", "two of what is not the user", fromProxy(user, "a", user, "b"))
 	p.deny("proxy", "a look-alike", fromProxy("X_Forwarded_Email", "bob@example.com"))
 	p.deny("proxy", "a look-alike in lower case", fromProxy("x_forwarded-email", "bob@example.com"))
@@ -115,6 +116,13 @@ func TestWhatAProxySaysBecomesClaims(t *testing.T) {
 	groups, _ := who.Claims["groups"].([]any)
 	if who.User != "sso:alice" || who.Subject != "alice" || !slices.Equal(groups, []any{"agents", "leads"}) {
 		t.Errorf("got %+v", who)
+	}
+	who, err = v.Verify(context.Background(), sent("X-Proxy-Secret", proxySecret, "X-Pomerium-Claim-Sub", "alice", "X-Pomerium-Claim-Groups", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if groups, there := who.Claims["groups"]; there {
+		t.Errorf("a claim that was left empty is %v", groups)
 	}
 }
 
