@@ -245,6 +245,7 @@ func TestRulesWithNumbers(t *testing.T) {
 	p.allow("between", `{"n":2}`, between)
 	p.deny("below", `{"n":0}`, between)
 	p.deny("above", `{"n":4}`, between)
+	p.allow("exactly", `{"n":3}`, authz.Requirement{Claim: "n", AtLeast: &most, AtMost: &most})
 	for name, claims := range map[string]string{
 		"no claim": `{}`, "null": `{"n":null}`, "text": `{"n":"2"}`, "boolean": `{"n":true}`,
 		"list": `{"n":[2]}`, "object": `{"n":{"n":2}}`, "an empty text": `{"n":""}`,
