@@ -92,6 +92,7 @@ mutate: ## change internal/authz and internal/handler in small ways, and see whe
 	for package in authz handler; do \
 		go tool -modfile=tools/mutate.mod gremlins unleash --timeout-coefficient 10 -E 'oidctest|contracttest' $(ARGS) ./internal/$$package; \
 	done
+	go run ./tools/mutatecases ./internal/authz ./internal/handler
 
 # The database of what is known to be vulnerable is asked for over the network, or
 # read from a folder: GOVULNDB=file:///path/to/it

@@ -61,15 +61,16 @@ var mayImport = map[string][]string{
 	"e2e":             {},
 	"e2e/process":     {},
 
-	"e2e/manual":      {},
-	"e2e/audit":       {},
-	"e2e/phone":       {},
-	"e2e/image":       {},
-	"e2e/reliability": {},
-	"e2e/rolling":     {},
-	"tools/gotest":    {},
-	"web":             {},
-	".":               {},
+	"e2e/manual":        {},
+	"e2e/audit":         {},
+	"e2e/phone":         {},
+	"e2e/image":         {},
+	"e2e/reliability":   {},
+	"e2e/rolling":       {},
+	"tools/gotest":      {},
+	"tools/mutatecases": {},
+	"web":               {},
+	".":                 {},
 }
 
 func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {

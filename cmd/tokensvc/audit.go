@@ -6,13 +6,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
-	"syscall"
 
 	"github.com/tokensvc/tokensvc/internal/audit"
-	"github.com/tokensvc/tokensvc/internal/handler"
 )
 
 // auditCommand is `tokensvc audit`, of which there is one sub-command.
@@ -107,54 +103,4 @@ func sayRun(w io.Writer, r *audit.Run) {
 		}
 		say(w, "    missing: %d to %d\n", g.First, g.Last)
 	}
-}
-
-// check looks whether there can be records, and makes none.
-func (a AuditConfig) check() checked {
-	const part = "audit"
-	if a.File == standardOutput {
-		return inOrder(part, "to standard output")
-	}
-	f, err := os.OpenFile(a.File, os.O_WRONLY|os.O_APPEND|syscall.O_NONBLOCK, 0) // as the service does
-	switch {
-	case err == nil:
-		_ = f.Close() // nothing was written
-		return inOrder(part, "to "+a.File)
-	case errors.Is(err, os.ErrNotExist):
-		if info, failed := os.Stat(filepath.Dir(a.File)); failed == nil && info.IsDir() {
-			return inOrder(part, "to "+a.File+", which is made at the start")
-		}
-	}
-	return amiss(part, cause(err).Error(), "let the service write the file of audit.file, and its folder, where it makes a new one")
-}
-
-// cause is what the system says of a file, without its path.
-func cause(err error) error {
-	if of, ok := errors.AsType[*fs.PathError](err); ok {
-		return of.Err
-	}
-	return err
-}
-
-// commandOutcome is the word for what became of a change by a command.
-func commandOutcome(err error) string {
-	_, misused := errors.AsType[usageError](err)
-	switch {
-	case misused:
-		return string(handler.BadRequest)
-	case errors.Is(err, errNoUser):
-		return string(handler.NotFound)
-	case errors.Is(err, errSaid): // of some lines, and the others were taken
-		err = nil
-	}
-	return outcomeWord(err)
-}
-
-// runRecorded runs a sub-command of users, with a record if it changes something.
-func (c usersCommand) runRecorded(ctx context.Context, u *usersRun, records AuditConfig) error {
-	r := audit.Record{Action: "users " + c.name, Device: u.device}
-	if books, ok := u.books.(*storeBooks); ok && c.name != "import" && len(u.args) > 0 {
-		r.Target, _ = books.key(u.args[0]) // what is no user's is refused
-	}
-	return records.recorded(c.changes && !u.dryRun, r, func() error { return c.run(ctx, u) })
 }

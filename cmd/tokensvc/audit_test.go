@@ -99,7 +99,7 @@ func TestCommandsRecordWhatTheyChange(t *testing.T) {
 	}
 	want := []string{
 		"users import : answered", "users add main:alice : answered", "users disable main:alice : answered",
-		"users enable main:alice : answered", "users remove main:alice mobile: internal",
+		"users enable main:alice : answered", "users remove main:alice mobile: not_found",
 		"users remove main:alice : answered", "users disable main:nobody : not_found", "reconcile : answered",
 	}
 	if diff := cmp.Diff(want, changes(t, path)); diff != "" {

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"cmp"
-	"errors"
 	"fmt"
 	"io"
 
@@ -59,31 +57,4 @@ func (s *service) closeTrail() {
 	if err := s.trail.Close(); err != nil {
 		s.log.Error().Err(err).Msg("records of decisions")
 	}
-}
-
-// recorded has a command that is to change something do it between the records of that,
-// if there is a file for them. In standard output are a command's answers: what it has
-// changed is then in the directory's events alone.
-func (a AuditConfig) recorded(changes bool, r audit.Record, do func() error) (err error) {
-	if !changes || a.File == "" || a.File == standardOutput {
-		return do()
-	}
-	trail, err := a.open(nil, nil)
-	if err == nil {
-		err = trail.Begin()
-	}
-	switch {
-	case err != nil && a.OnFailure != onFailureVend:
-		return fmt.Errorf("audit.file: %w: nothing is changed that cannot be recorded", err)
-	case trail == nil:
-		return errors.Join(do(), fmt.Errorf("audit.file: %w: this was not recorded", err))
-	}
-	r.What, r.Actor, r.Outcome = audit.Admin, actor(), cmp.Or(r.Outcome, "internal") // what a panic leaves
-	defer func() {
-		trail.Note(r)
-		err = errors.Join(err, trail.Close())
-	}()
-	err = do()
-	r.Outcome = commandOutcome(err)
-	return err
 }

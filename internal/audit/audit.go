@@ -19,6 +19,10 @@ const (
 	// is, and how much, is written down as soon as something can be.
 	MaxWaiting      = 4096
 	maxWaitingBytes = 16 << 20
+	// ForChanges is how many of the places are for changes alone: these are made though
+	// they cannot be recorded, and strangers can have any number of tokens refused.
+	ForChanges      = 512
+	forChangesBytes = 2 << 20
 
 	// tendEvery is how often what waits is tried again, and the file looked for that may
 	// have been put in the place of ours.
@@ -138,7 +142,7 @@ func (t *Trail) Note(r Record) { _ = t.record(r, false) }
 func (t *Trail) record(r Record, grant bool) error {
 	e := newEntry()
 	r.At = t.now()
-	e.tail, e.grant = r.appendTo(e.tail), grant
+	e.tail, e.grant, e.change = r.appendTo(e.tail), grant, r.What == Admin
 	if t.put(e) != kept {
 		return ErrUnavailable // and the entry may be somebody else's now
 	}
@@ -146,10 +150,14 @@ func (t *Trail) record(r Record, grant bool) error {
 	return nil
 }
 
-// Close writes that the run is over, and what waits. The error says how many records
-// remain unwritten, if any do.
-func (t *Trail) Close() error {
-	t.patiently(func() { t.Note(Record{What: Stopped}) })
+// Close writes the last records, that the run is over, and what waits. The error says how
+// many records remain unwritten, if any do.
+func (t *Trail) Close(last ...Record) error {
+	t.patiently(func() {
+		for _, r := range append(last, Record{What: Stopped}) {
+			t.Note(r)
+		}
+	})
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closed = true

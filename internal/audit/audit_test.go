@@ -271,24 +271,49 @@ func TestTheNextRecordIsEnough(t *testing.T) {
 }
 
 func TestWhatIsLostIsTold(t *testing.T) {
-	const more = 7
+	const more, most = 7, audit.MaxWaiting - audit.ForChanges
 	out := &sink{fails: errFull}
 	trail := open(t, audit.Config{Out: out})
-	for i := range audit.MaxWaiting + more {
+	for i := range most + more {
 		trail.Note(audit.Record{RequestID: fmt.Sprintf("r%d.", i)})
 	}
-	if s := trail.State(); s.Lost != more || s.Waiting != audit.MaxWaiting {
+	if s := trail.State(); s.Lost != more || s.Waiting != most {
 		t.Errorf("%+v, want %d lost", s, more)
 	}
 	out.fail(nil, 0)
 	trail.Note(audit.Record{RequestID: "after"})
-	r := wantRun(t, reading(t, out.String()), audit.MaxWaiting+2)
+	r := wantRun(t, reading(t, out.String()), most+2)
 	if r.Lost != more {
 		t.Errorf("the records say that %d were lost, want %d", r.Lost, more)
 	}
 	trail.Note(audit.Record{})
-	if r := wantRun(t, reading(t, out.String()), audit.MaxWaiting+3); r.Lost != more {
+	if r := wantRun(t, reading(t, out.String()), most+3); r.Lost != more {
 		t.Errorf("it is told twice: %d", r.Lost)
+	}
+}
+
+// However many tokens are refused meanwhile: who took somebody's access away is not lost.
+func TestThereIsRoomForChanges(t *testing.T) {
+	out := &sink{fails: errFull}
+	trail := open(t, audit.Config{Out: out})
+	for range audit.MaxWaiting {
+		trail.Note(audit.Record{What: audit.Token, Outcome: "bearer_invalid"})
+	}
+	for i := range audit.ForChanges {
+		trail.Note(audit.Record{What: audit.Admin, RequestID: fmt.Sprintf("r%d.", i)})
+	}
+	if s := trail.State(); s.Lost != audit.ForChanges || s.Waiting != audit.MaxWaiting {
+		t.Errorf("%+v, want %d refusals lost and nothing else", s, audit.ForChanges)
+	}
+	trail.Note(audit.Record{What: audit.Admin})
+	if s := trail.State(); s.Lost != audit.ForChanges+1 || s.Waiting != audit.MaxWaiting {
+		t.Errorf("%+v, want room for no more than %d", s, audit.MaxWaiting)
+	}
+	out.fail(nil, 0)
+	trail.Note(audit.Record{})
+	wantRun(t, reading(t, out.String()), audit.MaxWaiting+2)
+	if text := out.String(); strings.Count(text, `"what":"admin"`) != audit.ForChanges {
+		t.Errorf("%d changes are recorded, want %d", strings.Count(text, `"what":"admin"`), audit.ForChanges)
 	}
 }
 
@@ -380,7 +405,7 @@ func TestTheLastWriteMayBeTheOneThatIsStuck(t *testing.T) {
 		trail := open(t, audit.Config{Out: out})
 		out.block(gate)
 		ended := make(chan error, 1)
-		go func() { ended <- trail.Close() }()
+		go func() { ended <- trail.Close(audit.Record{What: audit.Admin}) }()
 		<-time.After(5 * time.Second)
 		select {
 		case err := <-ended:

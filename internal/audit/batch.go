@@ -10,9 +10,10 @@ import (
 
 // entry is a record on its way to the sink.
 type entry struct {
-	tail  []byte // the line but for its beginning
-	grant bool   // somebody waits for it, to grant something
-	fate  fate   // is set before whoever waits is woken
+	tail   []byte // the line but for its beginning
+	grant  bool   // somebody waits for it, to grant something
+	change bool   // it is of a change, for which there is room of its own
+	fate   fate   // is set before whoever waits is woken
 }
 
 // fate is what has become of an entry. Only one that is kept still belongs to who put it.
@@ -194,7 +195,11 @@ func (t *Trail) fail(e *entry) {
 
 // setAside has an entry wait, if there is room.
 func (t *Trail) setAside(e *entry) {
-	if t.closed || len(t.waiting) >= MaxWaiting || t.bytes+len(e.tail) > maxWaitingBytes {
+	most, mostBytes := MaxWaiting, maxWaitingBytes
+	if !e.change {
+		most, mostBytes = most-ForChanges, mostBytes-forChangesBytes
+	}
+	if t.closed || len(t.waiting) >= most || t.bytes+len(e.tail) > mostBytes {
 		t.lost++
 		t.untold++
 		return
