@@ -134,13 +134,13 @@ func http2Bounds() *http.HTTP2Config {
 }
 
 // lastInChunks has an HTTP/1 connection end with the answer to a request whose body comes
-// in chunks. Where a Content-Length says otherwise, net/http goes by the chunks and shows
-// the length to nobody. A proxy that goes by the length takes for a body what would be the
-// next request here, and then gives somebody the answer to somebody else's (RFC 9112
-// section 6.1).
+// in chunks, or may. Where a Content-Length says otherwise, net/http goes by the chunks and
+// shows the length to nobody, and in HTTP/1.0 the other way round. A proxy that goes by what
+// is not gone by here takes for a body what would be the next request, and then gives
+// somebody the answer to somebody else's (RFC 9112 section 6.1).
 func lastInChunks(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if len(r.TransferEncoding) > 0 {
+		if len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1) {
 			w.Header().Set("Connection", "close")
 		}
 		next.ServeHTTP(w, r)
