@@ -45,7 +45,7 @@ func floods(w *world) map[string]flood {
 		"SETTINGS, and nothing is read":  {frames: 50_000, send: settings, deaf: true},
 		"PING":                           {frames: 50_000, send: ping},
 		"PING, and nothing is read":      {frames: 5_000_000, send: ping, deaf: true, ends: true},
-		"PRIORITY":                       {frames: 50_000, send: func(p *peer, n int) error { return p.WritePriority(uint32(2*n+1), http2.PriorityParam{Weight: 3}) }}, //nolint:gosec // below 100,001
+		"PRIORITY":                       {frames: 50_000, send: func(p *peer, n int) error { return p.WritePriority(uint32(2*n+1), http2.PriorityParam{Weight: 3}) }},
 		"WINDOW_UPDATE":                  {frames: 50_000, send: func(p *peer, _ int) error { return p.WriteWindowUpdate(0, 1) }},
 		"frames of a kind there is not":  {frames: 50_000, send: func(p *peer, _ int) error { return p.WriteRawFrame(0xfa, 0, 0, nil) }},
 		"windows that overflow":          {frames: 50_000, send: func(p *peer, _ int) error { return p.WriteWindowUpdate(0, 1<<31-1) }, ends: true},
@@ -89,7 +89,7 @@ func empty(header []string) func(*peer, int) error {
 }
 
 func settings(p *peer, n int) error {
-	return p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: uint32(n)}) //nolint:gosec // below 50,000
+	return p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: uint32(n)})
 }
 
 func ping(p *peer, _ int) error { return p.WritePing(false, [8]byte{}) }
@@ -162,7 +162,7 @@ func (w *world) withstand(t *testing.T, f flood) {
 // wants her to have been given her token every time, and soon.
 func (w *world) meanwhile(t *testing.T) (want func()) {
 	t.Helper()
-	const soon = 2 * time.Second
+	const soon = 5 * time.Second
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	var logins, failed int
 	var failure error

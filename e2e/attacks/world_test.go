@@ -33,7 +33,7 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
-	process.Main(0, func(dir string) (code int, err error) {
+	process.Main(64, func(dir string) (code int, err error) {
 		if binary, err = process.Build(dir); err != nil {
 			return 0, err
 		}
