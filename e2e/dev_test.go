@@ -208,7 +208,8 @@ func (d *devRun) interrupt(t *testing.T) {
 func TestDevKeepsToItself(t *testing.T) {
 	const key = "KEY0190A5E66F4B7C3E8D2A_marked"
 	busy := listening(t)
-	flagged := func(name, address string) []string { return append(append([]string{}, anywhere...), name, address) }
+	another, free := listening(t), freeAddress(t)
+	flagged := func(more ...string) []string { return append(append([]string{}, anywhere...), more...) }
 
 	for _, row := range []struct {
 		what   string
@@ -236,6 +237,8 @@ func TestDevKeepsToItself(t *testing.T) {
 		{"a port that is taken, for health", nil, flagged("-ops-listen", busy), 1, []string{busy + " is taken (health and metrics): choose another with -ops-listen 127.0.0.1:0\n"}},
 		{"a port that is taken, for the issuer", nil, flagged("-issuer-listen", busy), 1, []string{busy + " is taken (the issuer): choose another with -issuer-listen 127.0.0.1:0\n"}},
 		{"a port that is taken, for the emulator", nil, flagged("-telnyx-listen", busy), 1, []string{busy + " is taken (Telnyx emulator): choose another with -telnyx-listen 127.0.0.1:0\n"}},
+		{"ports that are taken", nil, flagged("-ops-listen", busy, "-telnyx-listen", another), 1, []string{busy + " is taken (health and metrics): choose another with -ops-listen 127.0.0.1:0\n" + another + " is taken (Telnyx emulator): choose another with -telnyx-listen 127.0.0.1:0\n"}},
+		{"one port for two", nil, flagged("-listen", free, "-issuer-listen", free), 1, []string{free + " is taken (the issuer): choose another with -issuer-listen 127.0.0.1:0\n"}},
 	} {
 		t.Run(row.what, func(t *testing.T) {
 			got := runBinary(t, row.env, row.args...)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 )
 
@@ -93,6 +94,35 @@ func TestTheSharesOfTheOpenFilesAddUp(t *testing.T) {
 		d := cfg.descriptors(uint64(limit))
 		if all := 2*d.callers + d.operators + d.telnyx + backgroundConnections + 16 + 1 + reserved; all > limit {
 			t.Errorf("of %d, %d are shared out: %+v", limit, all, d)
+		}
+	}
+}
+
+// The bound that is told is the one in force: a process that may open few files has
+// fewer connections to Telnyx.
+func TestTheMetricOfTheConnectionsIsWhatIsInForce(t *testing.T) {
+	for _, row := range []struct {
+		files uint64
+		want  float64
+	}{{math.MaxUint64, 272}, {128, 48}} {
+		registry := prometheus.NewRegistry()
+		s := &service{cfg: mustLoad(t, "", enough...), observer: newObserver(zerolog.Nop(), registry)}
+		s.files = s.cfg.descriptors(row.files)
+		if err := s.openTelnyx(registry); err != nil {
+			t.Fatal(err)
+		}
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := -1.0
+		for _, f := range families {
+			if f.GetName() == "tokensvc_telnyx_connections_max" {
+				got = f.GetMetric()[0].GetGauge().GetValue()
+			}
+		}
+		if got != row.want {
+			t.Errorf("with %d files there may be %v connections, want %v", row.files, got, row.want)
 		}
 	}
 }

@@ -98,19 +98,38 @@ func loopback(address string) (string, bool) {
 	return address, err == nil && at.Addr().IsLoopback()
 }
 
-// clash says why a part cannot listen, and what to do.
-func (d *devFlags) clash(flag string, why error) error {
+// clashes says of every part that cannot listen why. Each is listened on until all
+// have been tried, so that two that are to be at one address are found too.
+func (d *devFlags) clashes(ctx context.Context) error {
+	var all []error
 	for _, p := range d.parts() {
-		if p.flag != flag {
+		open, err := listenOn(ctx, *p.address)
+		if err != nil {
+			all = append(all, p.clash(err))
 			continue
 		}
-		state := "cannot be listened on"
-		if errors.Is(why, errTaken) {
-			state = "is taken"
+		defer open.Close() // nobody has been let in
+	}
+	return errors.Join(all...)
+}
+
+// clash says why a part cannot listen though it could a moment ago.
+func (d *devFlags) clash(flag string, why error) error {
+	for _, p := range d.parts() {
+		if p.flag == flag {
+			return p.clash(why)
 		}
-		return fmt.Errorf("%s %s (%s): choose another with -%s 127.0.0.1:0", *p.address, state, p.what, p.flag)
 	}
 	return why
+}
+
+// clash says why it cannot listen, and what to do.
+func (p devPart) clash(why error) error {
+	state := "cannot be listened on"
+	if errors.Is(why, errTaken) {
+		state = "is taken"
+	}
+	return fmt.Errorf("%s %s (%s): choose another with -%s 127.0.0.1:0", *p.address, state, p.what, p.flag)
 }
 
 // dev is `tokensvc dev`: the real service between an emulated Telnyx and an

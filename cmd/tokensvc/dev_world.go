@@ -36,6 +36,9 @@ type world struct {
 }
 
 func startWorld(ctx context.Context, d devFlags) (*world, error) {
+	if err := d.clashes(ctx); err != nil {
+		return nil, err
+	}
 	w := &world{flags: d}
 	if err := w.start(ctx); err != nil {
 		w.close()

@@ -53,6 +53,7 @@ func registeredMetrics() map[string][]string {
 	newTLSObserver(registry)
 	newSharedObserver(zerolog.Nop(), registry)
 	measurePace(registry, func() pacing.State { return pacing.State{} })
+	measureConnections(registry, 0)
 	registry.MustRegister(newKeyCollector(func() telnyx.State { return telnyx.State{} }))
 	registry.MustRegister(newKeptCollector(measured{}))
 	registry.MustRegister(newAuditCollector(func() audit.State { return audit.State{} }))

@@ -76,3 +76,12 @@ func measurePace(registry prometheus.Registerer, state func() pacing.State) {
 		}))
 	}
 }
+
+// measureConnections has a metric of how many connections to Telnyx there may be,
+// which is settled when the service starts.
+func measureConnections(registry prometheus.Registerer, most int) {
+	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "tokensvc_telnyx_connections_max",
+		Help: "Connections to Telnyx that there may be, for logins and in the background together.",
+	}, func() float64 { return float64(most) }))
+}

@@ -67,6 +67,7 @@ func (s *service) openTelnyx(registry prometheus.Registerer) error {
 		return err
 	}
 	measurePace(registry, s.pacer.State)
+	measureConnections(registry, s.files.telnyx+backgroundConnections)
 	waitedFor := s.cfg.telnyx(s.keys.Texts)
 	waitedFor.Gate, waitedFor.MaxConnections, waitedFor.OnKeys = observedGate{s.pacer.Logins(), s.observer}, s.files.telnyx, s.observer.keysAre
 	if s.tracer != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 
 	"github.com/tokensvc/tokensvc/internal/directory"
 	"github.com/tokensvc/tokensvc/internal/directory/store"
@@ -65,7 +66,7 @@ func (u *usersRun) show(user handler.UserAnswer) error {
 func declareAdd(u *usersRun, flags *flag.FlagSet) {
 	flags.Func("name", "the user's `name`, for people to read", func(s string) error { u.name = &s; return nil })
 	flags.StringVar(&u.credential, "credential", "", "`UUID` of a telephony credential that is at Telnyx already")
-	flags.StringVar(&u.device, "device", "", "the `label` of the device that it is for (default "+string(directory.DefaultDevice)+")")
+	flags.StringVar(&u.device, "device", "", "the `label` of the device that it is for; without one, the device "+strconv.Quote(string(directory.DefaultDevice)))
 }
 
 func addUser(ctx context.Context, u *usersRun) error {

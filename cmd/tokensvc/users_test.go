@@ -328,6 +328,7 @@ func TestUsersCommandLines(t *testing.T) {
 		{"-h", exitOK, "tokensvc users COMMAND"},
 		{"lst", exitUsage, "there is no command of that name"},
 		{"list -h", exitOK, "usage: tokensvc users list"},
+		{"add -h", exitOK, "the device that it is for; without one, the device \"default\"\n"},
 		{"list", exitFailed, "there is no database yet"},
 		{"list alice", exitUsage, "usage: tokensvc users list"},
 		{"list -nonsense", exitUsage, "not defined: -nonsense"},

@@ -410,6 +410,34 @@ func TestWithTLS(t *testing.T) {
 	}
 }
 
+// TestPrometheusKnowsThePods: unless it is told otherwise, it scrapes nobody whose
+// certificate it does not know, by the name of the Service in front of the pods.
+func TestPrometheusKnowsThePods(t *testing.T) {
+	const withTLS = "config: {ops_tls: {cert_file: /run/secrets/tokensvc/tls.crt, key_file: /run/secrets/tokensvc/tls.key}}"
+	for _, row := range []struct {
+		given string
+		want  monitoring.SafeTLSConfig
+	}{
+		{"{}", monitoring.SafeTLSConfig{ServerName: new("phones-tokensvc-ops.phones.svc")}},
+		{"{ca: {configMap: {name: authorities, key: ca.crt}}}", monitoring.SafeTLSConfig{
+			ServerName: new("phones-tokensvc-ops.phones.svc"),
+			CA: monitoring.SecretOrConfigMap{ConfigMap: &corev1.ConfigMapKeySelector{
+				LocalObjectReference: corev1.LocalObjectReference{Name: "authorities"}, Key: "ca.crt",
+			}},
+		}},
+		{"{serverName: phone.example.com}", monitoring.SafeTLSConfig{ServerName: new("phone.example.com")}},
+		{"{insecureSkipVerify: true, serverName: phone.example.com}", monitoring.SafeTLSConfig{
+			ServerName: new("phone.example.com"), InsecureSkipVerify: new(true),
+		}},
+	} {
+		r := rendered(t, "ci/full-values.yaml", withTLS, "serviceMonitor: {tlsConfig: "+row.given+"}")
+		e := only[*monitoring.ServiceMonitor](t, r, service).Spec.Endpoints[0]
+		if *e.Scheme != "https" || !reflect.DeepEqual(e.TLSConfig.SafeTLSConfig, row.want) {
+			t.Errorf("with tlsConfig %s, metrics are asked for with %+v", row.given, e.TLSConfig.SafeTLSConfig)
+		}
+	}
+}
+
 // TestNamesFit has the longest name that Helm allows a release.
 func TestNamesFit(t *testing.T) {
 	manifests, err := renderAs(t, strings.Repeat("a", 53), "ci/full-values.yaml")

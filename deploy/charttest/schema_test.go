@@ -176,6 +176,8 @@ func TestSchemaRefuses(t *testing.T) {
 		"a secret's file with a path":         {"secrets: {external: {files: {../telnyx: {key: tokensvc}}}}", "../telnyx"},
 		"a digest that is none":               {"image: {digest: latest}", "digest"},
 		"a priority for no port":              {"networkPolicy: {egressPorts: [0]}", "egressPorts"},
+		"a misspelt word about Prometheus":    {"serviceMonitor: {tlsConfig: {server_name: phone.example.com}}", "server_name"},
+		"an authority that is nowhere":        {"serviceMonitor: {tlsConfig: {ca: {secret: {name: phone-ops}}}}", "key"},
 	}
 	for _, name := range slices.Sorted(maps.Keys(rows)) {
 		row := rows[name]

@@ -228,6 +228,8 @@ func TestWhatIsTooMuchToDecode(t *testing.T) {
 		"too many values":                     {payloadBounds, "[" + strings.Repeat("1,", 5000) + "1]", false},
 		"too many empty objects":              {payloadBounds, "[" + strings.Repeat("{}", 5000) + "]", false},
 		"too many members":                    {payloadBounds, "{" + strings.Repeat(`"a":1,`, 600) + `"b":1}`, false},
+		"too many members that are texts":     {payloadBounds, "{" + strings.Repeat(`"a":"x",`, 600) + `"b":"x"}`, false},
+		"long numbers":                        {payloadBounds, "[" + strings.Repeat(`1234567890,`, 400) + `1]`, true},
 		"too many header members":             {headerBounds, "{" + strings.Repeat(`"a":1,`, 200) + `"b":1}`, false},
 		"a long header":                       {headerBounds, `{"alg":"` + strings.Repeat("a", 8<<10) + `"}`, false},
 		"what is no JSON, but short and flat": {payloadBounds, `}}}]]]"`, true},

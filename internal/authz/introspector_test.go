@@ -130,6 +130,45 @@ func TestWhatDoesNotOpenTheBreaker(t *testing.T) {
 	}
 }
 
+// The room for tokens that were good before is for those alone: not for one that has
+// ended since, but still for one of which the issuer says nothing.
+func TestWhoseTurnIsKept(t *testing.T) {
+	for name, row := range map[string]struct {
+		status int
+		body   string
+		kept   bool
+	}{
+		"active still":    {http.StatusOK, activeAnswer, true},
+		"no answer":       {http.StatusBadGateway, "", true},
+		"ended":           {http.StatusOK, `{"active":false}`, false},
+		"somebody else's": {http.StatusOK, `{"active":true,"iss":"x"}`, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			status, body := http.StatusOK, activeAnswer
+			s := newAsked(t, roundTrip(func(*http.Request) (*http.Response, error) { return answer(status, body) })).introspector
+			if _, err := s.introspect(t.Context(), "token"); err != nil {
+				t.Fatal(err)
+			}
+			status, body = row.status, row.body
+			_, _ = s.introspect(t.Context(), "token")
+			if kept := s.queueOf(digestOf("token")) == &s.ofKnown; kept != row.kept {
+				t.Errorf("%s: kept is %v", name, kept)
+			}
+		})
+	}
+}
+
+func TestHowLongAnAnswerMayBe(t *testing.T) {
+	for _, more := range []int{-1, 0, 1} {
+		body := strings.TrimSuffix(activeAnswer, "}") + `,"name":"`
+		body += strings.Repeat("x", maxAnswerBytes+more-len(body)-len(`"}`)) + `"}`
+		s := newAsked(t, roundTrip(func(*http.Request) (*http.Response, error) { return answer(http.StatusOK, body) })).introspector
+		if _, err := s.introspect(t.Context(), "token"); (err == nil) != (more <= 0) {
+			t.Errorf("%d bytes: %v", len(body), err)
+		}
+	}
+}
+
 func TestATokenOfAKindThatTheIssuerDoesNotKnowIsNotActive(t *testing.T) {
 	for body, want := range map[string]bool{
 		`{"error":"unsupported_token_type","error_description":"structured JWT Tokens cannot be introspected"}`: true,
@@ -348,6 +387,19 @@ func TestOnePersonDoesNotTakeEverybodysRoom(t *testing.T) {
 			t.Errorf("%d tokens are still waited for", len(s.waiting.callers))
 		}
 	})
+}
+
+func TestACrowdIsAsManyAsItMayBe(t *testing.T) {
+	c := crowd{limit: 2}
+	for n, want := range []bool{true, true, false, false} {
+		if got := c.enter(); got != want {
+			t.Errorf("number %d is let in: %v", n+1, got)
+		}
+	}
+	c.leave()
+	if !c.enter() {
+		t.Error("nobody may come for the one who has left")
+	}
 }
 
 // FuzzIntrospection holds any answer to what an answer may bring about.

@@ -499,6 +499,8 @@ func TestAddressesThatAreTheSame(t *testing.T) {
 		{"http://h.example:80/x", "http://H.EXAMPLE/x", true},
 		{"https://[2001:DB8::1]:443/x", "https://[2001:db8::1]/x", true},
 		{"https://h.example/%7ex/%3a", "https://h.example/~x/%3A", true},
+		{"https://h.example/%61%7A%41%5A%30%39%2D%2E%5F%7E", "https://h.example/azAZ09-._~", true},
+		{"https://h.example/%40", "https://h.example/@", false},
 		{"https://h.example/%C3%A9", "https://h.example/é", true},
 		{"https://h.example:80/", "https://h.example/", false},
 		{"http://h.example:443/", "http://h.example/", false},

@@ -54,13 +54,15 @@ func TestWhoseWordIsTaken(t *testing.T) {
 	p.deny("proxy", "two secrets", fromProxy(known, proxySecret))
 	p.deny("proxy", "an address that is none", from("", fromProxy()))
 	p.deny("proxy", "two people", fromProxy(email, "bob@example.com"))
+	p.deny("proxy", "nobody and somebody", sent(known, proxySecret, email, "", email, "bob@example.com"))
 	p.deny("proxy", "two of what is not the user", fromProxy(user, "a", user, "b"))
 	p.deny("proxy", "a look-alike", fromProxy("X_Forwarded_Email", "bob@example.com"))
 	p.deny("proxy", "a look-alike in lower case", fromProxy("x_forwarded-email", "bob@example.com"))
 	p.deny("proxy", "a look-alike alone", sent("X_Forwarded_User", "bob"))
 	p.deny("proxy", "a look-alike of the secret", sent(email, "alice@example.com", "X_Proxy_Secret", proxySecret))
 	p.deny("proxy", "a look-alike beside a bearer", sent("X_Forwarded_User", "bob", "Authorization", "Bearer "+phones.Bearer("bob", nil)))
-	p.deny("proxy", "a very long header", fromProxy("X-Forwarded-Groups", strings.Repeat("agents,", 8000)))
+	p.allow(alice, "the longest header", fromProxy("X-Forwarded-Groups", strings.Repeat("a", 48<<10)))
+	p.deny("proxy", "a longer one", fromProxy("X-Forwarded-Groups", strings.Repeat("a", 48<<10+1)))
 	p.deny("user_claim", "nobody's", sent(known, proxySecret))
 	p.deny("user_claim", "an empty name", sent(known, proxySecret, email, ""))
 	p.deny("user_claim", "a name with a line break", sent(known, proxySecret, email, "alice\nbob"))
@@ -116,6 +118,17 @@ func TestWhatAProxySaysBecomesClaims(t *testing.T) {
 	if who.User != "sso:alice" || who.Subject != "alice" || !slices.Equal(groups, []any{"agents", "leads"}) {
 		t.Errorf("got %+v", who)
 	}
+	who, err = v.Verify(context.Background(), sent("X-Proxy-Secret", proxySecret, "X-Pomerium-Claim-Sub", "alice", "X-Pomerium-Claim-Groups", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if groups, there := who.Claims["groups"]; there {
+		t.Errorf("a claim that was left empty is %v", groups)
+	}
+}
+
+func secretOf(length int) func() secret.Text {
+	return func() secret.Text { return secret.New(strings.Repeat("s", length)) }
 }
 
 func TestAProxyIsRefusedUnlessItCanBeTrusted(t *testing.T) {
@@ -123,7 +136,7 @@ func TestAProxyIsRefusedUnlessItCanBeTrusted(t *testing.T) {
 		"no network":                      func(i *authz.Issuer) { i.Proxy.Networks = nil },
 		"neither secret nor names":        func(i *authz.Issuer) { i.Proxy.Secret = nil },
 		"both secret and names":           func(i *authz.Issuer) { i.Proxy.ClientNames = []string{"proxy.internal"} },
-		"a short secret":                  func(i *authz.Issuer) { i.Proxy.Secret = func() secret.Text { return secret.New("short") } },
+		"a short secret":                  func(i *authz.Issuer) { i.Proxy.Secret = secretOf(authz.MinProxySecret - 1) },
 		"a header with a meaning":         func(i *authz.Issuer) { i.Proxy.Headers = map[string]string{"email": "Authorization"} },
 		"a header with an underscore":     func(i *authz.Issuer) { i.Proxy.Headers = map[string]string{"email": "X_Email"} },
 		"a header for two claims":         func(i *authz.Issuer) { i.Proxy.Headers = map[string]string{"email": "X-A", "sub": "x-a"} },
@@ -144,6 +157,11 @@ func TestAProxyIsRefusedUnlessItCanBeTrusted(t *testing.T) {
 		} else if strings.Contains(err.Error(), proxySecret) {
 			t.Errorf("%s: the error shows the secret", name)
 		}
+	}
+	shortest := trustedProxy()
+	shortest.Proxy.Secret = secretOf(authz.MinProxySecret)
+	if _, err := authz.New(authz.Config{Issuers: []authz.Issuer{shortest}}); err != nil {
+		t.Errorf("a secret of %d bytes: %v", authz.MinProxySecret, err)
 	}
 	behind := authz.Issuer{Name: "iap", URL: "https://login.example.com", Audiences: []string{audience}, Source: source(t, "header:X-Forwarded-Groups")}
 	if _, err := authz.New(authz.Config{Issuers: []authz.Issuer{trustedProxy(), behind}}); err == nil {

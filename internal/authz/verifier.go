@@ -2,69 +2,14 @@ package authz
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"net/http"
 	"sync"
 	"time"
-	"unsafe"
 
 	"github.com/maypok86/otter/v2"
 	"github.com/maypok86/otter/v2/stats"
-
-	"github.com/tokensvc/tokensvc/internal/secret"
 )
-
-// Bounds of verification.
-const (
-	// MaxBearerBytes is the longest bearer looked at. A token with a thousand
-	// groups still fits.
-	MaxBearerBytes = 64 << 10
-
-	maxVerifiedLife   = 5 * time.Minute
-	refusedLife       = 10 * time.Second // of an answer of no, when the issuer was asked
-	defaultCacheBytes = 64 << 20
-	defaultWaiting    = 128
-)
-
-// Config is what a Verifier needs.
-type Config struct {
-	// Issuers are the accepted issuers, at least one, none with Problems, no two
-	// with the same name or URL, and one at most with Introspection for each
-	// Source: an opaque token does not say which issuer is to be asked.
-	Issuers []Issuer
-	// Origins are the web origins whose pages a cookie may come from, exactly as
-	// browsers send them.
-	Origins []string
-	// ProxyListener says that the trusted proxy has a listener of its own, and
-	// is to be believed nowhere else.
-	ProxyListener bool
-	// PublicURL is the address that callers use, all of it before the Path of
-	// their Evidence. Required if an issuer uses DPoP.
-	PublicURL string
-	// NonceKey makes DPoP proofs carry a nonce of ours. Replicas share it. It is
-	// asked for every time. Default nil: no nonces.
-	NonceKey func() secret.Text
-	// Transport carries the requests to the issuers. Default: as
-	// http.DefaultTransport, but with connections enough for introspection.
-	Transport http.RoundTripper
-	// Around is what requests to an issuer go through on their way to the Transport,
-	// to be traced, say. Default nothing.
-	Around func(issuer string, next http.RoundTripper) http.RoundTripper
-	// CacheBytes bounds the memory of verified bearers, roughly. Default 64 MiB.
-	CacheBytes uint64
-	// Waiting bounds how many callers wait for any one issuer; more are told
-	// ErrIssuerUnavailable at once. Whoever invents names of keys must not be
-	// able to make everybody wait with them. Default 128.
-	Waiting int
-	// Now is the clock. Default time.Now.
-	Now func() time.Time
-	// OnFetch is told of every attempt to fetch an issuer's keys, or the address
-	// of its introspection endpoint, nil error for success. It must not block.
-	// Default none.
-	OnFetch func(issuer string, err error)
-}
 
 // A Verifier tells who sent a request. Its cache of verified bearers lives and
 // dies with it, so a changed configuration, which is a new Verifier, never sees
@@ -77,31 +22,6 @@ type Verifier struct {
 	publicURL string
 	verified  *otter.Cache[bearerKey, *verified]
 	now       func() time.Time
-}
-
-type digest = [sha256.Size]byte
-
-// bearerKey is what a bearer is known by. What is known of it from one place is not
-// known from another, nor forgotten for it.
-type bearerKey struct {
-	sum   digest
-	place int
-}
-
-// digestOf hashes a bearer where it lies. A copy would be most of what it costs
-// to know a caller from before.
-func digestOf(text string) digest {
-	return sha256.Sum256(unsafe.Slice(unsafe.StringData(text), len(text))) //nolint:gosec // only read, and not kept
-}
-
-// verified is what is known of a bearer. The bearer itself is not kept.
-type verified struct {
-	issuer  *trusted
-	who     *Principal // nil if the issuer, when asked, said no
-	refused Reason     // why then
-	binding binding
-	until   time.Time
-	weight  uint32
 }
 
 // New returns a Verifier, or says what is wrong with the configuration or with
@@ -150,37 +70,6 @@ func New(cfg Config) (*Verifier, error) {
 		return nil, fmt.Errorf("authz: cache of verified bearers: %w", err)
 	}
 	return v, nil
-}
-
-func (cfg Config) withDefaults() Config {
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
-	if cfg.CacheBytes == 0 {
-		cfg.CacheBytes = defaultCacheBytes
-	}
-	if cfg.Waiting <= 0 {
-		cfg.Waiting = defaultWaiting
-	}
-	return cfg
-}
-
-// to is the way to an issuer, which ends in a transport.
-func (cfg Config) to(issuer Issuer, transport http.RoundTripper) http.RoundTripper {
-	if transport == nil {
-		transport = http.DefaultTransport
-	}
-	if cfg.Around == nil {
-		return transport
-	}
-	return cfg.Around(issuer.Name, transport)
-}
-
-func (cfg Config) nonces() *nonces {
-	if cfg.NonceKey == nil {
-		return nil
-	}
-	return newNonces(cfg.NonceKey, cfg.Now)
 }
 
 // add takes an issuer without Problems.
@@ -362,31 +251,4 @@ func (v *Verifier) check(ctx context.Context, sent sent, now time.Time) (*truste
 		return nil, nil, err
 	}
 	return issuer, t, nil
-}
-
-// entryBytes is what a cached answer takes, besides its claims.
-const entryBytes = 1024
-
-func (v *Verifier) remember(key bearerKey, known *verified, now time.Time, size int) {
-	known.until = now.Add(known.issuer.believedFor())
-	if ends := known.who.ExpiresAt; !ends.IsZero() && ends.Before(known.until) {
-		known.until = ends
-	}
-	if !known.until.After(now) { // accepted by clock skew alone, or not to be kept
-		return
-	}
-	// Decoded claims take about three times the room of their JSON.
-	known.weight = uint32(entryBytes + 3*size) //nolint:gosec // size is bounded where it is read
-	v.verified.Set(key, known)
-}
-
-// rememberRefusal remembers that an issuer, when asked, said no, so that one dead
-// token cannot have it asked all the time. That it gave no answer is not
-// remembered.
-func (v *Verifier) rememberRefusal(key bearerKey, asked *trusted, err error, now time.Time) {
-	var no *InvalidError
-	if asked == nil || asked.introspector == nil || !errors.As(err, &no) {
-		return
-	}
-	v.verified.Set(key, &verified{issuer: asked, refused: no.Reason, until: now.Add(refusedLife), weight: entryBytes})
 }
