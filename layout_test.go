@@ -62,6 +62,7 @@ var mayImport = map[string][]string{
 	"e2e/process":     {},
 
 	"e2e/manual":        {},
+	"e2e/attacks":       {},
 	"e2e/audit":         {},
 	"e2e/phone":         {},
 	"e2e/image":         {},

@@ -196,6 +196,17 @@ func TestANewCredentialThatTakesLongerIsNotRefused(t *testing.T) {
 	l.issuedWithin(t, 10*time.Second, s, bearer)
 }
 
+// Who administers does so where operators are, and whoever has the token has nothing of it
+// elsewhere.
+func TestTheAdminAPIIsNotOnThePublicListener(t *testing.T) {
+	l := newBooks(t, ready, inFile(t))
+	s := startService(t, l.env)
+	wantDone(t, s.manage(t, http.MethodGet, "/users", ""))
+	req := newRequest(t, http.MethodGet, s.Listen+"/admin/v1/users", nil)
+	req.Header.Set("Authorization", "Bearer "+adminToken)
+	wantRefusal(t, do(t, httpClient, req), notFound)
+}
+
 func TestFiftyFirstLoginsOverTwoReplicasMakeOneCredential(t *testing.T) {
 	const crowd = 50
 	l := newBooks(t, telnyxtest.Options{NewCredentialDelay: -1, Latency: 200 * time.Millisecond}, inPostgres(t, pgtest.StartT(t)))

@@ -115,7 +115,7 @@ func (s *service) certify(l *listener, files TLSConfig, clients tls.ClientAuthTy
 
 func (s *service) newServer(setting string, h http.Handler) *http.Server {
 	return &http.Server{
-		Handler:           h,
+		Handler:           lastInChunks(h),
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       bodyTimeout,
 		WriteTimeout:      bodyTimeout + s.cfg.Limits.RequestTimeout + writeMargin,
@@ -131,6 +131,20 @@ func http2Bounds() *http.HTTP2Config {
 		MaxConcurrentStreams: maxStreams, SendPingTimeout: pingAfter, PingTimeout: pingTimeout, WriteByteTimeout: bodyTimeout,
 		MaxReadFrameSize: maxFrame, MaxReceiveBufferPerStream: streamBuffer, MaxReceiveBufferPerConnection: connectBuffer,
 	}
+}
+
+// lastInChunks has an HTTP/1 connection end with the answer to a request whose body comes
+// in chunks, or may. Where a Content-Length says otherwise, net/http goes by the chunks and
+// shows the length to nobody, and in HTTP/1.0 the other way round. A proxy that goes by what
+// is not gone by here takes for a body what would be the next request, and then gives
+// somebody the answer to somebody else's (RFC 9112 section 6.1).
+func lastInChunks(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1) {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // lastAnswer closes connections politely while the service is stopping: with the

@@ -67,6 +67,8 @@ type Trail struct {
 	next      *batch // that takes records
 	current   *batch // that is being written, or nil
 	leading   bool   // somebody writes, or is about to
+	leader    func() // lead, made once
+	entries   sync.Pool
 	began     time.Time
 	stuck     bool // and has been at it for too long
 	closed    bool
@@ -106,6 +108,7 @@ func Open(cfg Config) (*Trail, error) {
 		next: new(batch), spare: new(batch),
 		prefix: []byte(`{"run":"` + rand.Text() + `","n":`),
 	}
+	t.leader = t.lead
 	var err error
 	if t.sink, err = openSink(cfg); err != nil {
 		return nil, err
@@ -140,13 +143,13 @@ func (t *Trail) Note(r Record) { _ = t.record(r, false) }
 
 // record writes a record together with those that come at the same time.
 func (t *Trail) record(r Record, grant bool) error {
-	e := newEntry()
+	e := t.newEntry()
 	r.At = t.now()
 	e.tail, e.grant, e.change = r.appendTo(e.tail), grant, r.What == Admin
 	if t.put(e) != kept {
 		return ErrUnavailable // and the entry may be somebody else's now
 	}
-	e.recycle()
+	t.recycle(e)
 	return nil
 }
 

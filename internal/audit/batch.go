@@ -4,16 +4,16 @@ import (
 	"bytes"
 	"runtime"
 	"strconv"
-	"sync"
 	"time"
 )
 
 // entry is a record on its way to the sink.
 type entry struct {
-	tail   []byte // the line but for its beginning
-	grant  bool   // somebody waits for it, to grant something
-	change bool   // it is of a change, for which there is room of its own
-	fate   fate   // is set before whoever waits is woken
+	tail   []byte        // the line but for its beginning
+	grant  bool          // somebody waits for it, to grant something
+	change bool          // it is of a change, for which there is room of its own
+	fate   fate          // is set before whoever waits is woken
+	woken  chan struct{} // of the one who had the batch written
 }
 
 // fate is what has become of an entry. Only one that is kept still belongs to who put it.
@@ -26,30 +26,32 @@ const (
 	refused      // it will not be written
 )
 
-var entries = sync.Pool{New: func() any { return &entry{tail: make([]byte, 0, usualLine)} }}
-
 // mostYields is how often others may run before a write.
 const mostYields = 8
 
 // usualLine is room for nearly every line. A longer one's room is not kept.
 const usualLine = 1 << 10
 
-func newEntry() *entry {
-	e, _ := entries.Get().(*entry)
+func (t *Trail) newEntry() *entry {
+	e, there := t.entries.Get().(*entry)
+	if !there {
+		e = &entry{tail: make([]byte, 0, usualLine), woken: make(chan struct{}, 1)}
+	}
 	return e
 }
 
-func (e *entry) recycle() {
+func (t *Trail) recycle(e *entry) {
 	if cap(e.tail) <= usualLine {
-		*e = entry{tail: e.tail[:0]}
-		entries.Put(e)
+		*e = entry{tail: e.tail[:0], woken: e.woken}
+		t.entries.Put(e)
 	}
 }
 
 // A batch is what is written together. Those who wait for it are woken by its end, or one
-// of them before, to write it.
+// of them before, to have it written.
 type batch struct {
 	entries  []*entry
+	leader   *entry        // whose owner had it written, or nil
 	turn     chan struct{} // nil if nobody waits
 	released bool          // nobody waits any longer, though it is not written
 }
@@ -59,11 +61,14 @@ func (b *batch) wake() {
 	if b.turn != nil {
 		close(b.turn)
 	}
-	b.turn = nil
+	if b.leader != nil {
+		b.leader.woken <- struct{}{}
+	}
+	b.turn, b.leader = nil, nil
 }
 
-// put has an entry written with all that come together, by the one who comes first, or
-// who is told to when the one before has written. There is no other queue and no timer:
+// put has an entry written with all that come together, for the one who comes first, or
+// who is told to when the one before is written. There is no other queue and no timer:
 // somebody alone waits for one write.
 func (t *Trail) put(e *entry) fate {
 	t.mu.Lock()
@@ -75,9 +80,7 @@ func (t *Trail) put(e *entry) fate {
 	t.next.entries = append(t.next.entries, e)
 	if !t.leading {
 		t.leading = true
-		t.gather()
-		t.lead()
-		return e.fate
+		return t.leadFor(e)
 	}
 	if t.next.turn == nil {
 		t.next.turn = make(chan struct{}, 1)
@@ -86,9 +89,21 @@ func (t *Trail) put(e *entry) fate {
 	t.mu.Unlock()
 	if _, mine := <-turn; mine {
 		t.mu.Lock()
-		t.gather()
-		t.lead()
+		return t.leadFor(e)
 	}
+	return e.fate
+}
+
+// leadFor has the next batch written, for an entry of it, and returns what has become of
+// that. It takes the lock, and gives it back. The write is another goroutine's: one that
+// does not come to its end must not keep a request in flight, and with it the whole
+// service from stopping.
+func (t *Trail) leadFor(e *entry) fate {
+	t.gather()
+	t.next.leader = e
+	t.mu.Unlock()
+	go t.leader()
+	<-e.woken
 	return e.fate
 }
 
@@ -107,9 +122,9 @@ func (t *Trail) gather() {
 	}
 }
 
-// lead writes what waits and what has come together. It takes the lock, and gives it
-// back.
+// lead writes what waits and what has come together.
 func (t *Trail) lead() {
+	t.mu.Lock()
 	b := t.next
 	t.next, t.spare = t.spare, nil
 	now := time.Now()

@@ -51,6 +51,7 @@ func (t *Trail) visit() {
 		return
 	}
 	t.leading = true
+	t.mu.Unlock()
 	t.lead()
 }
 
@@ -79,8 +80,7 @@ func (t *Trail) patiently(do func()) {
 	}
 }
 
-// release has nobody wait for a write that does not come to its end, but for the one who
-// is at it. What is being written may be yet: a grant that is refused now may be in the
+// release has nobody wait for a write that does not come to its end. What is being written may be yet: a grant that is refused now may be in the
 // file, and then so is its refusal.
 func (t *Trail) release() {
 	t.stuck, t.failure = true, errStuck

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -332,5 +334,30 @@ func TestWhatAnIssuerMustNotAnswer(t *testing.T) {
 				t.Error("ready with keys that must not be taken")
 			}
 		})
+	}
+}
+
+// Whoever answers in an issuer's place, without a certificate that this machine trusts, is
+// asked for nothing.
+func TestAnIssuerWithoutItsCertificateIsNotHeard(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was asked") }))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	told := make(chan error, 1)
+	v := newVerifier(t, authz.Config{
+		Issuers: []authz.Issuer{{Name: "false", URL: server.URL, Audiences: []string{audience}}},
+		OnFetch: func(_ string, err error) {
+			select {
+			case told <- err:
+			default:
+			}
+		},
+	})
+	if err := <-told; err == nil || !strings.Contains(err.Error(), "unknown authority") {
+		t.Errorf("the fetch says %v, want that nobody vouches for it", err)
+	}
+	if v.Ready() {
+		t.Error("it is ready")
 	}
 }

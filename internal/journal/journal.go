@@ -3,8 +3,9 @@
 package journal
 
 import (
+	"bytes"
+	"errors"
 	"io"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,24 +16,35 @@ import (
 // line waits at most.
 const pause = 10 * time.Millisecond
 
+// patience is how long a write may take before nobody waits for it any longer. Whoever
+// reads the log may stop reading, and that must stop neither the service nor its end.
+const patience = time.Second
+
+// errStuck says that a write has not come to its end.
+var errStuck = errors.New("journal: a write does not come to its end")
+
 // A Writer collects lines for as long as there are many. One that comes alone, or
 // is a warning or worse, is written at once, with all before it: lines of one goroutine
 // keep their order, and nobody who watches a quiet log waits. When a process is
-// killed, what came in the last 10 ms may be missing.
+// killed, what came in the last 10 ms may be missing. While nobody reads the log, a page of
+// lines waits, and what comes beyond is lost and counted.
 type Writer struct {
 	page   atomic.Pointer[page] // that takes lines now
 	many   atomic.Bool          // the timer runs: a line was written less than a pause ago
 	closed atomic.Bool
 	timer  *time.Timer
 
-	writing sync.Mutex // one write at a time
+	stuck atomic.Bool   // the write that is going on has been at it for too long
+	lost  atomic.Uint64 // lines, since that was said last
+
+	writing chan struct{} // takes one: a write at a time
 	out     io.Writer
 	spare   *page // for while the other is being written
 }
 
 // New returns a Writer to out.
 func New(out io.Writer) *Writer {
-	w := &Writer{out: out, spare: new(page)}
+	w := &Writer{out: out, spare: new(page), writing: make(chan struct{}, 1)}
 	first := new(page)
 	first.clear()
 	w.page.Store(first)
@@ -52,22 +64,39 @@ func (w *Writer) Close() error {
 // Write implements io.Writer, for lines of no level.
 func (w *Writer) Write(line []byte) (int, error) { return w.WriteLevel(zerolog.NoLevel, line) }
 
-// WriteLevel implements zerolog.LevelWriter.
+// WriteLevel implements zerolog.LevelWriter. A line that is lost is no error: what zerolog
+// does with one is to write it to standard error.
 func (w *Writer) WriteLevel(level zerolog.Level, line []byte) (int, error) {
+	err := w.write(level, line)
+	if errors.Is(err, errStuck) {
+		err = nil
+	}
+	return len(line), err
+}
+
+func (w *Writer) write(level zerolog.Level, line []byte) error {
 	if len(line) > pageBytes {
-		_, err := w.flush(line)
-		return len(line), err
+		return w.flushOrLose(bytes.Clone(line)) // whose owner may go on before it is written
 	}
 	for !w.page.Load().put(line) { // who finds a page full writes it out, and waits for who reads the log
-		if _, err := w.flush(nil); err != nil {
-			return 0, err
+		if err := w.flushOrLose(nil); err != nil {
+			return err
 		}
 	}
 	if level < zerolog.WarnLevel && !w.closed.Load() && !w.alone() {
-		return len(line), nil
+		return nil
 	}
 	_, err := w.flush(nil)
-	return len(line), err
+	return err
+}
+
+// flushOrLose is flush for a line that does not fit onto the page.
+func (w *Writer) flushOrLose(long []byte) error {
+	_, err := w.flush(long)
+	if errors.Is(err, errStuck) {
+		w.lost.Add(1)
+	}
+	return err
 }
 
 // alone reports whether no line was written less than a pause ago, and begins one if
@@ -91,10 +120,59 @@ func (w *Writer) rest() {
 	_, _ = w.flush(nil) // what came just before that
 }
 
-// flush writes what waits, and then a line that is too long to wait, if there is one.
+// flush has what waits written, and then a line that is too long to wait, if there is one.
+// It returns when that is done, or goes on for too long. The error is errStuck if it has not
+// begun.
 func (w *Writer) flush(long []byte) (n int, err error) {
-	w.writing.Lock()
-	defer w.writing.Unlock()
+	if w.stuck.Load() {
+		return 0, errStuck
+	}
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case w.writing <- struct{}{}:
+	case <-late.C:
+		return 0, errStuck
+	}
+	done := make(chan written, 1)
+	go w.lead(long, done)
+	select {
+	case r := <-done:
+		return r.bytes, r.err
+	case <-late.C:
+	}
+	w.stuck.Store(true)
+	select {
+	case r := <-done: // at the last moment, and may not have seen that
+		w.stuck.Store(false)
+		return r.bytes, r.err
+	default:
+		return 0, nil
+	}
+}
+
+// written is what has become of a write.
+type written struct {
+	bytes int
+	err   error
+}
+
+// lead is the one who writes. It may outlast who waits for it.
+func (w *Writer) lead(long []byte, done chan<- written) {
+	defer func() { <-w.writing }()
+	n, err := w.writeOut(long)
+	done <- written{n, err}
+	if !w.stuck.Swap(false) {
+		return
+	}
+	_, _ = w.writeOut(nil) // there is nowhere to say that the log cannot be written
+	if lost := w.lost.Swap(0); lost > 0 {
+		log := zerolog.New(w.out)
+		log.Warn().Uint64("lines", lost).Timestamp().Msg("lines of the log are lost: nobody read it")
+	}
+}
+
+func (w *Writer) writeOut(long []byte) (n int, err error) {
 	w.spare.clear()
 	w.spare = w.page.Swap(w.spare)
 	for _, lines := range [][]byte{w.spare.seal(), long} {
