@@ -47,6 +47,17 @@ const (
 // errNoUser says that the user, or the user's device, is not in the books.
 var errNoUser = errors.New("not in the directory")
 
+// A noDeviceError is an errNoUser that says what a user lacks.
+type noDeviceError struct {
+	user   string
+	device directory.Device
+}
+
+func (e *noDeviceError) Error() string { return e.user + " has no device " + string(e.device) }
+
+// Is implements errors.Is.
+func (e *noDeviceError) Is(target error) bool { return target == errNoUser }
+
 // newcomers are a list to be taken in.
 type newcomers struct {
 	from           io.Reader

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -162,7 +161,7 @@ func removeUser(ctx context.Context, u *usersRun) error {
 	}
 	if device != "" {
 		if !hasDevice(before, device) {
-			return fmt.Errorf("%s has no device %s: %w", before.User, device, errNoUser)
+			return &noDeviceError{before.User, device}
 		}
 		if err := u.books.unassign(ctx, u.args[0], device, u.keep); err != nil {
 			return err

@@ -80,8 +80,8 @@ func (t *Trail) patiently(do func()) {
 	}
 }
 
-// release has nobody wait for a write that does not come to its end. What is being written may be yet: a grant that is refused now may be in the
-// file, and then so is its refusal.
+// release has nobody wait for a write that does not come to its end. What is being written
+// may be yet: a grant that is refused now may be in the file, and then so is its refusal.
 func (t *Trail) release() {
 	t.stuck, t.failure = true, errStuck
 	t.current.released = true
