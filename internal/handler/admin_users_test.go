@@ -365,6 +365,9 @@ func TestOfTwoAdminsOnlyOneChangesWhatBothHaveRead(t *testing.T) {
 	o.expect("PUT", "/users/alice", `{"name":"Alice"}`, 201, "")
 	for round := range 20 {
 		tag := o.do("GET", "/users/alice", "").etag
+		if round%2 == 1 { // or one of several
+			tag = `"999999", ` + tag
+		}
 		answers := make([]told, 2)
 		var wg sync.WaitGroup
 		for i := range answers {
