@@ -97,3 +97,14 @@ func (n nested) Write(p []byte) (int, error) {
 	n.do()
 	return n.ResponseRecorder.Write(p)
 }
+
+func TestWhoseRequestIDIsTaken(t *testing.T) {
+	for id, want := range map[string]bool{
+		"azAZ09._-": true, strings.Repeat("a", 64): true, strings.Repeat("a", 65): false, "": false,
+		"a`": false, "a{": false, "a@": false, "a[": false, "a/": false, "a:": false, "a b": false, "a\n": false, "é": false,
+	} {
+		if got := harmless(id); got != want {
+			t.Errorf("%q: %v, want %v", id, got, want)
+		}
+	}
+}
