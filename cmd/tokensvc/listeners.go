@@ -100,7 +100,7 @@ func (s *service) certify(l *listener, files TLSConfig, clients tls.ClientAuthTy
 	if !l.judges {
 		l.server.Handler = l.tls.certified(l.server.Handler, l.free...)
 	}
-	l.server.Handler = l.tls.asOfNow(l.server.Handler)
+	l.server.Handler = lastInChunks(l.tls.asOfNow(l.server.Handler))
 	s.tls.ends(l.setting, l.tls.end())
 	for n, f := range files.files() {
 		if f.path != "" {
@@ -115,7 +115,10 @@ func (s *service) certify(l *listener, files TLSConfig, clients tls.ClientAuthTy
 
 func (s *service) newServer(setting string, h http.Handler) *http.Server {
 	return &http.Server{
-		Handler:           lastInChunks(h),
+		Handler: lastInChunks(h),
+
+		DisableGeneralOptionsHandler: true, // it would go round the handler, and with it the end of a connection
+
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       bodyTimeout,
 		WriteTimeout:      bodyTimeout + s.cfg.Limits.RequestTimeout + writeMargin,

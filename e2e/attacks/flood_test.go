@@ -3,6 +3,7 @@ package attacks_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -129,6 +130,9 @@ func (w *world) withstand(t *testing.T, f flood) {
 	var ended error
 	for n := 0; n < f.frames && ended == nil; n++ {
 		ended = f.send(p, n)
+	}
+	if errors.Is(ended, os.ErrDeadlineExceeded) || !f.ends && ended != nil {
+		t.Errorf("the flood has stopped by itself: %v", ended)
 	}
 	if most := w.goroutines(); most > goroutines+mostGoroutines {
 		t.Errorf("%d goroutines, and before %d", most, goroutines)

@@ -43,6 +43,7 @@ func (w *world) framings() map[string]text {
 	all := map[string]text{
 		"nothing odd":                      {sent: of("Content-Length: 2\r\n", "{}"), want: "200 mallory, 200 alice"},
 		"a length, and chunks":             {sent: of(length+chunked, chunks), want: "200 mallory"},
+		"a length, and chunks, of no path": {sent: strings.Replace(of(length+chunked, chunks), "POST /v1/token", "OPTIONS *", 1), want: "404 not_found"},
 		"chunks, and a length":             {sent: of(chunked+length, chunks), want: "200 mallory"},
 		"chunks":                           {sent: of(chunked, chunks), want: "200 mallory"},
 		"chunks in HTTP/1.0":               {sent: strings.Replace(of(length+chunked+"Connection: keep-alive\r\n", chunks), "HTTP/1.1", "HTTP/1.0", 1), want: "400 bad_request"},
@@ -98,7 +99,7 @@ func (w *world) strangers() map[string]text {
 		"a name in the address":     {sent: "POST http://alice@evil.example/v1/token HTTP/1.1\r\n" + host + last + good + "\r\n", want: "200 mallory"},
 		"no host":                   {sent: "POST /v1/token HTTP/1.1\r\n" + good + "\r\n", want: "400"},
 		"a host with a space":       {sent: "POST /v1/token HTTP/1.1\r\nHost: a b\r\n" + good + "\r\n", want: "400"},
-		"OPTIONS *":                 {sent: "OPTIONS * HTTP/1.1\r\n" + host + last + good + "\r\n", want: "200"},
+		"OPTIONS *":                 {sent: "OPTIONS * HTTP/1.1\r\n" + host + last + good + "\r\n", want: "404 not_found"},
 		"a slash escaped":           {sent: "POST /v1%2ftoken HTTP/1.1\r\n" + host + last + good + "\r\n", want: "404 not_found"},
 		"a letter escaped":          {sent: "POST /v1/t%6fken HTTP/1.1\r\n" + host + last + good + "\r\n", want: "404 not_found"},
 		"a zero behind the path":    {sent: "POST /v1/token%00 HTTP/1.1\r\n" + host + last + good + "\r\n", want: "404 not_found"},

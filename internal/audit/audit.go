@@ -156,11 +156,9 @@ func (t *Trail) record(r Record, grant bool) error {
 // Close writes the last records, that the run is over, and what waits. The error says how
 // many records remain unwritten, if any do.
 func (t *Trail) Close(last ...Record) error {
-	t.patiently(func() {
-		for _, r := range append(last, Record{What: Stopped}) {
-			t.Note(r)
-		}
-	})
+	for _, r := range append(last, Record{What: Stopped}) {
+		t.patiently(func() { t.Note(r) })
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closed = true

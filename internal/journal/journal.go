@@ -127,26 +127,19 @@ func (w *Writer) flush(long []byte) (n int, err error) {
 	if w.stuck.Load() {
 		return 0, errStuck
 	}
-	late := time.NewTimer(patience)
-	defer late.Stop()
+	turn := time.NewTimer(patience)
+	defer turn.Stop()
 	select {
 	case w.writing <- struct{}{}:
-	case <-late.C:
+	case <-turn.C:
 		return 0, errStuck
 	}
-	done := make(chan written, 1)
-	go w.lead(long, done)
+	done, late := make(chan written, 1), make(chan struct{})
+	go w.lead(long, done, late)
 	select {
 	case r := <-done:
 		return r.bytes, r.err
-	case <-late.C:
-	}
-	w.stuck.Store(true)
-	select {
-	case r := <-done: // at the last moment, and may not have seen that
-		w.stuck.Store(false)
-		return r.bytes, r.err
-	default:
+	case <-late:
 		return 0, nil
 	}
 }
@@ -157,19 +150,41 @@ type written struct {
 	err   error
 }
 
-// lead is the one who writes. It may outlast who waits for it.
-func (w *Writer) lead(long []byte, done chan<- written) {
+// lead is the one who writes. It may outlast who waits for it, and then also writes what has
+// come meanwhile, and how much was lost.
+func (w *Writer) lead(long []byte, done chan<- written, late chan struct{}) {
 	defer func() { <-w.writing }()
-	n, err := w.writeOut(long)
+	n, stuck, err := w.watched(long, late)
 	done <- written{n, err}
-	if !w.stuck.Swap(false) {
-		return
+	for stuck || w.lost.Load() > 0 {
+		w.stuck.Store(false)
+		_, stuck, _ = w.watched(w.whatIsLost(), make(chan struct{})) // there is nowhere to say that the log cannot be written
 	}
-	_, _ = w.writeOut(nil) // there is nowhere to say that the log cannot be written
-	if lost := w.lost.Swap(0); lost > 0 {
-		log := zerolog.New(w.out)
-		log.Warn().Uint64("lines", lost).Timestamp().Msg("lines of the log are lost: nobody read it")
+}
+
+// watched writes, and if that goes on for too long says so to everybody, and closes late.
+func (w *Writer) watched(long []byte, late chan struct{}) (n int, stuck bool, err error) {
+	watch := time.AfterFunc(patience, func() {
+		w.stuck.Store(true)
+		close(late)
+	})
+	n, err = w.writeOut(long)
+	if stuck = !watch.Stop(); stuck {
+		<-late
 	}
+	return n, stuck, err
+}
+
+// whatIsLost is the line that says how many lines were lost, or nil.
+func (w *Writer) whatIsLost() []byte {
+	lost := w.lost.Swap(0)
+	if lost == 0 {
+		return nil
+	}
+	var line bytes.Buffer
+	log := zerolog.New(&line)
+	log.Warn().Uint64("lines", lost).Timestamp().Msg("lines of the log are lost: nobody read it")
+	return line.Bytes()
 }
 
 func (w *Writer) writeOut(long []byte) (n int, err error) {

@@ -21,8 +21,8 @@ func (p *pipe) Write(b []byte) (int, error) {
 	return p.out.Write(b)
 }
 
-// Whoever reads the log and stops holds up one line for a second, and no other. What there
-// was room for is written when it is read again, and how much there was not.
+// Whoever reads the log and stops holds up for a second what is being written, and then
+// nobody. What there was room for is written when it is read again, and how much there was not.
 func TestALogThatNobodyReadsHoldsUpNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &pipe{read: make(chan struct{})}
@@ -63,6 +63,45 @@ func TestALogThatNobodyReadsHoldsUpNobody(t *testing.T) {
 			if !strings.Contains(p.writes[2], want) {
 				t.Errorf("of what was lost it says %s, want %s", p.writes[2], want)
 			}
+		}
+	})
+}
+
+// Who reads a little and stops again holds up nobody either.
+func TestALogThatIsReadNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pipe{read: make(chan struct{})}
+		w := journal.New(p)
+		<-time.After(time.Second)
+		line := []byte(strings.Repeat("x", 1000) + "\n")
+		if _, err := w.WriteLevel(warn, line); err != nil { // which is waited for
+			t.Error(err)
+		}
+		_, _ = w.WriteLevel(warn, line)
+		for range 3 {
+			p.read <- struct{}{}
+			<-time.After(2 * time.Second)
+			began := time.Now()
+			for range 300 {
+				_, _ = w.WriteLevel(warn, line)
+			}
+			if took := time.Since(began); took > 0 {
+				t.Errorf("300 lines take %v", took)
+			}
+		}
+		close(p.read)
+		_ = w.Close()
+		synctest.Wait()
+		text := strings.Join(p.writes, "")
+		kept, lost := strings.Count(text, string(line)), 0
+		for part := range strings.SplitSeq(text, `"lines":`) {
+			var n int
+			if _, err := fmt.Sscanf(part, "%d", &n); err == nil {
+				lost += n
+			}
+		}
+		if kept+lost != 2+3*300 {
+			t.Errorf("%d lines are kept and %d told to be lost, want %d in all", kept, lost, 2+3*300)
 		}
 	})
 }
