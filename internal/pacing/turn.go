@@ -185,7 +185,7 @@ func (p *Pacer) ahead(w *waiter) int {
 // told too late a turn has lost his time, and room goes unused meanwhile.
 func (p *Pacer) expected() int {
 	if p.shared != nil {
-		return p.promises.owed * 2 / 3
+		return p.promises.owed * 5 / 8
 	}
 	return p.promises.owed
 }
@@ -264,7 +264,7 @@ func (p *Pacer) takeBack(w *waiter, until time.Duration) {
 	if w.background {
 		p.heldBackground = until
 	} else {
-		p.heldByAll = until
+		p.heldByAll = until + p.gap(p.at())/2 // others are told the same, and there is room for one
 		p.learnPart()
 	}
 }
